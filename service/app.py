@@ -1,0 +1,79 @@
+"""The application: what is plugged into what, and nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
+from litestar.routes import HTTPRoute
+from litestar.types import ASGIApp
+
+from service.answers import EXCEPTION_HANDLERS
+from service.body import BodyDrain
+from service.contract import contract
+from service.controllers import CONTROLLERS
+from service.coze import Coze
+from service.docs import DOCS
+from service.rate_limit import RateLimit, RateLimiter
+from service.readiness import Readiness
+from service.request_log import RequestLog
+from service.settings import Settings
+
+_CORS = CORSConfig(
+    allow_origins=["*"],
+    allow_methods=["GET", "POST", "OPTIONS"],
+    allow_headers=["*"],
+    expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"],
+)
+
+
+def create_app(settings: Settings, coze: Coze) -> ASGIApp:
+    """The service as one ASGI application. It enters and leaves `coze` with the server's lifespan."""
+    readiness = Readiness(coze, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async with coze:
+            yield
+
+    limiter = RateLimiter(settings.rate_limit_requests, settings.rate_limit_window)
+    app = Litestar(
+        route_handlers=[*CONTROLLERS, *DOCS],
+        dependencies={
+            "settings": Provide(lambda: settings, sync_to_thread=False),
+            "coze": Provide(lambda: coze, sync_to_thread=False),
+            "readiness": Provide(lambda: readiness, sync_to_thread=False),
+        },
+        middleware=[DefineMiddleware(RateLimit, limiter=limiter)] if settings.enable_rate_limit else [],
+        exception_handlers=EXCEPTION_HANDLERS,
+        cors_config=_CORS,
+        lifespan=[lifespan],
+        # The contract is openapi.yaml; the framework must not write another.
+        openapi_config=None,
+        logging_config=None,
+    )
+    _check_routes(app)
+    return RequestLog(BodyDrain(app))
+
+
+def routes(app: Litestar) -> set[tuple[str, str]]:
+    """All (method, path) pairs of the API, the documentation's own pages aside."""
+    return {
+        (str(method), route.path)
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if handler.resolve_include_in_schema()
+        for method in handler.http_methods
+    }
+
+
+def _check_routes(app: Litestar) -> None:
+    served, promised = routes(app), contract().routes
+    if served != promised:
+        raise RuntimeError(
+            f"Routes and contract differ. Only served: {sorted(served - promised)}. "
+            f"Only promised: {sorted(promised - served)}."
+        )

@@ -1,0 +1,44 @@
+"""openapi.yaml as the service sees it: its bytes, its version, and the operations it promises."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+CONTRACT_FILE = Path(__file__).resolve().parent.parent / "openapi.yaml"
+_METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+
+
+class Contract(msgspec.Struct, frozen=True):
+    """`source` is the file, byte for byte; `json` the same document as JSON."""
+
+    source: bytes
+    json: bytes
+    document: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        return str(self.document["info"]["version"])
+
+    @property
+    def routes(self) -> set[tuple[str, str]]:
+        """All (method, path) pairs, the method in upper case."""
+        return {
+            (method.upper(), path)
+            for path, item in self.document["paths"].items()
+            for method in item
+            if method in _METHODS
+        }
+
+    def max_body_bytes(self, path: str, method: str = "post") -> int:
+        """How many bytes the body of this operation may have."""
+        return int(self.document["paths"][path][method]["x-max-body-bytes"])
+
+
+@cache
+def contract() -> Contract:
+    source = CONTRACT_FILE.read_bytes()
+    document = yaml.load(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
+    return Contract(source=source, json=msgspec.json.encode(document), document=document)

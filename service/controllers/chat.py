@@ -1,0 +1,73 @@
+"""Tag Chat: talk with a bot."""
+
+from typing import Any
+
+import msgspec
+from litestar import Controller, Request, post
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
+
+from generated.models import ChatRequest
+from service.body import body_chunks
+from service.contract import contract
+from service.coze import Coze
+from service.errors import BAD_REQUEST, BODY_TOO_LARGE, ServiceError
+from service.leaving import unless_client_leaves
+from service.rendering import EventStream, chat_document
+from service.request_log import record_of
+from service.settings import Settings
+
+_PATH = "/api/v1/chat"
+_decode = msgspec.json.Decoder(ChatRequest, strict=True).decode
+_MAX_REASON_CHARACTERS = 300
+
+
+class ChatController(Controller):
+    path = _PATH
+
+    @post(operation_id="chat", status_code=200)
+    async def chat(self, request: Request[Any, Any, Any], coze: Coze, settings: Settings) -> ASGIApp:
+        asked = await _read(request, settings)
+        chat = coze.chat(asked)
+        handed_on = False
+        try:
+            await unless_client_leaves(request.receive, chat.open())
+            if asked.stream:
+                handed_on = True
+                return EventStream(chat, settings.heartbeat_interval)
+            document = await unless_client_leaves(
+                request.receive,
+                chat_document(chat, bot_id=asked.bot_id or settings.coze_bot_id or "", user_id=asked.user_id),
+            )
+            return ASGIResponse(body=msgspec.json.encode(document), media_type="application/json")
+        finally:
+            record_of(request.scope).logid = chat.logid
+            if not handed_on:
+                chat.leave()
+
+
+async def _read(request: Request[Any, Any, Any], settings: Settings) -> ChatRequest:
+    """The request's body as a chat. Raises ServiceError (400, 413)."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ServiceError(BAD_REQUEST, "The request's Content-Type must be application/json.")
+    limit = contract().max_body_bytes(_PATH)
+    chunks = body_chunks(
+        request,
+        limit=limit,
+        too_large=BODY_TOO_LARGE,
+        message=f"Request body too large. Maximum size is {limit // 1024**2}MB",
+        timeout=settings.request_body_timeout,
+    )
+    body = b"".join([chunk async for chunk in chunks])
+    try:
+        return _decode(body)
+    except msgspec.ValidationError as error:
+        reason = str(error)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        reason = "The request's body is not valid JSON in UTF-8."
+    except RecursionError:
+        reason = "The request's body is nested too deeply."
+    if len(reason) > _MAX_REASON_CHARACTERS:
+        reason = reason[:_MAX_REASON_CHARACTERS] + "…"
+    raise ServiceError(BAD_REQUEST, reason)

@@ -1,0 +1,27 @@
+"""Tag Users: the Coze account behind the service."""
+
+from typing import Any
+
+from litestar import Controller, Request, get
+
+from generated.models import UserInfo, UserInfoResponse
+from service.coze import Coze
+from service.request_log import record_of
+
+
+class UsersController(Controller):
+    path = "/api/v1/user"
+
+    @get("/info", operation_id="getUserInfo")
+    async def get_user_info(self, request: Request[Any, Any, Any], coze: Coze) -> UserInfoResponse:
+        user, logid = await coze.user()
+        record_of(request.scope).logid = logid
+        return UserInfoResponse(
+            success=True,
+            message="User info retrieved successfully",
+            data=UserInfo(
+                user_info=f"User(id={user.user_id!r}, name={user.nick_name or user.user_name!r})",
+                response_logid=logid,
+                user=user,
+            ),
+        )

@@ -1,0 +1,16 @@
+"""Tag Workspaces: what the account can reach."""
+
+from litestar import Controller, get
+
+from generated.models import WorkspacesResponse
+from service.coze import Coze
+
+
+class WorkspacesController(Controller):
+    path = "/api/v1/workspaces"
+
+    @get(operation_id="listWorkspaces")
+    async def list_workspaces(self, coze: Coze) -> WorkspacesResponse:
+        return WorkspacesResponse(
+            success=True, message="Workspaces retrieved successfully", data=await coze.workspaces()
+        )

@@ -1,0 +1,270 @@
+"""Coze as the service uses it: chats, uploads, the account, its workspaces.
+
+The SDK makes and signs every request; what it does with answers is not used. Its reader dies on legal event streams,
+ignores HTTP statuses and leaves connections open, so answers are read here, from the wire.
+"""
+
+import asyncio
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from typing import IO, Any, TypeVar
+
+import aiohttp
+import msgspec
+import structlog
+from msgspec import UNSET
+
+from generated.models import ChatRequest, User, Workspace
+from service.coze import wire
+from service.coze.chat import Chat
+from service.coze.question import messages_for_coze
+from service.coze.transport import logid_of, read_body, send, session, transport_error
+from service.errors import (
+    ABSENT,
+    BAD_REQUEST,
+    FULL,
+    NOT_UNDERSTOOD,
+    STOPPING,
+    TIMED_OUT,
+    Asked,
+    ServiceError,
+    coze_failure,
+)
+from service.settings import Settings
+
+with warnings.catch_warnings():
+    # The SDK imports a part of Authlib that Authlib has deprecated; Authlib insists on its warning once it is loaded.
+    import authlib.deprecate  # noqa: F401
+
+    warnings.simplefilter("ignore")
+    from cozepy import AsyncTokenAuth
+    from cozepy.request import Requester
+
+# The SDK writes whole conversations to standard error at DEBUG, and installs its own handler on import.
+logging.getLogger("cozepy").handlers.clear()
+logging.getLogger("cozepy").addHandler(logging.NullHandler())
+
+log = structlog.get_logger()
+
+_MAX_ANSWER_BYTES = 4 * 1024 * 1024
+# Coze's own maximum, and a bound against a total that lies: 10,000 workspaces.
+_PAGE_SIZE = 50
+_MAX_PAGES = 200
+# Coze Studio has no such endpoint and takes the caller for a browser that is not signed in, or says that outright.
+_STUDIO_NO_SESSION = "missing session_key"
+
+T = TypeVar("T")
+
+
+class Upload(msgspec.Struct):
+    """A file on its way to Coze. `file` is read from its start; `media_type` is what the client called it."""
+
+    name: str
+    media_type: str
+    file: IO[bytes]
+
+
+class Coze:
+    """One for each process. Use it as an async context manager: it owns the connections and what is still to clean up."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._requester = Requester(auth=AsyncTokenAuth(settings.coze_api_token))
+        self._chats: set[Chat] = set()
+        self._cleaning: set[asyncio.Task[None]] = set()
+        self.stopping = False
+
+    async def __aenter__(self) -> "Coze":
+        self._session = session(
+            connect_timeout=self._settings.coze_connect_timeout, max_chats=self._settings.max_concurrent_chats
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._cleaning:
+            await asyncio.wait(self._cleaning, timeout=self._settings.coze_connect_timeout)
+        await self._session.close()
+
+    def chat(self, request: ChatRequest) -> Chat:
+        """A chat, not yet opened. Raises ServiceError if the request makes no chat or no more chats are taken."""
+        bot_id = request.bot_id or self._settings.coze_bot_id
+        if not bot_id:
+            raise ServiceError(BAD_REQUEST, "bot_id is required either in request or environment variable COZE_BOT_ID")
+        body = {
+            "bot_id": bot_id,
+            "user_id": request.user_id,
+            "additional_messages": messages_for_coze(request),
+            "stream": True,
+            "auto_save_history": True,
+        }
+        if self.stopping:
+            raise ServiceError(STOPPING)
+        if len(self._chats) >= self._settings.max_concurrent_chats:
+            raise ServiceError(FULL)
+        params = {"conversation_id": request.conversation_id} if request.conversation_id else None
+
+        chat = Chat(
+            self._settings,
+            Asked.BOT if request.bot_id else Asked.DEFAULT_BOT,
+            send=lambda: self._request("POST", "/v3/chat", params=params, json=body, stream=True),
+            cancel=self._cancel,
+            spawn=self._spawn,
+            finished=self._chats.discard,
+        )
+        self._chats.add(chat)
+        return chat
+
+    def stop_chats(self) -> None:
+        """Ends every chat that still runs, as a failure that says why."""
+        for chat in tuple(self._chats):
+            chat.interrupt(STOPPING)
+
+    async def upload(self, upload: Upload) -> tuple[str, str | None]:
+        """The file's id at Coze, and its address where Coze gives one."""
+        upload.file.seek(0)
+        answer, _ = await self._call(
+            "POST",
+            "/v1/files/upload",
+            wire.decode_file,
+            asked=Asked.FILE,
+            timeout=self._settings.coze_upload_timeout,
+            files={"file": (upload.name, upload.file, upload.media_type)},
+        )
+        file_id = wire.text_id(answer.id)
+        if file_id is None:
+            raise ServiceError(NOT_UNDERSTOOD, cause="an upload without an id")
+        return file_id, answer.url or None
+
+    async def user(self) -> tuple[User, str | None]:
+        """The account that the token belongs to, and Coze's logid."""
+        answer, logid = await self._call("GET", "/v1/users/me", wire.decode_user)
+        user_id = wire.text_id(answer.user_id)
+        if user_id is None:
+            raise ServiceError(NOT_UNDERSTOOD, cause="a user without an id", logid=logid)
+        user = User(
+            user_id=user_id,
+            user_name=answer.user_name or "",
+            nick_name=answer.nick_name or "",
+            avatar_url=answer.avatar_url or "",
+        )
+        return user, logid
+
+    async def workspaces(self) -> list[Workspace]:
+        """All workspaces, from all pages, each once."""
+        found: dict[str, Workspace] = {}
+        for number in range(1, _MAX_PAGES + 1):
+            page, _ = await self._call(
+                "GET",
+                "/v1/workspaces",
+                wire.decode_workspace_page,
+                params={"page_num": number, "page_size": _PAGE_SIZE},
+            )
+            rows = page.workspaces or []
+            known = len(found)
+            for row in rows:
+                workspace = _workspace(row)
+                if workspace is not None:
+                    found.setdefault(workspace.id, workspace)
+            seen_all = page.total_count is not None and number * _PAGE_SIZE >= page.total_count
+            # Coze's total is not to be trusted: a page that is not full, or brings nothing new, is the last one too.
+            if seen_all or len(rows) < _PAGE_SIZE or len(found) == known:
+                break
+        return list(found.values())
+
+    async def _cancel(self, conversation_id: str, chat_id: str) -> None:
+        """Cancels a chat that was left. It is the last that is done for it, so a failure is only logged."""
+        try:
+            response, body = await self._exchange(
+                self._request("POST", "/v3/chat/cancel", json={"conversation_id": conversation_id, "chat_id": chat_id}),
+                self._settings.coze_request_timeout,
+            )
+            try:
+                code = wire.decode_answer(body).code
+            except wire.UNDECODABLE:
+                code = None
+            log.info("chat cancelled", status=response.status, code=code, logid=logid_of(response))
+        except ServiceError as error:
+            log.warning("chat not cancelled", cause=error.cause, logid=error.logid)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._cleaning.add(task)
+        task.add_done_callback(self._cleaning.discard)
+
+    async def _request(self, method: str, path: str, **parts: Any) -> aiohttp.ClientResponse:
+        made = await self._requester.amake_request(method, self._settings.coze_api_base + path, **parts)
+        return await send(self._session, made.as_httpx)
+
+    async def _exchange(self, request: Any, timeout: float) -> tuple[aiohttp.ClientResponse, bytes]:
+        """The response and its body, read to its end. Raises ServiceError."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(timeout):
+                response = await request
+                try:
+                    return response, await read_body(response, _MAX_ANSWER_BYTES)
+                finally:
+                    response.release()
+        except TimeoutError:
+            raise ServiceError(TIMED_OUT, cause=f"no answer in {time.monotonic() - started:.1f} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise transport_error(error) from None
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        decode: Callable[[bytes], T],
+        *,
+        asked: Asked = Asked.NOTHING,
+        timeout: float | None = None,
+        **parts: Any,
+    ) -> tuple[T, str | None]:
+        """One call that Coze answers with its JSON envelope: the decoded `data` and the logid. Raises ServiceError."""
+        response, body = await self._exchange(
+            self._request(method, path, **parts), timeout or self._settings.coze_request_timeout
+        )
+        logid = logid_of(response)
+        try:
+            answer = wire.decode_answer(body)
+        except wire.UNDECODABLE:
+            if response.status == 200:
+                raise ServiceError(NOT_UNDERSTOOD, cause="an answer that is no JSON object", logid=logid) from None
+            answer = wire.Answer()
+        if answer.detail and answer.detail.logid and not logid:
+            logid = answer.detail.logid
+        if answer.code or response.status != 200:
+            if _is_absent(response.status, answer):
+                raise ServiceError(ABSENT, code=answer.code, cause=f"{path} is absent", logid=logid)
+            failure = coze_failure(asked, code=answer.code or None, status=response.status)
+            raise ServiceError(failure, code=answer.code, cause=f"HTTP {response.status}", logid=logid)
+        try:
+            return decode(answer.data), logid
+        except wire.UNDECODABLE:
+            raise ServiceError(NOT_UNDERSTOOD, cause="an answer with other data", logid=logid) from None
+
+
+def _is_absent(status: int, answer: wire.Answer) -> bool:
+    """Coze Studio's ways to say that it has no such endpoint."""
+    if _STUDIO_NO_SESSION in str(answer.msg):
+        return True
+    return status == 404 and answer.code == 404
+
+
+def _workspace(row: bytes) -> Workspace | None:
+    try:
+        workspace = wire.decode_workspace(row)
+    except wire.UNDECODABLE:
+        return None
+    identity = wire.text_id(workspace.id)
+    if identity is None:
+        return None
+    return Workspace(
+        id=identity,
+        name=workspace.name or "",
+        icon_url=workspace.icon_url or "",
+        role_type=workspace.role_type or "",
+        workspace_type=workspace.workspace_type or UNSET,
+    )

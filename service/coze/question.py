@@ -1,0 +1,58 @@
+"""A chat request to what Coze is sent: which messages, in which order, in which roles."""
+
+from typing import Any
+
+import msgspec
+
+from generated.models import ChatMessage, ChatRequest, ObjectString, TextPart
+from service.errors import BAD_REQUEST, ServiceError
+
+_decode_object_string = msgspec.json.Decoder(ObjectString).decode
+
+
+def messages_for_coze(request: ChatRequest) -> list[dict[str, Any]]:
+    """Coze's `additional_messages`, the question last. Raises ServiceError (400) if the request makes no chat.
+
+    Empty messages are left out. Coze refuses a system role, so a system message goes as the user's, never as the last
+    one. With a conversation Coze holds the earlier turns, and only what follows the last assistant message is sent.
+    """
+    messages = [message for message in request.messages if message.content]
+    turns = [message for message in messages if message.role != "system"]
+    if not turns or turns[-1].role != "user":
+        raise ServiceError(BAD_REQUEST, "The last message must be the user's. Empty and system messages do not count.")
+    for message in messages:
+        _check_content(message)
+
+    if request.conversation_id:
+        answered = max((at for at, message in enumerate(messages) if message.role == "assistant"), default=-1)
+        messages = messages[answered + 1 :]
+    question = messages.pop(messages.index(turns[-1]))
+    return [_for_coze(message) for message in (*messages, question)]
+
+
+def _check_content(message: ChatMessage) -> None:
+    if message.content_type != "object_string":
+        return
+    try:
+        parts = _decode_object_string(message.content)
+    except (msgspec.DecodeError, RecursionError) as error:
+        reason = str(error) if isinstance(error, msgspec.ValidationError) else "it is not valid JSON"
+        raise ServiceError(
+            BAD_REQUEST,
+            f"With content_type object_string, content must be a JSON array of text, image, file and audio parts: {reason}",
+        ) from None
+    for part in parts:
+        if not isinstance(part, TextPart) and not part.file_id and not part.file_url:
+            raise ServiceError(
+                BAD_REQUEST, "An image, file or audio part of an object_string message needs a file_id or a file_url."
+            )
+
+
+def _for_coze(message: ChatMessage) -> dict[str, Any]:
+    answer = message.role == "assistant"
+    return {
+        "role": "assistant" if answer else "user",
+        "type": "answer" if answer else "question",
+        "content": message.content,
+        "content_type": message.content_type or "text",
+    }

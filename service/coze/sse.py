@@ -1,0 +1,90 @@
+"""Server-sent events by the WHATWG standard: bytes in any chunks to (event name, data) pairs.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+"""
+
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+class EventTooLarge(Exception):
+    """An event, or a line that never ends, has passed MAX_EVENT_BYTES."""
+
+
+class EventParser:
+    """Feed it bytes as they come; it gives each event once it is whole.
+
+    An event cut off by the end of the stream is dropped, as the standard has it. `id` and `retry` are for clients that
+    reconnect, and are passed over. `blocks` counts the events and comments seen: signs of life.
+    """
+
+    __slots__ = ("_after_cr", "_at_start", "_data", "_held", "_name", "_partial", "blocks")
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        self._at_start = True
+        self._after_cr = False
+        self._partial: list[bytes] = []  # the pieces of a line whose end has not come
+        self._held = 0  # bytes kept for an event that is not whole
+        self._name = b""
+        self._data: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[tuple[bytes, bytes]]:
+        """The events that `chunk` completes, in order. Raises EventTooLarge."""
+        if self._after_cr and chunk:
+            # CRLF cut in two: the line has ended with the CR already.
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
+        if not chunk:
+            return []
+        if b"\n" not in chunk and b"\r" not in chunk:
+            self._keep(chunk)
+            return []
+        if self._partial:
+            self._held -= sum(map(len, self._partial))
+            self._partial.append(chunk)
+            chunk = b"".join(self._partial)
+            self._partial.clear()
+        if self._at_start:
+            self._at_start = False
+            chunk = chunk.removeprefix(_BOM)
+
+        # For bytes, unlike for str, splitlines knows exactly the standard's three line ends.
+        lines = chunk.splitlines()
+        if chunk.endswith(b"\r"):
+            self._after_cr = True
+        elif not chunk.endswith(b"\n"):
+            self._keep(lines.pop())
+
+        events: list[tuple[bytes, bytes]] = []
+        for line in lines:
+            if not line:
+                if self._data:
+                    events.append((self._name or b"message", b"\n".join(self._data)))
+                    self._data = []
+                    self._held = sum(map(len, self._partial))
+                self._name = b""
+            else:
+                self._field(line)
+        self.blocks += len(events)
+        return events
+
+    def _keep(self, piece: bytes) -> None:
+        self._partial.append(piece)
+        self._hold(len(piece))
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > MAX_EVENT_BYTES:
+            raise EventTooLarge
+
+    def _field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._hold(len(value) + 1)
+            self._data.append(value)
+        elif name == b"event":
+            self._name = value
+        elif not name:
+            self.blocks += 1

@@ -1,0 +1,73 @@
+"""HTTP to Coze: requests that the SDK makes and signs, carried by aiohttp; its failures as the service's."""
+
+import asyncio
+import ssl
+
+import aiohttp
+import httpx
+from yarl import URL
+
+from service.errors import BROKE_OFF, NOT_UNDERSTOOD, TIMED_OUT, UNREACHABLE, ServiceError
+
+# Connections beyond those of the chats: uploads, cancellations, probes.
+_SPARE_CONNECTIONS = 100
+# The length of a line or of all headers of an answer.
+_MAX_HEADER_BYTES = 32 * 1024
+
+
+def session(*, connect_timeout: float, max_chats: int) -> aiohttp.ClientSession:
+    """A client whose connections are bounded by what the service can ask for at once, and of no other limit."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=max_chats + _SPARE_CONNECTIONS, ttl_dns_cache=60),
+        timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # Compressed answers would be held back while they fill a block, and could be bombs.
+        auto_decompress=False,
+        skip_auto_headers=("User-Agent",),
+        max_line_size=_MAX_HEADER_BYTES,
+        max_field_size=_MAX_HEADER_BYTES,
+    )
+
+
+async def send(client: aiohttp.ClientSession, request: httpx.Request) -> aiohttp.ClientResponse:
+    """Sends what the SDK has made. Raises aiohttp.ClientError. Redirects are answers, not followed."""
+    headers = {name: value for name, value in request.headers.items() if name != "host"}
+    headers["Accept-Encoding"] = "identity"
+    # A form with a file is streamed, with its length known; everything else is in memory.
+    data = request.content or None if isinstance(request.stream, httpx.ByteStream) else request.stream
+    return await client.request(
+        request.method, URL(str(request.url), encoded=True), data=data, headers=headers, allow_redirects=False
+    )
+
+
+async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body, at most `limit` bytes of it. Raises aiohttp.ClientError."""
+    body = bytearray()
+    while len(body) < limit and (chunk := await response.content.readany()):
+        body += chunk
+    if not response.content.at_eof():
+        response.close()
+    return bytes(body[:limit])
+
+
+def logid_of(response: aiohttp.ClientResponse) -> str | None:
+    """Coze's id of an exchange. The cloud and Coze Studio name the header differently."""
+    logid = response.headers.get("X-Tt-Logid") or response.headers.get("X-Log-ID")
+    return logid if logid and len(logid) <= 128 and logid.isascii() and logid.isprintable() else None
+
+
+def transport_error(error: BaseException, logid: str | None = None) -> ServiceError:
+    """What a failed exchange means. The error's own text stays out: it may quote what was sent."""
+    cause = type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ssl.SSLError):
+        cause = "TLS failure"
+    match error:
+        case aiohttp.ServerTimeoutError() | asyncio.TimeoutError():
+            failure = TIMED_OUT
+        case aiohttp.ClientConnectorError() | aiohttp.ClientConnectorDNSError():
+            failure = UNREACHABLE
+        case aiohttp.ClientResponseError():
+            failure = NOT_UNDERSTOOD
+        case _:
+            failure = BROKE_OFF
+    return ServiceError(failure, cause=cause, logid=logid)

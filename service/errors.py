@@ -1,0 +1,194 @@
+"""Every failure a caller can meet: one error type, and one table from failure to status and message.
+
+    ServiceError ── carries ──> Failure (status, message, seconds to wait)
+        raised by   the controllers (a bad request), the Coze side (whatever Coze does), the limiter
+        rendered by service.errors.envelope, or inside a stream that has begun as an `error` event
+
+Sources: the API document's status list; for Coze's codes its error code page and the source of Coze Studio.
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
+
+from generated.models import ErrorResponse, UploadErrorResponse
+
+UPLOAD_PATH = "/api/v1/upload"
+
+
+class Failure(NamedTuple):
+    """What a caller is told: the HTTP status, a message for people, and in how many seconds a new try makes sense."""
+
+    status: int
+    message: str
+    retry_after: int | None = None
+
+
+class ServiceError(Exception):
+    """The one exception that carries a failure to the caller.
+
+    `message` replaces the failure's own. `code`, `logid` and `cause` are for the log alone: Coze's code, Coze's id of
+    the exchange, and what happened in a few words without any text of Coze or of a user.
+    """
+
+    def __init__(
+        self,
+        failure: Failure,
+        message: str | None = None,
+        *,
+        retry_after: int | None = None,
+        code: int | None = None,
+        logid: str | None = None,
+        cause: str | None = None,
+    ) -> None:
+        self.status = failure.status
+        self.message = message or failure.message
+        self.retry_after = retry_after or failure.retry_after
+        self.code = code
+        self.logid = logid
+        self.cause = cause
+        super().__init__(self.message)
+
+
+class ClientLeft(Exception):
+    """The client closed its connection: there is nobody to answer."""
+
+
+# The service's own.
+BAD_REQUEST = Failure(400, "The request is not valid.")
+NOT_FOUND = Failure(404, "There is nothing at this address.")
+METHOD_NOT_ALLOWED = Failure(405, "This address does not take this method.")
+BODY_TOO_LARGE = Failure(413, "Request body too large.")
+FILE_TOO_LARGE = Failure(413, "File too large. Maximum size is 10MB")
+TOO_MANY_REQUESTS = Failure(429, "Too many requests.", 1)
+BUG = Failure(500, "Internal server error")
+FULL = Failure(503, "The service is answering as many chats as it can. Try again in a moment.", 5)
+STOPPING = Failure(503, "The service is stopping. Try again in a moment.", 5)
+NO_SPACE = Failure(503, "The service cannot store the file just now. Try again in a moment.", 30)
+
+# Coze as seen from outside: the connection, the time, the form of its answer.
+UNREACHABLE = Failure(503, "Coze could not be reached. Try again in a moment.", 5)
+TIMED_OUT = Failure(503, "Coze took too long to answer. Try again in a moment.", 5)
+NOT_UNDERSTOOD = Failure(503, "Coze gave an answer that could not be understood. Try again in a moment.", 5)
+BROKE_OFF = Failure(503, "Coze broke off before the answer was complete. Try again in a moment.", 5)
+CANCELED = Failure(503, "The chat was cancelled before the answer was complete.", 1)
+NEEDS_TOOL = Failure(
+    500, "The bot asks its caller to run a tool, which this service does not do. Its maker has to change it."
+)
+ABSENT = Failure(503, "This Coze server has no such endpoint, as is usual on a self-hosted Coze Studio.")
+
+# Coze by its own words. Whose fault it is decides the status.
+_INVALID = Failure(400, "Coze rejected the request as invalid.")
+_REFUSED_CONTENT = Failure(400, "Coze refused the content.")
+_FILE_REFUSED = Failure(400, "Coze does not support this type of file, or its content does not fit its name.")
+_NO_FILE = Failure(400, "Coze found no file, or more than one, in the upload.")
+_NO_BOT = Failure(404, "The bot does not exist or belongs to another account.")
+_NOT_THERE = Failure(404, "What the request names does not exist or belongs to another account.")
+_TOKEN = Failure(
+    500, "Coze does not accept the service's token. The operator has to check COZE_API_TOKEN and COZE_API_BASE."
+)
+_RIGHTS = Failure(500, "The service's token lacks a permission at Coze, or is wrong. The operator has to check it.")
+_OUR_BOT = Failure(500, "The service's default bot cannot be used. The operator has to check COZE_BOT_ID.")
+_SETUP = Failure(500, "Something is set up wrong at Coze or in the service. The operator has to look at it.")
+_DOWN = Failure(503, "Coze is not available just now. Try again in a moment.", 5)
+_QUOTA = Failure(503, "The Coze account behind the service has used up its quota.", 3600)
+_SLOW_DOWN = Failure(429, "Coze is getting too many requests from this service. Try again in a minute.", 60)
+
+
+class Asked(Enum):
+    """What the client itself named in the call to Coze: only that can be the client's fault."""
+
+    BOT = "a bot"
+    DEFAULT_BOT = "no bot, so that ours was asked"
+    FILE = "a file"
+    NOTHING = "nothing"
+
+
+# fmt: off
+_COZE: dict[int, Failure] = {
+    4000: _INVALID,
+    4001: Failure(404, "The chat does not exist or belongs to another account."),
+    4002: Failure(404, "The conversation does not exist or belongs to another account."),
+    4003: _INVALID,
+    4004: Failure(400, "Coze takes at most 100 messages in one chat."),
+    4005: Failure(400, "Coze found a message that does not exist or is not valid."),
+    4006: _NO_BOT,
+    4007: _SETUP,
+    4008: Failure(429, "The bot has answered this user as often as it may today.", 3600),
+    4009: Failure(503, "Coze has too many users just now. Try again in a moment.", 30),
+    4010: Failure(400, "The conversation is too long for the bot's model."),
+    4011: _QUOTA,
+    4012: Failure(500, "The bot's model is not available any more. Its maker has to choose another."),
+    4013: _DOWN,
+    4014: Failure(400, "The bot cannot answer this question."),
+    4015: Failure(400, "The bot is not published for use through the API."),
+    4016: Failure(429, "The bot is still answering in this conversation. Wait for it to finish, or stop it first.", 3),
+    4019: _QUOTA,
+    4020: _SLOW_DOWN,
+    4021: _SETUP,
+    4022: _QUOTA,
+    4027: _QUOTA,
+    4028: _QUOTA,
+    4029: _DOWN,
+    4100: _TOKEN,
+    4101: _RIGHTS,
+    4102: Failure(503, "Coze's risk control refused the request.", 60),
+    4104: Failure(400, "The chat is over already."),
+    4105: _REFUSED_CONTENT,
+    4200: _NOT_THERE,
+    4201: _INVALID,
+    4300: _NO_FILE,
+    4301: _NO_FILE,
+    4302: FILE_TOO_LARGE,
+    4303: _FILE_REFUSED,
+    4304: _FILE_REFUSED,
+    4314: _NOT_THERE,
+    4315: _INVALID,
+    5000: _DOWN,
+    700012006: _TOKEN,
+    # Coze Studio's own.
+    103000000: _INVALID,
+    103000001: _RIGHTS,
+    103000002: Failure(404, "The conversation does not exist or belongs to another account."),
+    103100001: _DOWN,
+    103100002: _NO_BOT,
+    103200001: _NOT_THERE,
+    103200003: _NOT_THERE,
+    103200004: _SETUP,
+    103200005: Failure(400, "The chat is over already."),
+    104000003: _FILE_REFUSED,
+    104000004: FILE_TOO_LARGE,
+    104000005: _NO_FILE,
+    104000006: _NO_FILE,
+    104000007: _NO_FILE,
+    104000008: _DOWN,
+}
+
+# The same codes where the bot is the one the operator configured.
+_OURS: dict[int, Failure] = {4006: _OUR_BOT, 4015: _OUR_BOT, 4200: _OUR_BOT, 103100002: _OUR_BOT}
+
+# An HTTP status of Coze's whose body names no code known here: a gateway speaking, or a wrong base URL.
+_HTTP: dict[int, Failure] = {400: _INVALID, 401: _TOKEN, 403: _RIGHTS, 404: _SETUP, 413: FILE_TOO_LARGE, 429: _SLOW_DOWN}
+# fmt: on
+
+
+def coze_failure(asked: Asked, *, code: int | None = None, status: int = 200) -> Failure:
+    """What Coze's `code`, else its HTTP `status`, means for the caller who `asked`."""
+    failure = _COZE.get(code) if code is not None else None
+    if failure is None:
+        failure = _HTTP.get(status, _DOWN)
+    elif asked is not Asked.BOT and code in _OURS and asked is not Asked.FILE:
+        failure = _OURS[code]
+    if asked is Asked.NOTHING and failure.status in (400, 404, 413):
+        return _SETUP
+    if asked is Asked.FILE and failure.status == 404:
+        return _SETUP
+    return failure
+
+
+def envelope(path: str, message: str) -> bytes:
+    """The body of an error answer on `path`."""
+    if path == UPLOAD_PATH:
+        return msgspec.json.encode(UploadErrorResponse(success=False, message=message, file_id=None, file_url=None))
+    return msgspec.json.encode(ErrorResponse(success=False, message=message, data=None))

@@ -1,0 +1,154 @@
+"""The upload's form: the file goes to a spool as it comes, so that memory stays bounded whatever its size."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+from litestar import Request
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
+
+from generated.models import UploadRequest
+from service.body import body_chunks
+from service.coze import Upload
+from service.errors import BAD_REQUEST, FILE_TOO_LARGE, NO_SPACE, ServiceError
+
+
+def _max_length(field: str) -> int:
+    """The contract's limit of a field of the form."""
+
+    def search(hint: object) -> int | None:
+        if get_origin(hint) is Annotated:
+            return next((m.max_length for m in get_args(hint)[1:] if isinstance(m, msgspec.Meta)), None)
+        return next((found for part in get_args(hint) if (found := search(part)) is not None), None)
+
+    limit = search(get_type_hints(UploadRequest, include_extras=True)[field])
+    assert limit is not None
+    return limit
+
+
+_MAX_FILE_BYTES = _max_length("file")
+_MAX_DESCRIPTION_CHARACTERS = _max_length("description")
+# What a form may have around its file: the description in UTF-8, boundaries, headers, some unknown fields.
+_MAX_FORM_BYTES = _MAX_FILE_BYTES + 1024 * 1024
+_MAX_PARTS = 32
+_MAX_NAME_CHARACTERS = 255
+# A file up to this size is never written to disk.
+_SPOOL_BYTES = 256 * 1024
+
+
+class UploadForm:
+    """A form that has been read: the file, its size in bytes, and the description, if there was one."""
+
+    def __init__(self) -> None:
+        self.upload = Upload(name="", media_type="", file=tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))  # noqa: SIM115
+        self.size = 0
+        self.description: str | None = None
+
+
+@asynccontextmanager
+async def read_upload(request: Request[Any, Any, Any], *, timeout: float) -> AsyncIterator[UploadForm]:
+    """Reads the form and gives it; the spool is gone afterwards. Raises ServiceError (400, 413, 503)."""
+    form = UploadForm()
+    try:
+        await _read(request, form, timeout)
+        yield form
+    finally:
+        form.upload.file.close()
+
+
+async def _read(request: Request[Any, Any, Any], form: UploadForm, timeout: float) -> None:
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    boundary = options.get("boundary", "")
+    if kind != "multipart/form-data" or not boundary:
+        raise ServiceError(BAD_REQUEST, "The request's Content-Type must be multipart/form-data with a boundary.")
+    parts = _Parts(form)
+    try:
+        with PushMultipartParser(boundary, max_segment_count=_MAX_PARTS, max_header_size=8192) as parser:
+            chunks = body_chunks(request, limit=_MAX_FORM_BYTES, too_large=FILE_TOO_LARGE, timeout=timeout)
+            async for chunk in chunks:
+                for event in parser.parse(chunk):
+                    parts.take(event)
+    except ParserLimitReached:
+        raise ServiceError(BAD_REQUEST, f"The form has more than {_MAX_PARTS} parts, or too long headers.") from None
+    except MultipartError:
+        raise ServiceError(BAD_REQUEST, "The request's body is not a valid multipart form.") from None
+    except OSError as error:
+        raise ServiceError(NO_SPACE, cause=f"spool: {error.strerror}") from None
+    if not form.upload.name:
+        raise ServiceError(BAD_REQUEST, 'The form has no part named "file" with a file name.')
+
+
+class _Parts:
+    """Takes the parser's events: a segment begins, its bytes, its end."""
+
+    def __init__(self, form: UploadForm) -> None:
+        self._form = form
+        self._segment: MultipartSegment | None = None
+        self._description = bytearray()
+
+    def take(self, event: MultipartSegment | bytes | bytearray | None) -> None:
+        if isinstance(event, MultipartSegment):
+            self._begin(event)
+        elif self._segment is None:
+            return
+        elif event is not None:
+            self._add(event)
+        else:
+            self._end()
+
+    def _begin(self, segment: MultipartSegment) -> None:
+        self._segment = segment
+        if segment.name != "file" or not segment.filename:
+            return
+        if self._form.upload.name:
+            raise ServiceError(BAD_REQUEST, 'The form has more than one part named "file".')
+        self._form.upload.name = _file_name(segment.filename)
+        self._form.upload.media_type = _media_type(segment.content_type)
+
+    def _add(self, data: bytes | bytearray) -> None:
+        segment = self._segment
+        assert segment is not None
+        if segment.name == "file" and segment.filename:
+            self._form.size += len(data)
+            if self._form.size > _MAX_FILE_BYTES:
+                raise ServiceError(FILE_TOO_LARGE)
+            self._form.upload.file.write(data)
+        elif segment.name == "description":
+            self._description += data
+            # A character has at most four bytes.
+            if len(self._description) > 4 * _MAX_DESCRIPTION_CHARACTERS:
+                raise self._too_long()
+
+    def _end(self) -> None:
+        segment, self._segment = self._segment, None
+        assert segment is not None
+        if segment.name != "description":
+            return
+        try:
+            self._form.description = self._description.decode()
+        except UnicodeDecodeError:
+            raise ServiceError(BAD_REQUEST, "The description is not valid UTF-8.") from None
+        self._description.clear()
+        if len(self._form.description) > _MAX_DESCRIPTION_CHARACTERS:
+            raise self._too_long()
+
+    def _too_long(self) -> ServiceError:
+        return ServiceError(BAD_REQUEST, f"The description has more than {_MAX_DESCRIPTION_CHARACTERS} characters.")
+
+
+def _file_name(name: str) -> str:
+    """The name without folders. Raises ServiceError for one that cannot be passed on as it is."""
+    name = name.replace("\\", "/").rpartition("/")[2].strip()
+    if not name.strip(".") or len(name) > _MAX_NAME_CHARACTERS or not name.isprintable():
+        raise ServiceError(
+            BAD_REQUEST, f"The file needs a printable name of at most {_MAX_NAME_CHARACTERS} characters."
+        )
+    return name
+
+
+def _media_type(media_type: str | None) -> str:
+    plain = (media_type or "").partition(";")[0].strip().lower()
+    good = plain.count("/") == 1 and plain.isascii() and plain.isprintable() and len(plain) <= 127 and " " not in plain
+    return plain if good else "application/octet-stream"

@@ -1,0 +1,158 @@
+"""A chat's events as the two things a client can ask for: a stream of server-sent events, or one JSON document."""
+
+import asyncio
+
+import msgspec
+from litestar.types import Receive, Scope, Send
+from msgspec import UNSET
+
+from generated.models import (
+    ChatCompletedEvent,
+    ChatData,
+    ChatResponse,
+    EndEvent,
+    ErrorEvent,
+    FollowUpEvent,
+    MessageDeltaEvent,
+    ReasoningDeltaEvent,
+)
+from service.clock import timestamp
+from service.coze import Chat, ChatEvent
+from service.errors import NOT_UNDERSTOOD, TIMED_OUT, ClientLeft, ServiceError
+from service.leaving import unless_client_leaves
+from service.request_log import RequestRecord, record_of
+
+# How long one delta may be. Readers that take a network read for whole events, as the API document's own does, lose
+# an event that is spread over two; short ones seldom are.
+_MAX_DELTA_CHARACTERS = 2000
+# How much is written at once, for the same reason.
+_MAX_WRITE_BYTES = 16 * 1024
+# How long a JSON answer may grow. Coze's bots stay far below.
+_MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
+
+_encode = msgspec.json.Encoder().encode
+_PING = b": ping\n\n"
+_END = b"data: " + _encode(EndEvent()) + b"\n\n"
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    # nginx holds a response back until its buffer is full, unless it is told so.
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class EventStream:
+    """An ASGI response: the rest of a chat that has made a good start, event by event."""
+
+    def __init__(self, chat: Chat, heartbeat: float) -> None:
+        self._chat = chat
+        self._heartbeat = heartbeat
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = record_of(scope)
+        record.outcome = "left"
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            await unless_client_leaves(receive, self._write(send, record))
+        except ClientLeft:
+            pass
+        finally:
+            record.logid = self._chat.logid
+            self._chat.leave()
+
+    async def _write(self, send: Send, record: RequestRecord) -> None:
+        chat, now = self._chat, asyncio.get_running_loop().time
+        completed = False
+        try:
+            async with asyncio.timeout_at(chat.deadline):
+                while not completed:
+                    events = await chat.read(now() + self._heartbeat)
+                    completed = bool(events) and isinstance(events[-1], ChatCompletedEvent)
+                    if completed:
+                        record.outcome = "completed"
+                    for block in _blocks(events, completed):
+                        await send({"type": "http.response.body", "body": block, "more_body": True})
+            last = b""
+        except TimeoutError:
+            failure = ServiceError(TIMED_OUT, cause="the whole chat took too long")
+            last = _failed(failure, record)
+        except ServiceError as failure:
+            last = _failed(failure, record)
+        # A client that reads nothing must not keep this waiting for ever.
+        async with asyncio.timeout(self._heartbeat):
+            await send({"type": "http.response.body", "body": last, "more_body": False})
+
+
+async def chat_document(chat: Chat, *, bot_id: str, user_id: str) -> ChatResponse:
+    """The whole chat, once Coze has completed it. Raises ServiceError if it does not."""
+    content: list[str] = []
+    reasoning: list[str] = []
+    follow_ups: list[str] = []
+    length = 0
+    while True:
+        for event in await chat.read(chat.deadline):
+            match event:
+                case MessageDeltaEvent():
+                    content.append(event.content)
+                    length += len(event.content)
+                case ReasoningDeltaEvent():
+                    reasoning.append(event.content)
+                    length += len(event.content)
+                case FollowUpEvent():
+                    follow_ups.append(event.content)
+                    length += len(event.content)
+                case ChatCompletedEvent():
+                    data = ChatData(
+                        content="".join(content),
+                        timestamp=event.timestamp,
+                        bot_id=bot_id,
+                        user_id=user_id,
+                        reasoning_content="".join(reasoning) or UNSET,
+                        follow_ups=follow_ups or UNSET,
+                        usage=event.usage,
+                    )
+                    return ChatResponse(
+                        success=True,
+                        message="Chat completed successfully",
+                        data=data,
+                        conversation_id=event.conversation_id,
+                    )
+        if length > _MAX_ANSWER_CHARACTERS:
+            raise ServiceError(NOT_UNDERSTOOD, cause="an answer without end", logid=chat.logid)
+
+
+def _failed(failure: ServiceError, record: RequestRecord) -> bytes:
+    record.outcome, record.code, record.cause = "failed", failure.code, failure.cause
+    return _event(ErrorEvent(message=failure.message, timestamp=timestamp())) + _END
+
+
+def _event(event: ChatEvent | ErrorEvent) -> bytes:
+    return b"data: " + _encode(event) + b"\n\n"
+
+
+def _blocks(events: list[ChatEvent], completed: bool) -> list[bytes]:
+    """What to write for `events`, of which silence is none; whole events in each block."""
+    if not events:
+        return [_PING]
+    blocks: list[bytes] = []
+    block = bytearray()
+    for event in events:
+        for piece in _short(event):
+            text = _event(piece)
+            if block and len(block) + len(text) > _MAX_WRITE_BYTES:
+                blocks.append(bytes(block))
+                block.clear()
+            block += text
+    if completed:
+        block += _END
+    blocks.append(bytes(block))
+    return blocks
+
+
+def _short(event: ChatEvent) -> list[ChatEvent]:
+    if not isinstance(event, MessageDeltaEvent | ReasoningDeltaEvent) or len(event.content) <= _MAX_DELTA_CHARACTERS:
+        return [event]
+    return [
+        type(event)(content=event.content[start : start + _MAX_DELTA_CHARACTERS], timestamp=event.timestamp)
+        for start in range(0, len(event.content), _MAX_DELTA_CHARACTERS)
+    ]

@@ -1,0 +1,78 @@
+"""Outermost: every request gets an id, and one line in the log when it is over."""
+
+import re
+import time
+import uuid
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger()
+
+_PLAIN_ID = re.compile(rb"[A-Za-z0-9._~-]{1,64}")
+_KEY = "request_record"
+
+
+class RequestRecord:
+    """What is to be said of one request when it is over. Whoever learns something sets it here."""
+
+    __slots__ = ("cause", "code", "logid", "outcome", "request_id", "status")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.status: int | None = None  # None: nothing was answered
+        self.outcome: str | None = None  # how a streamed chat ended, which its status cannot tell
+        self.code: int | None = None  # Coze's
+        self.logid: str | None = None  # Coze's
+        self.cause: str | None = None
+
+
+def record_of(scope: Scope) -> RequestRecord:
+    record: RequestRecord = scope["state"][_KEY]
+    return record
+
+
+class RequestLog:
+    """ASGI middleware. Takes the caller's `X-Request-ID` if it is short and plain, else makes one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given if _PLAIN_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        record = RequestRecord(request_id.decode())
+        scope.setdefault("state", {})[_KEY] = record
+        structlog.contextvars.bind_contextvars(request_id=record.request_id)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            client = scope.get("client")
+            fields = {
+                "method": scope["method"],
+                "route": scope.get("path_template"),
+                "status": record.status,
+                "duration_ms": round((time.perf_counter() - started) * 1000, 2),
+                "client": client[0] if client else None,
+            }
+            for name in ("outcome", "code", "logid", "cause"):
+                if (value := getattr(record, name)) is not None:
+                    fields[name] = value
+            log.info("request", **fields)
+            structlog.contextvars.unbind_contextvars("request_id")

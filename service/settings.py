@@ -1,0 +1,198 @@
+"""Every setting, read once at start-up; nothing else in the service reads the environment.
+
+`SETTINGS` is the one list of variables. The README's table is checked against it by a test.
+"""
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+
+class SettingsError(Exception):
+    """A variable is missing or bad. The text is one line for the operator and never holds a secret's value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings' values. Every time is in seconds. Field names are the variables' names in lower case."""
+
+    coze_api_token: str
+    coze_api_base: str
+    coze_bot_id: str | None
+    coze_user_id: str | None
+    host: str
+    port: int
+    enable_rate_limit: bool
+    rate_limit_requests: int
+    rate_limit_window: int
+    forwarded_allow_ips: tuple[str, ...]
+    environment: str
+    log_level: str
+    coze_connect_timeout: float
+    coze_first_event_timeout: float
+    coze_event_timeout: float
+    coze_chat_timeout: float
+    coze_request_timeout: float
+    coze_upload_timeout: float
+    heartbeat_interval: float
+    health_interval: float
+    request_body_timeout: float
+    shutdown_grace: float
+    max_concurrent_chats: int
+    sandbox: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Settings for {self.coze_api_base}>"
+
+
+class Setting(NamedTuple):
+    """One variable: `default` is None if it has none; `parse` raises ValueError saying what the variable takes."""
+
+    name: str
+    default: str | None
+    parse: Callable[[str], Any]
+    help: str
+    secret: bool = False
+    required: bool = False
+
+
+def _text(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("printable text on one line")
+    return value
+
+
+def _token(value: str) -> str:
+    # A line break in a token would end up, token and all, in the text of the HTTP client's error.
+    if not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("a token of printable ASCII characters without spaces")
+    return value
+
+
+def _coze_id(value: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,128}", value):
+        raise ValueError("an id of at most 128 printable ASCII characters without spaces")
+    return value
+
+
+def _url(value: str) -> str:
+    takes = "an http:// or https:// address without credentials, query or fragment, such as https://api.coze.cn"
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and value.isascii()
+    except ValueError:
+        raise ValueError(takes) from None
+    if not good or parts.query or parts.fragment or parts.username is not None or re.search(r"\s", value):
+        raise ValueError(takes)
+    return value.rstrip("/")
+
+
+def _flag(value: str) -> bool:
+    match value.lower():
+        case "true" | "1" | "yes" | "on":
+            return True
+        case "false" | "0" | "no" | "off":
+            return False
+    raise ValueError("true or false")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,10}", value) or not low <= int(value) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", value) or not low <= float(value) <= high:
+            raise ValueError(f"a number of seconds from {low:g} to {high:g}")
+        return float(value)
+
+    return parse
+
+
+def _log_level(value: str) -> str:
+    if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+        raise ValueError("DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return value.upper()
+
+
+def _host(value: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z.:%_-]+", value):
+        raise ValueError("a host name or an IP address, such as 0.0.0.0 or 127.0.0.1")
+    return value
+
+
+def _networks(value: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    for part in parts:
+        try:
+            part == "*" or ipaddress.ip_network(part)
+        except ValueError:
+            raise ValueError("IP addresses or networks separated by commas, or *") from None
+    return parts
+
+
+# fmt: off
+SETTINGS = (
+    Setting("COZE_API_TOKEN", None, _token, "The Coze access token (personal `pat_…` or service `sat_…`).",
+            secret=True, required=True),
+    Setting("COZE_API_BASE", "https://api.coze.cn", _url,
+            "Where Coze is: `https://api.coze.cn`, `https://api.coze.com`, or a Coze Studio of your own."),
+    Setting("COZE_BOT_ID", None, _coze_id, "The bot of a chat that names none."),
+    Setting("COZE_USER_ID", None, _text, "A user id to suggest to frontends; shown in `/api/v1/config`."),
+    Setting("HOST", "0.0.0.0", _host, "The address to listen on."),  # noqa: S104 - the documented default
+    Setting("PORT", "2026", _whole(0, 65535), "The port to listen on; 0 takes a free one."),
+    Setting("ENABLE_RATE_LIMIT", "true", _flag, "Limit the calls of each client address."),
+    Setting("RATE_LIMIT_REQUESTS", "100", _whole(1, 1_000_000), "So many calls are allowed"),
+    Setting("RATE_LIMIT_WINDOW", "60", _whole(1, 86_400), "in so many seconds."),
+    Setting("FORWARDED_ALLOW_IPS", "", _networks,
+            "The proxies whose `X-Forwarded-For` counts: addresses or networks, separated by commas; `*` is all."),
+    Setting("ENVIRONMENT", "production", _text, "What you call this installation; shown in `/api/v1/config`."),
+    Setting("LOG_LEVEL", "INFO", _log_level, "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`."),
+    Setting("COZE_CONNECT_TIMEOUT", "5", _seconds(0.01, 3600), "Seconds to connect to Coze."),
+    Setting("COZE_FIRST_EVENT_TIMEOUT", "60", _seconds(0.01, 3600), "Seconds until Coze says its first word in a chat."),
+    Setting("COZE_EVENT_TIMEOUT", "120", _seconds(0.01, 3600), "Seconds between two things Coze says in a chat."),
+    Setting("COZE_CHAT_TIMEOUT", "600", _seconds(0.01, 86_400), "Seconds for a whole chat."),
+    Setting("COZE_REQUEST_TIMEOUT", "15", _seconds(0.01, 3600), "Seconds for any other call to Coze."),
+    Setting("COZE_UPLOAD_TIMEOUT", "120", _seconds(0.01, 3600), "Seconds to hand an uploaded file on to Coze."),
+    Setting("HEARTBEAT_INTERVAL", "15", _seconds(0.01, 3600), "Seconds of silence before a comment line keeps a stream alive."),
+    Setting("HEALTH_INTERVAL", "5", _seconds(0, 3600), "Seconds for which `/health` repeats what Coze answered."),
+    Setting("REQUEST_BODY_TIMEOUT", "30", _seconds(0.01, 3600), "Seconds a client may pause while it sends."),
+    Setting("SHUTDOWN_GRACE", "30", _seconds(0, 3600), "Seconds that running chats get to finish at a stop."),
+    Setting("MAX_CONCURRENT_CHATS", "1000", _whole(1, 100_000), "Chats at once in each process; one more gets 503."),
+)
+# fmt: on
+
+
+def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:
+    """The settings from `overrides`, else the environment, else `.env` in `folder` (the working folder), else defaults.
+
+    A variable that is set but empty counts as not set. Raises SettingsError for the first that is missing or bad.
+    """
+    dotenv = dotenv_values((folder or Path.cwd()) / ".env", interpolate=False)
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        sources = (overrides or {}, os.environ, dotenv)
+        raw = next((text for source in sources if (text := (source.get(setting.name) or "").strip())), setting.default)
+        if raw is None:
+            if setting.required:
+                raise SettingsError(f"{setting.name} is required: {setting.help}")
+            values[setting.name.lower()] = None
+            continue
+        try:
+            values[setting.name.lower()] = setting.parse(raw)
+        except ValueError as error:
+            shown = "its value" if setting.secret else repr(raw if len(raw) <= 60 else raw[:60] + "…")
+            raise SettingsError(f"{setting.name} takes {error}, and {shown} is not that.") from None
+    return Settings(**values)
