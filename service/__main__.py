@@ -8,6 +8,7 @@ import sys
 from service import logs, sandbox, settings
 from service.app import create_app
 from service.coze import Coze
+from service.sandbox.settings import BadSettingError, from_environment
 from service.server import serve
 
 
@@ -18,9 +19,9 @@ def main() -> None:
     on_sandbox: bool = parser.parse_args().sandbox
     with contextlib.ExitStack() as stack:
         try:
-            overrides = _sandbox_settings(stack.enter_context(sandbox.running())) if on_sandbox else {}
+            overrides = _start_sandbox(stack) if on_sandbox else {}
             chosen = dataclasses.replace(settings.read(overrides), sandbox=on_sandbox)
-        except (settings.SettingsError, sandbox.BadSetting) as error:
+        except (settings.SettingsError, BadSettingError) as error:
             # No traceback: this line is all that an operator needs.
             sys.exit(str(error))
         logs.configure(chosen.log_level)
@@ -28,11 +29,14 @@ def main() -> None:
         serve(create_app(chosen, coze), coze, chosen)
 
 
-def _sandbox_settings(url: str) -> dict[str, str]:
+def _start_sandbox(stack: contextlib.ExitStack) -> dict[str, str]:
+    """Starts the sandbox on a free port, for as long as `stack` is open; the settings that lead to it."""
+    own = from_environment()
+    url = stack.enter_context(sandbox.running(delta_seconds=own.delta_seconds, flavour=own.flavour))
     return {
         "COZE_API_TOKEN": "pat_sandbox",
         "COZE_API_BASE": url,
-        "COZE_BOT_ID": sandbox.BOT_ID,
+        "COZE_BOT_ID": sandbox.DEFAULT_BOT_ID,
         "ENVIRONMENT": "sandbox",
     }
 

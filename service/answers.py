@@ -34,7 +34,7 @@ def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | No
     record.code, record.cause = error.code, error.cause
     record.logid = error.logid or record.logid
     headers = dict(headers or {})
-    if error.retry_after is not None:
+    if error.retry_after is not None and error.status in (429, 503):
         headers["Retry-After"] = str(error.retry_after)
     return ASGIResponse(
         body=envelope(scope["path"], error.message),

@@ -169,7 +169,14 @@ _COZE: dict[int, Failure] = {
 _OURS: dict[int, Failure] = {4006: _OUR_BOT, 4015: _OUR_BOT, 4200: _OUR_BOT, 103100002: _OUR_BOT}
 
 # An HTTP status of Coze's whose body names no code known here: a gateway speaking, or a wrong base URL.
-_HTTP: dict[int, Failure] = {400: _INVALID, 401: _TOKEN, 403: _RIGHTS, 404: _SETUP, 413: FILE_TOO_LARGE, 429: _SLOW_DOWN}
+_HTTP: dict[int, Failure] = {
+    400: _INVALID,
+    401: _TOKEN,
+    403: _RIGHTS,
+    404: _SETUP,
+    413: FILE_TOO_LARGE,
+    429: _SLOW_DOWN,
+}
 # fmt: on
 
 

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from types import FrameType
 
@@ -83,8 +84,17 @@ def serve(app: ASGIApp, coze: Coze, settings: Settings) -> None:
             timeout_keep_alive=75,
         )
         host, port = listener.getsockname()[:2]
-        log.info("listening", host=host, port=port, coze=settings.coze_api_base, environment=settings.environment)
+        url = f"http://{_reachable(host)}:{port}"
+        log.info("listening", url=url, port=port, coze=settings.coze_api_base, environment=settings.environment)
+        if settings.sandbox:
+            print(f"\nThe sandbox is ready: {url}  Docs: {url}/docs  Ctrl-C ends it.\n", file=sys.stderr)
         _Server(config, coze, settings.shutdown_grace).run(sockets=[listener])
+
+
+def _reachable(host: str) -> str:
+    """An address to reach `host` by: what listens on all of them is on this machine's own too."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"[{host}]" if ":" in host else host
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import Controller, Request, post
+from litestar.di import NamedDependency
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
@@ -26,7 +27,9 @@ class ChatController(Controller):
     path = _PATH
 
     @post(operation_id="chat", status_code=200)
-    async def chat(self, request: Request[Any, Any, Any], coze: Coze, settings: Settings) -> ASGIApp:
+    async def chat(
+        self, request: Request[Any, Any, Any], coze: NamedDependency[Coze], settings: NamedDependency[Settings]
+    ) -> ASGIApp:
         asked = await _read(request, settings)
         chat = coze.chat(asked)
         handed_on = False
@@ -46,7 +49,7 @@ class ChatController(Controller):
                 chat.leave()
 
 
-async def _read(request: Request[Any, Any, Any], settings: Settings) -> ChatRequest:
+async def _read(request: Request[Any, Any, Any], settings: NamedDependency[Settings]) -> ChatRequest:
     """The request's body as a chat. Raises ServiceError (400, 413)."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":

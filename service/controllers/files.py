@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Controller, Request, post
+from litestar.di import NamedDependency
 from msgspec import UNSET
 
 from generated.models import UploadResponse
@@ -17,7 +18,9 @@ class FilesController(Controller):
     path = UPLOAD_PATH
 
     @post(operation_id="uploadFile", status_code=200)
-    async def upload_file(self, request: Request[Any, Any, Any], coze: Coze, settings: Settings) -> UploadResponse:
+    async def upload_file(
+        self, request: Request[Any, Any, Any], coze: NamedDependency[Coze], settings: NamedDependency[Settings]
+    ) -> UploadResponse:
         async with read_upload(request, timeout=settings.request_body_timeout) as form:
             file_id, file_url = await unless_client_leaves(request.receive, coze.upload(form.upload))
         return UploadResponse(

@@ -1,6 +1,7 @@
 """Tag Health: does the process run, and does Coze answer it?"""
 
 from litestar import Controller, Response, get
+from litestar.di import NamedDependency
 
 from generated.models import HealthStatus, RootStatus
 from service.clock import timestamp
@@ -21,7 +22,7 @@ class HealthController(Controller):
         )
 
     @get("/health", operation_id="getHealth")
-    async def get_health(self, readiness: Readiness) -> Response[HealthStatus]:
+    async def get_health(self, readiness: NamedDependency[Readiness]) -> Response[HealthStatus]:
         problem = await readiness.problem()
         status = HealthStatus(
             status="unhealthy" if problem else "healthy",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Controller, Request, get
+from litestar.di import NamedDependency
 
 from generated.models import Config, ConfigResponse, ConnectionTest, ConnectionTestResponse, Features
 from service.clock import timestamp
@@ -16,7 +17,7 @@ class SystemController(Controller):
     path = "/api/v1"
 
     @get("/config", operation_id="getConfig")
-    async def get_config(self, settings: Settings) -> ConfigResponse:
+    async def get_config(self, settings: NamedDependency[Settings]) -> ConfigResponse:
         return ConfigResponse(
             success=True,
             message="Configuration retrieved successfully",
@@ -32,7 +33,9 @@ class SystemController(Controller):
         )
 
     @get("/test/connection", operation_id="testConnection")
-    async def test_connection(self, request: Request[Any, Any, Any], coze: Coze) -> ConnectionTestResponse:
+    async def test_connection(
+        self, request: Request[Any, Any, Any], coze: NamedDependency[Coze]
+    ) -> ConnectionTestResponse:
         user, logid = await coze.user()
         record_of(request.scope).logid = logid
         return ConnectionTestResponse(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Controller, Request, get
+from litestar.di import NamedDependency
 
 from generated.models import UserInfo, UserInfoResponse
 from service.coze import Coze
@@ -13,7 +14,7 @@ class UsersController(Controller):
     path = "/api/v1/user"
 
     @get("/info", operation_id="getUserInfo")
-    async def get_user_info(self, request: Request[Any, Any, Any], coze: Coze) -> UserInfoResponse:
+    async def get_user_info(self, request: Request[Any, Any, Any], coze: NamedDependency[Coze]) -> UserInfoResponse:
         user, logid = await coze.user()
         record_of(request.scope).logid = logid
         return UserInfoResponse(

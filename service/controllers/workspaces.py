@@ -1,6 +1,7 @@
 """Tag Workspaces: what the account can reach."""
 
 from litestar import Controller, get
+from litestar.di import NamedDependency
 
 from generated.models import WorkspacesResponse
 from service.coze import Coze
@@ -10,7 +11,7 @@ class WorkspacesController(Controller):
     path = "/api/v1/workspaces"
 
     @get(operation_id="listWorkspaces")
-    async def list_workspaces(self, coze: Coze) -> WorkspacesResponse:
+    async def list_workspaces(self, coze: NamedDependency[Coze]) -> WorkspacesResponse:
         return WorkspacesResponse(
             success=True, message="Workspaces retrieved successfully", data=await coze.workspaces()
         )

@@ -13,7 +13,7 @@ import aiohttp
 from service.coze import wire
 from service.coze.sse import EventParser, EventTooLarge
 from service.coze.translation import ChatEvent, Translation
-from service.coze.transport import logid_of, read_body, transport_error
+from service.coze.transport import logid_of, read_body, retry_after_of, transport_error
 from service.errors import BROKE_OFF, NOT_UNDERSTOOD, TIMED_OUT, Asked, Failure, ServiceError, coze_failure
 from service.settings import Settings
 
@@ -77,6 +77,11 @@ class Chat:
             raise ServiceError(TIMED_OUT, cause="no answer in time", logid=self.logid) from None
         except aiohttp.ClientError as error:
             raise transport_error(error, self.logid) from None
+        except asyncio.CancelledError:
+            # Either the caller was cancelled, or `interrupt` has cancelled the request.
+            if self._failure is None:
+                raise
+            raise self._failure from None
         while not self._translation.started:
             await self._take_chunk(self._silence_ends)
             if self._failure is not None and not self._translation.started:
@@ -169,7 +174,8 @@ class Chat:
         if code is None and status == 200:
             return ServiceError(NOT_UNDERSTOOD, cause=cause, logid=self.logid)
         failure = coze_failure(self._asked, code=code, status=status)
-        return ServiceError(failure, code=code, cause=cause, logid=self.logid)
+        wait = retry_after_of(response) if response is not None else None
+        return ServiceError(failure, code=code, cause=cause, logid=self.logid, retry_after=wait)
 
     async def _take_chunk(self, until: float) -> bool:
         """Reads once and translates. False if nothing came until the loop's time `until`."""

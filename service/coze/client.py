@@ -20,7 +20,7 @@ from generated.models import ChatRequest, User, Workspace
 from service.coze import wire
 from service.coze.chat import Chat
 from service.coze.question import messages_for_coze
-from service.coze.transport import logid_of, read_body, send, session, transport_error
+from service.coze.transport import logid_of, read_body, retry_after_of, send, session, transport_error
 from service.errors import (
     ABSENT,
     BAD_REQUEST,
@@ -35,7 +35,7 @@ from service.errors import (
 from service.settings import Settings
 
 with warnings.catch_warnings():
-    # The SDK imports a part of Authlib that Authlib has deprecated; Authlib insists on its warning once it is loaded.
+    # The SDK imports a part of Authlib that is deprecated, and Authlib insists on its warning.
     import authlib.deprecate  # noqa: F401
 
     warnings.simplefilter("ignore")
@@ -67,7 +67,7 @@ class Upload(msgspec.Struct):
 
 
 class Coze:
-    """One for each process. Use it as an async context manager: it owns the connections and what is still to clean up."""
+    """One for each process. An async context manager: it owns the connections and what is still to clean up."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -239,7 +239,13 @@ class Coze:
             if _is_absent(response.status, answer):
                 raise ServiceError(ABSENT, code=answer.code, cause=f"{path} is absent", logid=logid)
             failure = coze_failure(asked, code=answer.code or None, status=response.status)
-            raise ServiceError(failure, code=answer.code, cause=f"HTTP {response.status}", logid=logid)
+            raise ServiceError(
+                failure,
+                code=answer.code,
+                cause=f"HTTP {response.status}",
+                logid=logid,
+                retry_after=retry_after_of(response),
+            )
         try:
             return decode(answer.data), logid
         except wire.UNDECODABLE:

@@ -26,7 +26,7 @@ def messages_for_coze(request: ChatRequest) -> list[dict[str, Any]]:
     if request.conversation_id:
         answered = max((at for at, message in enumerate(messages) if message.role == "assistant"), default=-1)
         messages = messages[answered + 1 :]
-    question = messages.pop(messages.index(turns[-1]))
+    question = messages.pop(max(at for at, message in enumerate(messages) if message.role == "user"))
     return [_for_coze(message) for message in (*messages, question)]
 
 
@@ -39,7 +39,8 @@ def _check_content(message: ChatMessage) -> None:
         reason = str(error) if isinstance(error, msgspec.ValidationError) else "it is not valid JSON"
         raise ServiceError(
             BAD_REQUEST,
-            f"With content_type object_string, content must be a JSON array of text, image, file and audio parts: {reason}",
+            "With content_type object_string, content must be a JSON array of text, image, file and audio parts: "
+            + reason,
         ) from None
     for part in parts:
         if not isinstance(part, TextPart) and not part.file_id and not part.file_url:

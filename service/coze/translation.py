@@ -98,6 +98,9 @@ class Translation:
     def _complete(self, chat: wire.ChatFacts, events: list[ChatEvent]) -> None:
         self._note(chat)
         self.over = True
+        if chat.status in ("canceled", "cancelled"):
+            # A stream runs on after its chat was cancelled, and ends as if nothing had been.
+            raise ServiceError(CANCELED)
         if self.conversation_id is None:
             raise ServiceError(NOT_UNDERSTOOD, cause="a completed chat without a conversation")
         self.started = self.completed = True

@@ -1,6 +1,7 @@
 """HTTP to Coze: requests that the SDK makes and signs, carried by aiohttp; its failures as the service's."""
 
 import asyncio
+import re
 import ssl
 
 import aiohttp
@@ -54,6 +55,12 @@ def logid_of(response: aiohttp.ClientResponse) -> str | None:
     """Coze's id of an exchange. The cloud and Coze Studio name the header differently."""
     logid = response.headers.get("X-Tt-Logid") or response.headers.get("X-Log-ID")
     return logid if logid and len(logid) <= 128 and logid.isascii() and logid.isprintable() else None
+
+
+def retry_after_of(response: aiohttp.ClientResponse) -> int | None:
+    """In how many seconds Coze wants to be asked again, if it says so in seconds and means less than a day."""
+    value = response.headers.get("Retry-After", "")
+    return int(value) if re.fullmatch(r"[1-9][0-9]{0,4}", value) else None
 
 
 def transport_error(error: BaseException, logid: str | None = None) -> ServiceError:

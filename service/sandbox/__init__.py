@@ -1,0 +1,9 @@
+"""A sandbox that speaks Coze's HTTP wire on loopback, so that clients of Coze need no account.
+
+`python -m service.sandbox` runs it alone; `running()` runs it in a thread of a program that needs it.
+"""
+
+from .bots import DEFAULT as DEFAULT_BOT_ID
+from .server import running
+
+__all__ = ["DEFAULT_BOT_ID", "running"]

@@ -1,0 +1,123 @@
+"""The sandbox's table of contents: which path leads where, and what every request passes on its way."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from . import account, chats, conversations, files, observe, studio
+from .play import NO_CONTENT_TYPE
+from .settings import Settings
+from .wire import LOGID, CozeError, failure, new_logid, reply
+from .world import MEBI, WORLD, World
+
+BODY_LIMIT = 15 * MEBI  # Coze's, for all but uploads, which stream
+TOKENS = ("pat_", "sat_", "czs_")
+
+COMMON = (
+    ("POST", "/v3/chat", chats.start),
+    ("GET", "/v3/chat/retrieve", chats.retrieve),
+    ("GET", "/v3/chat/message/list", chats.list_messages),
+    ("POST", "/v3/chat/cancel", chats.cancel),
+    ("POST", "/v1/conversation/create", conversations.create),
+    ("GET", "/v1/conversation/retrieve", conversations.retrieve),
+    ("POST", "/v1/conversation/message/list", conversations.list_messages),
+    ("POST", "/v1/files/upload", files.upload),
+    ("GET", "/v1/bots/{id}", account.bot),
+    ("GET", "/v1/bot/get_online_info", account.bot),
+)
+CLOUD = (
+    ("POST", "/v3/chat/retrieve", chats.retrieve),  # as the SDKs ask, whatever the documents say
+    ("GET", "/v1/conversation/message/list", conversations.list_messages),
+    ("GET", "/v1/files/retrieve", files.retrieve),
+    ("POST", "/v1/files/retrieve", files.retrieve),
+    ("GET", "/v1/users/me", account.me),
+    ("GET", "/v1/workspaces", account.workspaces),
+)
+OWN = (
+    ("GET", "/sandbox/state", observe.state),
+    ("GET", "/sandbox/bots", observe.bots),
+    ("POST", "/sandbox/reset", observe.reset),
+    ("POST", "/sandbox/settings", observe.settings),
+    ("GET", "/sandbox/files/{id}", files.download),
+)
+# The Studio keeps these behind its web session: to a token they do not exist.
+SESSION_ONLY = frozenset(("/v1/users/me", "/v1/workspaces", "/v1/files/retrieve"))
+
+
+def make_app(settings: Settings) -> web.Application:
+    """The whole sandbox as an aiohttp application."""
+    app = web.Application(middlewares=[_every_request, _coze_request], client_max_size=BODY_LIMIT)
+    app[WORLD] = World(settings)
+    routes = COMMON + OWN if app[WORLD].studio else COMMON + CLOUD + OWN
+    for method, path, handler in routes:
+        app.router.add_route(method, path, handler)
+    app.on_response_prepare.append(_headers)
+    app.on_shutdown.append(_stop)
+    return app
+
+
+async def _headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Log-ID" if request.app[WORLD].studio else "X-Tt-Logid"] = request[LOGID]
+    if NO_CONTENT_TYPE in request:
+        response.headers.popall("Content-Type", None)
+
+
+async def _stop(app: web.Application) -> None:
+    runs = app[WORLD].runs
+    for run in runs:
+        run.cancel()
+    await asyncio.gather(*runs, return_exceptions=True)
+
+
+@web.middleware
+async def _every_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Gives the request its log id, and every failure Coze's shape."""
+    request[LOGID] = new_logid()
+    try:
+        return await handler(request)
+    except CozeError as error:
+        return failure(request, studio.translated(error) if request.app[WORLD].studio else error)
+    except web.HTTPException as error:
+        if request.app[WORLD].studio:  # knows no "method not allowed"
+            return reply(request, code=404, msg="not found", status=404)
+        answer = reply(request, code=error.status, msg=error.reason, status=error.status)
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+
+
+@web.middleware
+async def _coze_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Counts a request, fails it where it is told to, and asks for the token."""
+    world = request.app[WORLD]
+    resource = request.match_info.route.resource
+    if request.path.startswith("/sandbox/"):
+        return await handler(request)
+    # Unknown paths count as one: people may ask for any number of them.
+    known = resource is not None or request.path in SESSION_ONLY
+    path = resource.canonical if resource is not None else request.path
+    world.requests[f"{request.method} {path}" if known else "unknown"] += 1
+    fault = world.dials.fail.get(request.path)
+    if fault is not None and fault.get("times", 1) > 0:
+        if "times" in fault:
+            fault["times"] -= 1
+        return await observe.fail(request, fault)
+    if world.studio and request.path in SESSION_ONLY:
+        raise studio.NO_SESSION
+    if resource is not None:
+        _authenticate(request, world.studio)
+    return await handler(request)
+
+
+def _authenticate(request: web.Request, is_studio: bool) -> None:
+    """Any token that looks like one is good. Raises CozeError as Coze does for others."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme != "Bearer" or not token.startswith(TOKENS):
+        if is_studio:
+            raise CozeError(700012006, "authentication failed: the token is invalid")
+        raise CozeError(4100, status=401)
+    if token.startswith("pat_forbidden"):
+        raise CozeError(4101)

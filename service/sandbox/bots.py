@@ -1,0 +1,88 @@
+"""The sandbox's bots: one table of ids, names and what each one does when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from . import faults_http as http
+from . import faults_stream as stream
+from . import faults_wire as wire
+from .codes import CODES
+from .speaker import speak
+from .turn import Steps, Turn
+
+PREFIX: Final = "753733451089618"
+DEFAULT: Final = PREFIX + "5359"
+
+GROUPS: Final = {
+    "good": "answers well",
+    "code": "a JSON error instead of the chat, with the Coze code that the id's last four digits are",
+    "http": "an HTTP answer that is no chat",
+    "connection": "connections that wait, drip, hang or die",
+    "failure": "a stream that begins and then fails",
+    "content": "a good chat with rare or odd content",
+    "framing": "a good chat in rare or odd server-sent events",
+    "size": "much of it: long, large, many",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """id: 19 digits. what: one line on what it does. steps: how it does it."""
+
+    id: str
+    name: str
+    group: str
+    what: str
+    steps: Callable[[Turn], Steps]
+
+
+def help_text(chinese: bool, question: str) -> str:
+    """The table in a chat: the groups, or the rows of those groups and bots that the question names."""
+    named = [bot for bot in BOTS.values() if bot.group in question or bot.name in question or bot.id[15:] in question]
+    if named:
+        return "\n".join(f"{bot.id} {bot.name}: {bot.what}" for bot in named)
+    lines = [
+        "换一个智能体 ID 就能看到一种故障。分组如下（说“帮助 http”看一组，GET /sandbox/bots 看全部）："
+        if chinese
+        else 'Another bot id shows another failure. These are the groups (say "help http" for one of them, '
+        "GET /sandbox/bots lists all):"
+    ]
+    for group, what in GROUPS.items():
+        ids = sorted(bot.id for bot in BOTS.values() if bot.group == group)
+        lines.append(f"- {group}: {what} ({ids[0]} … {ids[-1]})")
+    return "\n".join(lines)
+
+
+def _default(turn: Turn) -> Steps:
+    speech = speak(turn, help_text)
+    yield from turn.begin()
+    yield from turn.pieces(speech.text.splitlines(keepends=True)) if speech.by_line else turn.words(speech.text)
+    yield turn.said(speech.text)
+    yield from turn.finish(speech.follow_ups)
+
+
+def _code_bots() -> Iterator[Bot]:
+    for code, msg in CODES.items():
+        if code <= 9999:
+            yield Bot(f"{PREFIX}{code}", f"code-{code}", "code", msg, http.json_error(code))
+
+
+def _table() -> Iterator[Bot]:
+    yield Bot(DEFAULT, "default", "good", "Answers about itself, repeats, remembers, describes files.", _default)
+    yield from _code_bots()
+    for group, rows in (
+        ("http", http.ROWS),
+        ("connection", wire.CONNECTION),
+        ("failure", stream.FAILURES),
+        ("content", stream.CONTENT),
+        ("framing", wire.FRAMING),
+        ("size", wire.SIZES),
+    ):
+        for number, name, what, steps in rows:
+            yield Bot(PREFIX + number, name, group, what, steps)
+
+
+BOTS: Final = {bot.id: bot for bot in _table()}

@@ -1,0 +1,110 @@
+"""The sandbox's own endpoints: look at what it saw, turn its dials, start afresh. They ask for no token.
+
+The dials of POST /sandbox/settings, each optional:
+
+- delta_seconds: the pause between words, seconds
+- workspaces: how many there are; odd_workspace: one more, with nulls and missing fields
+- upload_types: "listed" (as Coze) or "any" file ending
+- fail: path to fault, for any of Coze's paths, as {"/v1/users/me": {"status": 401, "code": 4101, "msg": "…"}}
+  or {"…": {"kind": "html502" | "hang" | "close" | "empty" | "not_json"}};
+  with "times": n only the next n requests. The faults given replace those before; {} ends them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from .bots import BOTS
+from .codes import CODES
+from .faults_http import html
+from .play import HANG_SECONDS, cut
+from .wire import CozeError, dump, json_object, reply
+from .world import WORLD, Json
+
+KINDS = ("html502", "hang", "close", "empty", "not_json")
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(body=dump(value), content_type="application/json")
+
+
+async def state(request: web.Request) -> web.Response:
+    """GET /sandbox/state, with ?chats=N only the newest N chats."""
+    chats = request.query.get("chats", "")
+    return _json(request.app[WORLD].report(int(chats) if chats.isdecimal() else 2_000))
+
+
+async def reset(request: web.Request) -> web.Response:
+    """POST /sandbox/reset: forgets all, ends what runs, puts the dials back."""
+    request.app[WORLD].clear()
+    return _json({})
+
+
+async def bots(request: web.Request) -> web.Response:
+    """GET /sandbox/bots"""
+    return _json([{"id": b.id, "name": b.name, "group": b.group, "what": b.what} for b in BOTS.values()])
+
+
+async def settings(request: web.Request) -> web.Response:
+    """POST /sandbox/settings: answers with the dials as they are then, HTTP 400 for one it does not know."""
+    dials = request.app[WORLD].dials
+    try:
+        body = await json_object(request)
+        for name, value in body.items():
+            if name not in CHECKS or not CHECKS[name](value):
+                raise CozeError(4000, f"{name} is no such dial, or does not take this value")
+    except CozeError as error:
+        error.status = 400
+        raise
+    for name, value in body.items():
+        setattr(dials, name, value)
+    return _json(request.app[WORLD].report()["settings"])
+
+
+def _is_number(value: Any, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _is_faults(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(fault, dict)
+        and (fault.get("kind") in KINDS or "kind" not in fault)
+        and isinstance(fault.get("code", 0), int)
+        and isinstance(fault.get("msg", ""), str)
+        and fault.get("status", 200) in range(200, 600)
+        and isinstance(fault.get("times", 1), int)
+        for fault in value.values()
+    )
+
+
+CHECKS: dict[str, Any] = {
+    "delta_seconds": lambda value: _is_number(value, 60),
+    "workspaces": lambda value: _is_number(value, 10_000) and isinstance(value, int),
+    "odd_workspace": lambda value: isinstance(value, bool),
+    "upload_types": lambda value: value in ("listed", "any"),
+    "fail": _is_faults,
+}
+
+
+async def fail(request: web.Request, fault: Json) -> web.StreamResponse:
+    """What a path answers while it is told to fail."""
+    match fault.get("kind"):
+        case "html502":
+            return web.Response(body=html("502 Bad Gateway"), status=502, content_type="text/html")
+        case "empty":
+            return web.Response(status=fault.get("status", 200))
+        case "not_json":
+            return web.Response(body=b"it works!", status=fault.get("status", 200), content_type="text/plain")
+        case "hang":
+            await asyncio.sleep(HANG_SECONDS)
+        case "close":
+            pass
+        case _:
+            code = fault.get("code", 5000)
+            return reply(request, code=code, msg=fault.get("msg", CODES.get(code, "")), status=fault.get("status", 200))
+    if request.transport is not None:
+        await cut(request.transport, "reset")
+    return web.Response()

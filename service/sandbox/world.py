@@ -1,0 +1,261 @@
+"""What the sandbox remembers, in bounded memory: conversations, chats, files, and what was asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+from aiohttp import web
+
+from .settings import Settings
+
+Json = dict[str, Any]
+V = TypeVar("V")
+
+MEBI: Final = 1024 * 1024
+KEPT_MESSAGES: Final = 200  # in one conversation
+RUNNING: Final = ("created", "in_progress")
+
+
+class Recent(Generic[V]):
+    """The newest values by id; the oldest go when there are more than `most`, or when they weigh too much.
+
+    The weight is in bytes or characters, near enough; it bounds memory whatever people send.
+    """
+
+    def __init__(self, most: int, weight: int = 64 * MEBI) -> None:
+        self._most = most
+        self._limit = weight
+        self._weight = 0
+        self._values: OrderedDict[str, tuple[V, int]] = OrderedDict()
+
+    def put(self, key: str, value: V, weight: int = 0) -> None:
+        self._values[key] = (value, weight)
+        self._weight += weight
+        self._shrink()
+
+    def grow(self, key: str, weight: int) -> None:
+        """Says that a value got heavier (or lighter); one that has gone already is let be."""
+        if key in self._values:
+            value, before = self._values[key]
+            self._values[key] = (value, before + weight)
+            self._weight += weight
+            self._shrink()
+
+    def _shrink(self) -> None:
+        while self._values and (len(self._values) > self._most or self._weight > self._limit):
+            _, (_, weight) = self._values.popitem(last=False)
+            self._weight -= weight
+
+    def get(self, key: str) -> V | None:
+        found = self._values.get(key)
+        return found[0] if found else None
+
+    def newest(self, most: int) -> list[V]:
+        """The newest values, oldest first."""
+        return [value for value, _ in itertools.islice(reversed(self._values.values()), most)][::-1]
+
+
+@dataclass(slots=True, eq=False)
+class Conversation:
+    id: str
+    section_id: str
+    created_at: int
+    name: str = ""
+    meta_data: Json = field(default_factory=dict)
+    connector_id: str = "1024"
+    messages: list[Json] = field(default_factory=list)
+    running: Chat | None = None  # the chat that occupies it
+
+
+@dataclass(slots=True, eq=False)
+class Chat:
+    id: str
+    conversation: Conversation
+    bot_id: str
+    user_id: str
+    streaming: bool
+    saved: bool
+    asked: list[Json]  # the messages as they came
+    meta_data: Json
+    created_at: int
+    started: float
+    status: str = "created"  # "refused": the bot failed in place of a chat, so that nobody can retrieve one
+    last_error: Json | None = None
+    required_action: Json | None = None
+    usage: Json | None = None
+    ended_at: int | None = None
+    messages: list[Json] = field(default_factory=list)
+    client_left: bool = False
+    left_after_s: float | None = None
+    cancel_calls: int = 0
+    # Set when nobody can see any more what the run does: its client has left and it is cancelled.
+    pointless: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def left(self) -> None:
+        """The client's connection closed before the stream's end."""
+        self.client_left = True
+        self.left_after_s = round(time.monotonic() - self.started, 3)
+        if self.status == "canceled":
+            self.pointless.set()
+
+    def cancel(self) -> None:
+        self.status = "canceled"
+        if self.client_left or not self.streaming:
+            self.pointless.set()
+
+    def end(self, status: str) -> None:
+        """The run's own end; what was cancelled stays so."""
+        if self.status in RUNNING:
+            self.status = status
+            self.ended_at = int(time.time())
+
+    def detail(self) -> Json:
+        """The Chat object of Coze's answers and events."""
+        detail: Json = {
+            "id": self.id,
+            "conversation_id": self.conversation.id,
+            "bot_id": self.bot_id,
+            "created_at": self.created_at,
+            "last_error": self.last_error or {"code": 0, "msg": ""},
+            "status": self.status,
+            "section_id": self.conversation.section_id,
+        }
+        if self.meta_data:
+            detail["meta_data"] = self.meta_data
+        if self.ended_at:
+            detail["failed_at" if self.status == "failed" else "completed_at"] = self.ended_at
+        if self.usage:
+            detail["usage"] = self.usage
+        if self.required_action:
+            detail["required_action"] = self.required_action
+        return detail
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    id: str
+    name: str
+    bytes: int
+    sha256: str
+    content_type: str  # as the sender named it
+    kind: str  # what its first bytes say, in words
+    created_at: int
+
+
+@dataclass(slots=True)
+class Dials:
+    """What can be turned while the sandbox runs; see observe.py for their meaning."""
+
+    delta_seconds: float
+    workspaces: int = 3
+    odd_workspace: bool = False
+    upload_types: str = "listed"
+    fail: dict[str, Json] = field(default_factory=dict)
+
+
+class World:
+    """One sandbox's memory. Lives in one event loop, so nothing here needs a lock."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.studio = settings.flavour == "studio"
+        self.runs: set[asyncio.Task[None]] = set()  # also keeps a run alive when its client has left
+        self.server: web.Server | None = None
+        # Ids go on from the clock, so that a restarted sandbox does not give the old ones again.
+        self._ids: Iterator[int] = itertools.count(7_600_000_000_000_000_000 + time.time_ns() // 1000)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets everything, ends what runs, and puts the dials back."""
+        for run in self.runs:
+            run.cancel()
+        self.dials = Dials(self.settings.delta_seconds)
+        self.conversations: Recent[Conversation] = Recent(10_000)
+        self.chats: Recent[Chat] = Recent(2_000)
+        self.uploads: Recent[Upload] = Recent(10_000)
+        self.contents: Recent[bytes] = Recent(20)
+        self.requests: Counter[str] = Counter()
+        self.streams = 0
+
+    def new_id(self) -> str:
+        return str(next(self._ids))
+
+    def new_conversation(self, **fields: Any) -> Conversation:
+        conversation = Conversation(self.new_id(), self.new_id(), int(time.time()), **fields)
+        self.conversations.put(conversation.id, conversation, 1_000)
+        return conversation
+
+    def keep(self, chat: Chat, message: Json) -> None:
+        """Puts a message where later questions find it, unless its chat was cancelled or is not saved."""
+        if not chat.saved or chat.status == "canceled":
+            return
+        size = len(message["content"] or "")
+        if message["role"] == "assistant":
+            chat.messages.append(message)
+            self.chats.grow(chat.id, size)
+        if message["type"] in ("question", "answer"):
+            self.keep_in(chat.conversation, message)
+
+    def keep_in(self, conversation: Conversation, message: Json) -> None:
+        conversation.messages.append(message)
+        weight = len(message["content"] or "")
+        if len(conversation.messages) > KEPT_MESSAGES:
+            weight -= len(conversation.messages.pop(0)["content"] or "")
+        self.conversations.grow(conversation.id, weight)
+
+    def forget_turn(self, chat: Chat) -> None:
+        """A cancelled turn is not context for the next."""
+        messages = chat.conversation.messages
+        gone = sum(len(message["content"] or "") for message in messages if message.get("chat_id") == chat.id)
+        messages[:] = [message for message in messages if message.get("chat_id") != chat.id]
+        self.conversations.grow(chat.conversation.id, -gone)
+
+    def release(self, chat: Chat) -> None:
+        if chat.conversation.running is chat:
+            chat.conversation.running = None
+
+    def report(self, chats: int = 0) -> Json:
+        """What GET /sandbox/state tells, of the newest `chats`; the connections count the asker's own too."""
+        return {
+            "flavour": self.settings.flavour,
+            "connections": len(self.server.connections) if self.server else 0,
+            "streams": self.streams,
+            "running": len(self.runs),
+            "settings": asdict(self.dials),
+            "chats": [
+                {
+                    "id": chat.id,
+                    "conversation_id": chat.conversation.id,
+                    "bot_id": chat.bot_id,
+                    "user_id": chat.user_id,
+                    "status": chat.status,
+                    "streaming": chat.streaming,
+                    "client_left": chat.client_left,
+                    "left_after_s": chat.left_after_s,
+                    "cancel_calls": chat.cancel_calls,
+                    "messages": chat.asked,
+                }
+                for chat in self.chats.newest(chats)
+            ],
+            "uploads": [
+                {
+                    "id": upload.id,
+                    "name": upload.name,
+                    "bytes": upload.bytes,
+                    "sha256": upload.sha256,
+                    "content_type": upload.content_type,
+                }
+                for upload in self.uploads.newest(200)
+            ],
+            "requests": dict(self.requests),
+            "total": self.requests.total(),
+        }
+
+
+WORLD: Final = web.AppKey("world", World)

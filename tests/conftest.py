@@ -1,0 +1,177 @@
+"""What the tests share: real servers on loopback. The service as its users start it, the sandbox in Coze's place."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service import sandbox
+
+ROOT = Path(__file__).resolve().parent.parent
+BOT = sandbox.DEFAULT_BOT_ID
+START_SECONDS = 60
+
+
+class Service:
+    """A running service: its base URL, its process, and what it has logged."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+        self.url = self._wait_for_address()
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+
+    def _wait_for_address(self) -> str:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            for line in self.lines():
+                if line.get("event") == "listening":
+                    return f"http://127.0.0.1:{line['port']}"
+            assert self.process.poll() is None, f"the service ended: {self.output()}"
+            time.sleep(0.02)
+        raise AssertionError(f"the service did not start: {self.output()}")
+
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log's lines; the last one may still be on its way."""
+        found = []
+        for line in self.output().splitlines(keepends=True):
+            with contextlib.suppress(json.JSONDecodeError):
+                found.append(json.loads(line))
+        return found
+
+    def stop(self, sig: int = signal.SIGTERM, timeout: float = 60) -> int:
+        self.process.send_signal(sig)
+        return self.process.wait(timeout)
+
+    def chat(
+        self, content: str = "Hello", *, bot: str | None = None, stream: bool = False, **fields: Any
+    ) -> httpx.Response:
+        body = {"user_id": "tester", "messages": [{"role": "user", "content": content}], "stream": stream, **fields}
+        if bot:
+            body["bot_id"] = bot
+        return self.http.post("/api/v1/chat", json=body)
+
+
+@contextlib.contextmanager
+def running_service(folder: Path, *arguments: str, **env: str) -> Iterator[Service]:
+    """`python -m service` with only these variables, in an empty `folder`, on a free port."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "service.log"
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SYSTEMROOT") if name in os.environ}
+    variables = {"HOST": "127.0.0.1", "PORT": "0", "ENABLE_RATE_LIMIT": "false", **env}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "service", *arguments],
+            cwd=folder,
+            env=inherited | variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    service = None
+    try:
+        service = Service(process, log)
+        yield service
+    finally:
+        if service is not None:
+            service.http.close()
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(60)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def events_of(text: str) -> list[dict[str, Any]]:
+    """The events of a stream, comments left out. Each must be one `data:` line and a blank line."""
+    blocks = text.split("\n\n")
+    assert blocks.pop() == "", "the stream does not end with a blank line"
+    found = []
+    for block in blocks:
+        if block.startswith(":"):
+            continue
+        assert block.startswith("data: "), block
+        assert "\n" not in block, block
+        found.append(json.loads(block.removeprefix("data: ")))
+    return found
+
+
+def text_of(events: list[dict[str, Any]]) -> str:
+    return "".join(event["content"] for event in events if event["type"] == "message_delta")
+
+
+class Upstream:
+    """The sandbox as the tests steer and observe it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def state(self, chats: int = 2000) -> dict[str, Any]:
+        """What the sandbox has seen; of its chats the newest `chats`, in the order they began."""
+        state: dict[str, Any] = httpx.get(f"{self.url}/sandbox/state?chats={chats}", timeout=30).json()
+        return state
+
+    def set(self, **settings: Any) -> None:
+        httpx.post(f"{self.url}/sandbox/settings", json=settings).raise_for_status()
+
+    def reset(self) -> None:
+        httpx.post(f"{self.url}/sandbox/reset").raise_for_status()
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Upstream]:
+    """A sandbox that answers at once, in Coze's place."""
+    with sandbox.running(delta_seconds=0) as url:
+        yield Upstream(url)
+
+
+@pytest.fixture(scope="session")
+def service(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service most tests share: on the sandbox, without a rate limit."""
+    folder = tmp_path_factory.mktemp("service")
+    with running_service(folder, COZE_API_TOKEN="pat_test", COZE_API_BASE=upstream.url, COZE_BOT_ID=BOT) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def bots(upstream: Upstream) -> dict[str, str]:
+    """The sandbox's bots by name."""
+    return {bot["name"]: bot["id"] for bot in httpx.get(f"{upstream.url}/sandbox/bots").json()}
+
+
+Start = Callable[..., Service]
+
+
+@pytest.fixture(scope="module")
+def start(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts services of the module's own, with other settings."""
+    with contextlib.ExitStack() as stack:
+
+        def start_one(*arguments: str, **env: str) -> Service:
+            defaults = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
+            folder = tmp_path_factory.mktemp("service")
+            return stack.enter_context(running_service(folder, *arguments, **{**defaults, **env}))
+
+        yield start_one
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:
+    """Waits until `condition` is true. How long is no promise of the service: machines are slow at times."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"did not happen within {seconds} s"
+        time.sleep(0.02)

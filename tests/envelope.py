@@ -1,0 +1,41 @@
+"""What every error answer has in common, whatever went wrong and on whatever path."""
+
+import re
+
+import httpx
+
+UPLOAD = "/api/v1/upload"
+REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+# Tokens, HTML of a gateway, tracebacks and type names of the code are nothing for people.
+FORBIDDEN = re.compile(r"\b(pat|sat|czs)_\w|Bearer|<\w+|Traceback|\bservice\.\w|Exception\b|Error\(")
+
+
+def empty_fields(path: str) -> dict[str, None]:
+    """What stands beside `success` and `message` in an error answer of `path`."""
+    return {"file_id": None, "file_url": None} if path == UPLOAD else {"data": None}
+
+
+def assert_envelope(body: object, path: str) -> str:
+    """Checks the body of an error answer of `path`; gives its message."""
+    assert isinstance(body, dict), body
+    message = body.get("message")
+    assert isinstance(message, str), body
+    assert body == {"success": False, "message": message, **empty_fields(path)}
+    assert message.strip(), "an error says what is wrong"
+    assert not FORBIDDEN.search(message), message
+    return message
+
+
+def assert_error(answer: httpx.Response, status: int) -> str:
+    """Checks all of an error answer: status, envelope and headers; gives its message."""
+    assert answer.status_code == status, f"{answer.status_code}: {answer.text[:500]}"
+    assert answer.headers["content-type"] == "application/json"
+    assert REQUEST_ID.fullmatch(answer.headers["x-request-id"])
+    if "origin" in answer.request.headers:
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "x-request-id" in answer.headers["access-control-expose-headers"].lower()
+    if status == 405:
+        assert answer.headers["allow"]
+    if status == 429:
+        assert int(answer.headers["retry-after"]) >= 1
+    return assert_envelope(answer.json(), answer.request.url.path)

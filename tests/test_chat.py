@@ -1,0 +1,223 @@
+"""POST /api/v1/chat: what is taken, what is refused, and that both forms of an answer say the same."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from conftest import BOT, Service, Start, Upstream, events_of, text_of
+
+TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
+USER = {"role": "user", "content": "Hello"}
+
+
+def post(service: Service, **body: Any) -> httpx.Response:
+    return service.http.post("/api/v1/chat", json={"user_id": "u", "messages": [USER], **body})
+
+
+def assert_refused(answer: httpx.Response, status: int = 400) -> str:
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert body == {"success": False, "message": body["message"], "data": None}
+    message: str = body["message"]
+    return message
+
+
+def test_json(service: Service) -> None:
+    answer = service.chat("你好，请介绍一下自己", bot=BOT)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["success"], body["message"]) == (True, "Chat completed successfully")
+    assert body["conversation_id"]
+    data = body["data"]
+    assert "沙盒" in data["content"]
+    assert (data["bot_id"], data["user_id"]) == (BOT, "tester")
+    assert TIME.fullmatch(data["timestamp"])
+    said = datetime.fromisoformat(data["timestamp"])
+    assert abs((datetime.now(UTC) - said).total_seconds()) < 3600
+    assert set(data["usage"]) == {"token_count", "output_count", "input_count"}
+
+
+def test_stream(service: Service) -> None:
+    answer = service.chat("你好，请介绍一下自己", stream=True)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-cache"
+    events = events_of(answer.text)
+    assert [event["type"] for event in events[-2:]] == ["chat_completed", "end"]
+    assert events[-1] == {"type": "end"}
+    assert events[-2]["conversation_id"]
+    assert all(TIME.fullmatch(event["timestamp"]) for event in events[:-1])
+    assert sum(event["type"] == "message_delta" for event in events) > 5
+    assert "你好" in answer.text  # not escaped
+
+
+def test_both_forms_say_the_same(service: Service) -> None:
+    for content in ("Hello", "你好", "help", "tell me twice"):
+        plain = service.chat(content).json()
+        events = events_of(service.chat(content, stream=True).text)
+        assert text_of(events) == plain["data"]["content"]
+        assert [e["content"] for e in events if e["type"] == "follow_up"] == plain["data"].get("follow_ups", [])
+
+
+def test_reasoning_is_kept_apart(service: Service, bots: dict[str, str]) -> None:
+    plain = service.chat(bot=bots["reasoning"]).json()["data"]
+    events = events_of(service.chat(bot=bots["reasoning"], stream=True).text)
+    thought = "".join(event["content"] for event in events if event["type"] == "reasoning_delta")
+    assert thought == plain["reasoning_content"]
+    assert thought
+    assert thought not in plain["content"]
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_null_and_empty_mean_absent(service: Service, nothing: str | None) -> None:
+    answer = post(service, bot_id=nothing, conversation_id=nothing, stream=None)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"]["bot_id"] == BOT
+    assert post(service, messages=[{**USER, "content_type": None}]).status_code == 200
+
+
+def test_unknown_fields_and_parameters_are_ignored(service: Service) -> None:
+    body = {"user_id": "u", "messages": [{**USER, "mood": "good"}], "temperature": {"deep": [1, {}]}}
+    assert service.http.post("/api/v1/chat?debug=1&user_id=x", json=body).status_code == 200
+
+
+def test_no_bot_at_all(start: Start) -> None:
+    message = assert_refused(start(COZE_BOT_ID="").chat())
+    assert message == "bot_id is required either in request or environment variable COZE_BOT_ID"
+
+
+def test_two_turns_of_one_conversation(service: Service, upstream: Upstream) -> None:
+    first = service.chat("My name is Ada").json()
+    history = [
+        {"role": "user", "content": "My name is Ada"},
+        {"role": "assistant", "content": first["data"]["content"]},
+        {"role": "user", "content": "What did I ask before?"},
+    ]
+    second = post(service, messages=history, conversation_id=first["conversation_id"]).json()
+    assert second["conversation_id"] == first["conversation_id"]
+    assert "My name is Ada" in second["data"]["content"]
+    sent = upstream.state()["chats"][-1]["messages"]
+    assert [message["content"] for message in sent] == ["What did I ask before?"]
+
+
+def test_the_uploaded_file_is_described(service: Service) -> None:
+    upload = service.http.post("/api/v1/upload", files={"file": ("cats 猫.csv", b"name,age\n")}).json()
+    content = f'[{{"type":"text","text":"What is it?"}},{{"type":"file","file_id":"{upload["file_id"]}"}}]'
+    answer = post(service, messages=[{"role": "user", "content": content, "content_type": "object_string"}])
+    assert "cats 猫.csv" in answer.json()["data"]["content"]
+
+
+def test_an_unknown_conversation_and_an_unknown_bot(service: Service) -> None:
+    assert_refused(post(service, conversation_id="7000000000000000000"), 404)
+    assert_refused(post(service, bot_id="7000000000000000000"), 404)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"user_id": ""},
+        {"user_id": None},
+        {"user_id": 5},
+        {"messages": []},
+        {"messages": None},
+        {"messages": {}},
+        {"messages": [USER] * 101},
+        {"messages": [{"role": "tool", "content": "x"}]},
+        {"messages": [{"role": "user"}]},
+        {"messages": [{"content": "x"}]},
+        {"messages": [{"role": "user", "content": None}]},
+        {"messages": [{"role": "user", "content": 5}]},
+        {"messages": [{**USER, "content_type": "card"}]},
+        {"messages": ["Hello"]},
+        {"messages": [{"role": "user", "content": ""}]},
+        {"messages": [{"role": "assistant", "content": "x"}]},
+        {"messages": [{**USER, "content_type": "object_string"}]},
+        {"stream": "true"},
+        {"stream": 0},
+        {"bot_id": 7537334510896185359},
+        {"bot_id": "x" * 129},
+        {"conversation_id": "x" * 129},
+        {"conversation_id": []},
+    ],
+    ids=repr,
+)
+def test_bad_fields(service: Service, body: dict[str, Any]) -> None:
+    assert len(assert_refused(post(service, **body))) <= 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"hello",
+        b"[]",
+        b"null",
+        b'"text"',
+        b'{"user_id": "u", "messages": [{"role": "user", "content": "\xff"}]}',
+        b'{"user_id": "u", "messages": [{"role": "user", "content": "\\ud800"}]}',
+        b'{"user_id": "u", "messages": [{"role": "user", "content": "x"}]} trailing',
+        b'{"user_id": "u", "user_id": "u"',
+        '{"user_id": "u", "messages": [{"role": "user", "content": "你好"}]}'.encode("gbk"),
+        b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"x": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+        b'{"user_id": "u", "messages": [{"role": "user", "content": "x"}], "x": NaN}',
+        b"\xef\xbb\xbf{}",
+        b"\x00",
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_bodies_that_are_no_chat(service: Service, body: bytes) -> None:
+    answer = service.http.post("/api/v1/chat", content=body, headers={"content-type": "application/json"})
+    assert_refused(answer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("Application/JSON;charset=UTF-8", 200),
+        ("text/plain", 400),
+        ("application/x-www-form-urlencoded", 400),
+        ("multipart/form-data; boundary=x", 400),
+        ("application/jsonx", 400),
+        ("", 400),
+    ],
+)
+def test_media_types(service: Service, kind: str, status: int) -> None:
+    body = b'{"user_id": "u", "messages": [{"role": "user", "content": "x"}]}'
+    answer = service.http.post("/api/v1/chat", content=body, headers={"content-type": kind} if kind else {})
+    assert answer.status_code == status, answer.text
+
+
+def test_two_mebibytes_and_not_one_byte_more(service: Service) -> None:
+    frame = b'{"user_id": "u", "messages": [{"role": "user", "content": "x"}], "padding": "%b"}'
+    room = 2 * 1024 * 1024 - len(frame) + 2
+    headers = {"content-type": "application/json"}
+    assert service.http.post("/api/v1/chat", content=frame % (b"x" * room), headers=headers).status_code == 200
+    too_much = frame % (b"x" * (room + 1))
+    message = assert_refused(service.http.post("/api/v1/chat", content=too_much, headers=headers), 413)
+    assert message == "Request body too large. Maximum size is 2MB"
+    chunks = (too_much[start : start + 65536] for start in range(0, len(too_much), 65536))
+    assert_refused(service.http.post("/api/v1/chat", content=chunks, headers=headers), 413)
+
+
+def test_a_stream_s_first_failure_has_its_status(service: Service, bots: dict[str, str]) -> None:
+    answer = service.chat(bot=bots["error-first-4016"], stream=True)
+    assert_refused(answer, 429)
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_more_chats_than_allowed_at_once(start: Start, bots: dict[str, str]) -> None:
+    service = start(MAX_CONCURRENT_CHATS="2")
+    body = {"user_id": "u", "messages": [USER], "bot_id": bots["for-ever"], "stream": True}
+    with (
+        httpx.stream("POST", f"{service.url}/api/v1/chat", json=body) as first,
+        httpx.stream("POST", f"{service.url}/api/v1/chat", json=body) as second,
+    ):
+        assert (first.status_code, second.status_code) == (200, 200)
+        answer = service.chat()
+        assert_refused(answer, 503)
+        assert int(answer.headers["retry-after"]) >= 1
+        assert service.http.get("/health").status_code == 200

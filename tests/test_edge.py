@@ -1,0 +1,148 @@
+"""What every answer has, whatever the path: the envelope, the id, CORS; and input that is hardly HTTP."""
+
+import json
+import re
+import socket
+
+import httpx
+import pytest
+from conftest import Service, Start
+
+ORIGIN = {"Origin": "https://shop.example"}
+GETS = ["/", "/health", "/api/v1/user/info", "/api/v1/workspaces", "/api/v1/config", "/api/v1/test/connection"]
+POSTS = ["/api/v1/chat", "/api/v1/upload"]
+
+
+def exchange(service: Service, request: bytes) -> bytes:
+    """Sends bytes as they are; what comes back until the server closes."""
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+        return received
+
+
+def assert_envelope(answer: httpx.Response, path: str, status: int) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    empty = {"file_id": None, "file_url": None} if path == "/api/v1/upload" else {"data": None}
+    assert body == {"success": False, "message": body["message"], **empty}
+    assert body["message"]
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/api/v1", "/api/v1/chat/1", "/%ff", "/docs/assets/none.js", "/.env"])
+def test_unknown_paths(service: Service, path: str) -> None:
+    answer = service.http.get(path, headers=ORIGIN)
+    assert_envelope(answer, path, 404)
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("path", ["/docs/assets/../../../../etc/passwd", "/docs/assets/%2e%2e/%2e%2e/settings.py"])
+def test_no_way_out_of_the_assets(service: Service, path: str) -> None:
+    received = exchange(service, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert received.split(b" ", 2)[1] == b"404"
+
+
+@pytest.mark.parametrize("path", GETS + POSTS)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND"])
+def test_wrong_methods(service: Service, path: str, method: str) -> None:
+    if method == ("GET" if path in GETS else "POST"):
+        return
+    answer = service.http.request(method, path, headers=ORIGIN)
+    assert_envelope(answer, path, 405)
+    assert ("GET" if path in GETS else "POST") in answer.headers["allow"].split(", ")
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("path", GETS)
+def test_every_answer_can_be_read_by_a_browser(service: Service, path: str) -> None:
+    answer = service.http.get(path, headers=ORIGIN)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in answer.headers
+    exposed = answer.headers["access-control-expose-headers"].lower()
+    assert {"x-request-id", "retry-after", "ratelimit", "ratelimit-policy"} <= set(exposed.split(", "))
+
+
+def test_a_streamed_answer_can_be_read_by_a_browser(service: Service) -> None:
+    body = {"user_id": "u", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    answer = service.http.post("/api/v1/chat", json=body, headers=ORIGIN)
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_preflight(service: Service, path: str) -> None:
+    headers = {
+        **ORIGIN,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type, x-request-id",
+    }
+    answer = service.http.options(path, headers=headers)
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "POST" in answer.headers["access-control-allow-methods"]
+    allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+    assert {"content-type", "x-request-id"} <= set(allowed)
+
+
+def test_request_id(service: Service) -> None:
+    made = [service.http.get(path).headers["x-request-id"] for path in ("/", "/", "/nowhere")]
+    assert len(set(made)) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{32}", value) for value in made)
+    assert service.http.get("/", headers={"X-Request-ID": "Abc-1.2_3~"}).headers["x-request-id"] == "Abc-1.2_3~"
+    for bad in (b"x" * 65, b"a b", b"a\tb", "é".encode(), b"<script>"):
+        answer = service.http.get("/", headers={b"X-Request-ID": bad})
+        assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"hello\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+    ids=lambda request: repr(request[:50]),
+)
+def test_what_is_hardly_http(service: Service, request_bytes: bytes) -> None:
+    received = exchange(service, request_bytes)
+    if received:
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 4"), head
+        assert json.loads(body)["success"] is False
+    assert service.http.get("/").status_code == 200
+
+
+def test_huge_headers_are_refused_or_cut_off(service: Service) -> None:
+    try:
+        answer = service.http.get("/", headers={"X-Large": "x" * 5_000_000})
+        assert answer.status_code in (200, 400)
+    except httpx.TransportError:
+        pass
+    assert service.http.get("/").status_code == 200
+
+
+def test_websockets_are_not_served(service: Service) -> None:
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "x"}
+    assert service.http.get("/api/v1/chat", headers=headers).status_code == 405
+
+
+def test_a_client_that_stops_sending_is_told_so(start: Start) -> None:
+    service = start(REQUEST_BODY_TIMEOUT="0.3")
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(
+            b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+        assert b" 400 " in connection.recv(65536).split(b"\r\n")[0]

@@ -1,0 +1,316 @@
+"""Every way Coze can fail or be odd becomes one honest answer, as JSON and as a stream.
+
+The sandbox has a bot for each. A streamed fault that comes before anything good has the JSON answer's status and
+envelope; after a good start it is an `error` event and then `end`.
+"""
+
+import json
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import Service, Start, Upstream, events_of, text_of
+
+HALF = "This is the first half of an answer"
+WHOLE = "This is the first half of an answer, and this is its second half."
+
+# Coze's codes, as JSON in place of a stream: the status the caller gets.
+CODES = {
+    400: (4000, 4003, 4004, 4005, 4010, 4014, 4015, 4104, 4105, 4201, 4300, 4301, 4303, 4304, 4315),
+    404: (4001, 4002, 4006, 4200, 4314),
+    413: (4302,),
+    429: (4008, 4016, 4020),
+    500: (4007, 4012, 4021, 4100, 4101),
+    503: (4009, 4011, 4013, 4019, 4022, 4027, 4028, 4029, 4102, 5000),
+}
+
+# Before anything good: one status for both forms.
+FAIL_FIRST = {
+    "401-no-permission": 500,
+    "401-invalid": 500,
+    "403-html": 500,
+    "token-invalid": 500,
+    "500-json": 503,
+    "502-html": 503,
+    "504-empty": 503,
+    "503-retry-after": 503,
+    "200-empty": 503,
+    "200-html": 503,
+    "wrong-content-type": 503,
+    "json-code-0": 503,
+    "json-truncated": 503,
+    "json-array": 503,
+    "json-null": 503,
+    "redirect": 503,
+    "code-negative": 503,
+    "code-unknown": 503,
+    "code-701231": 503,
+    "code-no-msg": 400,
+    "error-as-stream": 400,
+    "429": 429,
+    "429-retry-after": 429,
+    "error-first-4000": 400,
+    "error-first-4016": 429,
+    "error-first-4028": 503,
+    "error-first-4101": 500,
+    "error-first-4200": 404,
+    "error-first-5000": 503,
+    "error-first-unknown": 503,
+    "failed-first": 503,
+    "hang": 503,
+    "hang-after-headers": 503,
+    "reset-first": 503,
+    "eof-empty": 503,
+}
+
+# After a good start: the status of the JSON form, and the text that a stream brings before its error.
+FAIL_LATER = {
+    "eof-early": (503, ""),
+    "eof-midway": (503, HALF),
+    "reset": (503, HALF),
+    "stall": (503, HALF),
+    "stall-after-start": (503, ""),
+    "bad-json": (503, HALF),
+    "error-after-start": (503, ""),
+    "error-midway-5000": (503, HALF),
+    "error-midway-4028": (503, HALF),
+    "failed-5000": (503, ""),
+    "failed-4028": (503, ""),
+    "failed-midway-4028": (503, HALF),
+    "failed-bare": (503, ""),
+    "failed-bare-midway": (503, HALF),
+    "failed-unexplained": (503, ""),
+    "failed-null-code": (503, ""),
+    "canceled-event": (503, HALF),
+    "requires-function": (500, ""),
+    "requires-reply": (500, ""),
+    "endless-line": (503, ""),
+}
+
+# Odd, but good.
+GOOD = {
+    "late": WHOLE,
+    "late-headers": WHOLE,
+    "silence": WHOLE,
+    "drip": WHOLE,
+    "no-done": WHOLE,
+    "open-end": WHOLE,
+    "unknown-events": WHOLE,
+    "unknown-types": WHOLE,
+    "unknown-statuses": WHOLE,
+    "tools": WHOLE,
+    "reasoning": WHOLE,
+    "audio": WHOLE,
+    "no-deltas": WHOLE,
+    "two-answers": "The first answer.\n\nThe second answer.",
+    "empty-answer": "",
+    "int-ids": WHOLE,
+    "null-content": WHOLE,
+    "odd-chat": WHOLE,
+    "done-object": WHOLE,
+    "extra-fields": WHOLE,
+    "separators": "Raw separators: line\u2028paragraph\u2029next\u0085unit\u001c\u000bend",
+    "comments": WHOLE,
+    "crlf": WHOLE,
+    "cr": WHOLE,
+    "two-data-lines": WHOLE,
+    "id-retry": WHOLE,
+    "bom": WHOLE,
+    "spaces": WHOLE,
+    "data-first": WHOLE,
+    "no-content-type": WHOLE,
+    "charset": WHOLE,
+    "no-final-blank": WHOLE,
+    "no-data": WHOLE,
+    "bad-utf8": WHOLE,
+    "blank-lines": WHOLE,
+    "huge-delta": "0123456789abcdef" * 65536,
+    "many-deltas": "".join(f"{number} " for number in range(20_000)),
+}
+
+# In no table: their outcome depends on how the network cuts the bytes, or they have a test of their own.
+ELSEWHERE = {"default", "half-chunk", "load", "for-ever"}
+
+
+@pytest.fixture(scope="module")
+def impatient(start: Start) -> Service:
+    return start(COZE_FIRST_EVENT_TIMEOUT="2", COZE_EVENT_TIMEOUT="2", COZE_CHAT_TIMEOUT="20", HEARTBEAT_INTERVAL="0.3")
+
+
+def test_every_bot_of_the_sandbox_is_expected_here(bots: dict[str, str]) -> None:
+    codes = {f"code-{code}" for group in CODES.values() for code in group}
+    assert set(bots) == codes | set(FAIL_FIRST) | set(FAIL_LATER) | set(GOOD) | ELSEWHERE
+
+
+def assert_error(answer: httpx.Response, status: int) -> None:
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert body == {"success": False, "message": body["message"], "data": None}
+    assert body["message"]
+    if status in (429, 503):
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize(("code", "status"), [(code, status) for status, codes in CODES.items() for code in codes])
+def test_code(service: Service, bots: dict[str, str], code: int, status: int) -> None:
+    assert_error(service.chat(bot=bots[f"code-{code}"]), status)
+    assert_error(service.chat(bot=bots[f"code-{code}"], stream=True), status)
+
+
+@pytest.mark.parametrize("name", FAIL_FIRST)
+def test_fails_first(impatient: Service, bots: dict[str, str], name: str) -> None:
+    assert_error(impatient.chat(bot=bots[name]), FAIL_FIRST[name])
+    assert_error(impatient.chat(bot=bots[name], stream=True), FAIL_FIRST[name])
+
+
+@pytest.mark.parametrize("name", FAIL_LATER)
+def test_fails_later(impatient: Service, bots: dict[str, str], name: str) -> None:
+    status, text = FAIL_LATER[name]
+    plain = impatient.chat(bot=bots[name])
+    assert_error(plain, status)
+    answer = impatient.chat(bot=bots[name], stream=True)
+    assert answer.status_code == 200
+    events = events_of(answer.text)
+    assert text_of(events) == text
+    assert [event["type"] for event in events[-2:]] == ["error", "end"]
+    assert [event["type"] for event in events].count("error") == 1
+    assert [event["type"] for event in events].count("end") == 1
+    assert "chat_completed" not in [event["type"] for event in events]
+    assert events[-2]["message"] == plain.json()["message"]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good(impatient: Service, bots: dict[str, str], name: str) -> None:
+    plain = impatient.chat("pause=1", bot=bots[name])
+    assert plain.status_code == 200, plain.text
+    assert plain.json()["data"]["content"] == GOOD[name]
+    events = events_of(impatient.chat("pause=1", bot=bots[name], stream=True).text)
+    assert text_of(events) == GOOD[name]
+    assert [event["type"] for event in events[-2:]] == ["chat_completed", "end"]
+    assert "error" not in [event["type"] for event in events]
+
+
+def test_a_chunk_cut_in_two_is_a_failure_whenever_it_is_noticed(impatient: Service, bots: dict[str, str]) -> None:
+    assert_error(impatient.chat(bot=bots["half-chunk"]), 503)
+    answer = impatient.chat(bot=bots["half-chunk"], stream=True)
+    if answer.status_code == 200:
+        assert [event["type"] for event in events_of(answer.text)[-2:]] == ["error", "end"]
+    else:
+        assert_error(answer, 503)
+
+
+def test_retry_after_is_coze_s_own_where_it_gives_one(impatient: Service, bots: dict[str, str]) -> None:
+    assert impatient.chat(bot=bots["429-retry-after"]).headers["retry-after"] == "7"
+    assert impatient.chat(bot=bots["503-retry-after"]).headers["retry-after"] == "3"
+
+
+def test_a_chat_without_end_is_ended(start: Start, bots: dict[str, str]) -> None:
+    hasty = start(COZE_CHAT_TIMEOUT="1")
+    assert_error(hasty.chat(bot=bots["for-ever"]), 503)
+    events = events_of(hasty.chat(bot=bots["for-ever"], stream=True).text)
+    assert [event["type"] for event in events[-2:]] == ["error", "end"]
+    assert text_of(events)
+
+
+def test_silence_is_filled_with_comments(impatient: Service, bots: dict[str, str]) -> None:
+    text = impatient.chat("pause=1", bot=bots["silence"], stream=True).text
+    assert ": ping\n\n" in text
+    assert text_of(events_of(text)) == WHOLE
+
+
+def test_long_deltas_come_in_short_events(impatient: Service, bots: dict[str, str]) -> None:
+    blocks = impatient.chat(bot=bots["huge-delta"], stream=True).content.split(b"\n\n")
+    assert max(map(len, blocks)) < 16 * 1024
+
+
+def test_the_configured_bot_is_the_operator_s_to_mend(start: Start, bots: dict[str, str]) -> None:
+    for code, status in ((4006, 500), (4015, 500), (4200, 500), (4000, 400), (4016, 429)):
+        service = start(COZE_BOT_ID=bots[f"code-{code}"])
+        assert_error(service.chat(), status)
+        assert_error(service.chat(stream=True), status)
+
+
+@pytest.mark.parametrize(
+    "base", ["http://127.0.0.1:1", "http://nowhere.invalid"], ids=["refused connection", "unknown host"]
+)
+def test_coze_out_of_reach(start: Start, base: str) -> None:
+    service = start(COZE_API_BASE=base)
+    for stream in (False, True):
+        assert_error(service.chat(stream=stream), 503)
+    for path in ("user/info", "workspaces", "test/connection"):
+        assert_error(service.http.get(f"/api/v1/{path}"), 503)
+    upload = service.http.post("/api/v1/upload", files={"file": ("a.csv", b"1,2")})
+    assert upload.status_code == 503
+    assert upload.json()["file_id"] is None
+    health = service.http.get("/health")
+    assert health.status_code == 503
+    assert health.json()["status"] == "unhealthy"
+    assert service.http.get("/").status_code == 200
+
+
+@pytest.fixture
+def untrusted_server(tmp_path: Path) -> Iterator[str]:
+    """A TLS server whose certificate nobody has signed."""
+    import socket
+    import threading
+
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -keyout key.pem -out cert.pem"
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            while True:
+                try:
+                    plain, _ = listener.accept()
+                except OSError:
+                    return
+                try:
+                    context.wrap_socket(plain, server_side=True).close()
+                except OSError:
+                    plain.close()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_certificate_that_nobody_signed(start: Start, untrusted_server: str) -> None:
+    service = start(COZE_API_BASE=untrusted_server)
+    assert_error(service.chat(), 503)
+    assert service.lines()[-1]["cause"] in ("TLS failure", "ClientConnectorCertificateError")
+
+
+def test_the_other_endpoints_when_coze_fails(upstream: Upstream, start: Start) -> None:
+    service = start(HEALTH_INTERVAL="0", COZE_REQUEST_TIMEOUT="1", COZE_UPLOAD_TIMEOUT="1")
+    faults: list[tuple[dict[str, Any], int]] = [
+        ({"status": 401, "code": 4101, "msg": "no"}, 500),
+        ({"status": 200, "code": 4100, "msg": "no"}, 500),
+        ({"status": 200, "code": 4000, "msg": "no"}, 500),
+        ({"status": 200, "code": 4013, "msg": "no"}, 503),
+        ({"status": 200, "code": 4020, "msg": "no"}, 429),
+        ({"kind": "html502"}, 503),
+        ({"kind": "hang"}, 503),
+        ({"kind": "close"}, 503),
+        ({"kind": "empty"}, 503),
+        ({"kind": "not_json"}, 503),
+    ]
+    try:
+        for fault, status in faults:
+            upstream.set(fail=dict.fromkeys(("/v1/users/me", "/v1/workspaces", "/v1/files/upload"), fault))
+            for path in ("user/info", "workspaces", "test/connection"):
+                assert_error(service.http.get(f"/api/v1/{path}"), status)
+            health = service.http.get("/health")
+            assert (health.status_code, health.json()["status"]) == (503, "unhealthy")
+            upload = service.http.post("/api/v1/upload", files={"file": ("a.csv", b"1,2")})
+            assert upload.status_code == (400 if fault.get("code") == 4000 else status), json.dumps(fault)
+            body = upload.json()
+            assert body == {"success": False, "message": body["message"], "file_id": None, "file_url": None}
+    finally:
+        upstream.set(fail={})
+    assert service.http.get("/health").status_code == 200

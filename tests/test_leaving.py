@@ -1,0 +1,201 @@
+"""A client that leaves frees Coze at once: the response is closed and the chat cancelled, once, and nothing stays."""
+
+import json
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from conftest import Service, Start, Upstream, events_of, wait_until
+
+ABANDONED = 1000
+
+
+def body(bot: str, *, stream: bool, conversation: str | None = None, content: str = "Hello") -> dict[str, Any]:
+    return {
+        "bot_id": bot,
+        "user_id": "u",
+        "messages": [{"role": "user", "content": content}],
+        "stream": stream,
+        "conversation_id": conversation,
+    }
+
+
+def chats_of(upstream: Upstream, bot: str) -> list[dict[str, Any]]:
+    return [chat for chat in upstream.state()["chats"] if chat["bot_id"] == bot]
+
+
+def freed(upstream: Upstream, bot: str) -> bool:
+    chats = chats_of(upstream, bot)
+    return bool(chats) and all(
+        chat["client_left"] and chat["cancel_calls"] == 1 and chat["status"] == "canceled" for chat in chats
+    )
+
+
+@pytest.fixture(autouse=True)
+def fresh(upstream: Upstream) -> None:
+    upstream.reset()
+    upstream.set(delta_seconds=0)
+
+
+def leave(service: Service, request: dict[str, Any], *, once: Callable[[], object] | None = None) -> None:
+    """Sends a chat and closes the connection: `once` something is so, else after the first bytes of the answer."""
+    host, port = service.url.removeprefix("http://").split(":")
+    content = json.dumps(request).encode()
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(
+            b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % len(content)
+            + content
+        )
+        if once is None:
+            assert connection.recv(100)
+        else:
+            wait_until(once)
+
+
+def test_midway(service: Service, upstream: Upstream, bots: dict[str, str]) -> None:
+    leave(service, body(bots["for-ever"], stream=True))
+    wait_until(lambda: freed(upstream, bots["for-ever"]))
+
+
+def test_during_a_json_chat(service: Service, upstream: Upstream, bots: dict[str, str]) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{service.url}/api/v1/chat", json=body(bots["for-ever"], stream=False), timeout=0.5)
+    wait_until(lambda: freed(upstream, bots["for-ever"]))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("name", ["stall-after-start", "stall"])
+def test_while_coze_is_silent(
+    service: Service, upstream: Upstream, bots: dict[str, str], name: str, stream: bool
+) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{service.url}/api/v1/chat", json=body(bots[name], stream=stream), timeout=0.5)
+    wait_until(lambda: freed(upstream, bots[name]))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("name", ["late", "late-headers"])
+def test_before_coze_has_named_the_chat(
+    service: Service, upstream: Upstream, bots: dict[str, str], name: str, stream: bool
+) -> None:
+    """There is nothing to cancel yet: the service reads on until there is."""
+    upstream.set(delta_seconds=0.2)
+    leave(service, body(bots[name], stream=stream, content="pause=1"), once=lambda: chats_of(upstream, bots[name]))
+    wait_until(lambda: freed(upstream, bots[name]))
+
+
+def test_before_coze_has_answered_at_all(service: Service, upstream: Upstream, bots: dict[str, str]) -> None:
+    leave(service, body(bots["hang"], stream=True), once=lambda: chats_of(upstream, bots["hang"]))
+    wait_until(lambda: upstream.state(0)["streams"] == 0 and chats_of(upstream, bots["hang"])[0]["client_left"])
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_chat_that_completed_is_not_cancelled(service: Service, upstream: Upstream, stream: bool) -> None:
+    assert service.chat(stream=stream).status_code == 200
+    wait_until(lambda: upstream.state(0)["streams"] == 0)
+    assert service.chat(stream=stream).status_code == 200
+    assert [chat["cancel_calls"] for chat in upstream.state()["chats"]] == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["failed-5000", "requires-function", "open-end", "error-first-4016"])
+def test_a_chat_that_is_over_is_not_cancelled(
+    service: Service, upstream: Upstream, bots: dict[str, str], name: str
+) -> None:
+    service.chat(bot=bots[name], stream=True)
+    service.chat(bot=bots[name])
+    wait_until(lambda: upstream.state(0)["streams"] == 0)
+    assert "POST /v3/chat/cancel" not in upstream.state()["requests"]
+
+
+def test_a_stop_and_the_next_question_at_once(service: Service, upstream: Upstream) -> None:
+    """Coze answers one chat of a conversation at a time, so only a chat that was cancelled makes room for the next."""
+    conversation = service.chat().json()["conversation_id"]
+    upstream.set(delta_seconds=0.2)
+    request = body("", stream=True, conversation=conversation, content="say this again, word by word, slowly please")
+    for _ in range(3):
+        leave(service, request)
+        wait_until(lambda: upstream.state()["chats"][-1]["cancel_calls"] == 1)
+        with httpx.stream("POST", f"{service.url}/api/v1/chat", json=request) as answer:
+            assert answer.status_code == 200, answer.read()
+        wait_until(lambda: upstream.state()["chats"][-1]["cancel_calls"] == 1)
+    upstream.set(delta_seconds=0)
+    events = events_of(service.http.post("/api/v1/chat", json=request).text)
+    assert events[-2]["type"] == "chat_completed"
+
+
+def test_a_thousand_abandoned_streams_leave_nothing(
+    start: Start, upstream: Upstream, bots: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = start(SHUTDOWN_GRACE="5")
+    process = psutil.Process(service.process.pid)
+
+    def seen() -> int:
+        return int(upstream.state(0)["requests"].get("POST /v3/chat", 0))
+
+    def at_least(count: int) -> bool:
+        return seen() >= count
+
+    def abandon(count: int) -> None:
+        for number in range(count):
+            if number % 2 == 0:
+                leave(service, body(bots["for-ever"], stream=True))
+            else:
+                sent = seen() + 1
+                leave(service, body(bots["for-ever"], stream=False), once=partial(at_least, sent))
+        wait_until(lambda: upstream.state(0)["streams"] == 0, 60)
+        wait_until(lambda: len(process.net_connections()) <= 6, 60)
+
+    abandon(100)
+    files, memory = process.num_fds(), process.memory_info().rss
+    abandon(ABANDONED)
+    state = upstream.state()
+    assert state["requests"]["POST /v3/chat/cancel"] == ABANDONED + 100
+    assert {chat["cancel_calls"] for chat in state["chats"]} == {1}
+    files_after, memory_after = process.num_fds(), process.memory_info().rss
+    assert files_after <= files + 4
+    assert memory_after - memory < 8 * 1024 * 1024
+    assert service.chat().status_code == 200
+    assert not [line for line in service.lines() if line["level"] in ("error", "critical")]
+    assert service.stop() == 0
+    with capsys.disabled():
+        print(
+            f"\n{ABANDONED + 100} abandoned chats, {state['requests']['POST /v3/chat/cancel']} cancelled: "
+            f"descriptors {files} -> {files_after}, memory {memory >> 10} -> {memory_after >> 10} KiB"
+        )
+
+
+def test_a_client_that_stops_reading_costs_no_memory_and_no_one_else(
+    start: Start, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    service = start()
+    process = psutil.Process(service.process.pid)
+    service.chat(stream=True)
+    before = process.memory_info().rss
+    host, port = service.url.removeprefix("http://").split(":")
+    request = body(bots["load"], stream=True, content="n=300 d=0.001 size=100000")
+    content = json.dumps(request).encode()
+    connections = []
+    for _ in range(20):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((host, int(port)))
+        connection.sendall(
+            b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % len(content)
+            + content
+        )
+        connections.append(connection)
+    for connection in connections:
+        assert connection.recv(100)
+    for _ in range(20):
+        assert service.chat(stream=True).status_code == 200
+    # 30 MB are on offer to each; what is kept is the buffers between two sockets.
+    assert process.memory_info().rss - before < 40 * 1024 * 1024
+    for connection in connections:
+        connection.close()
+    wait_until(lambda: freed(upstream, bots["load"]), 60)

@@ -1,0 +1,137 @@
+"""Which messages Coze is sent for a chat request."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from generated.models import ChatRequest
+from service.coze.question import messages_for_coze
+from service.errors import ServiceError
+
+IMAGE = json.dumps([{"type": "text", "text": "what is this"}, {"type": "image", "file_id": "1"}])
+
+
+def sent(*messages: tuple[str, str], conversation: str | None = None) -> list[tuple[str, str]]:
+    body: dict[str, Any] = {
+        "user_id": "u",
+        "messages": [{"role": role, "content": content} for role, content in messages],
+        "conversation_id": conversation,
+    }
+    request = msgspec.convert(body, ChatRequest)
+    return [(message["role"], message["content"]) for message in messages_for_coze(request)]
+
+
+def test_one_question() -> None:
+    request = msgspec.convert({"user_id": "u", "messages": [{"role": "user", "content": "hi"}]}, ChatRequest)
+    assert messages_for_coze(request) == [{"role": "user", "type": "question", "content": "hi", "content_type": "text"}]
+
+
+def test_a_history_without_a_conversation_goes_whole() -> None:
+    history = [("user", "1"), ("assistant", "2"), ("user", "3")]
+    assert sent(*history) == history
+
+
+def test_with_a_conversation_only_what_follows_the_last_answer_goes() -> None:
+    assert sent(("user", "1"), ("assistant", "2"), ("user", "3"), conversation="c") == [("user", "3")]
+    assert sent(("user", "1"), ("assistant", "2"), ("user", "3"), ("user", "4"), conversation="c") == [
+        ("user", "3"),
+        ("user", "4"),
+    ]
+    assert sent(("user", "1"), ("user", "2"), conversation="c") == [("user", "1"), ("user", "2")]
+
+
+def test_an_empty_conversation_is_none() -> None:
+    assert sent(("user", "1"), ("assistant", "2"), ("user", "3"), conversation="") == [
+        ("user", "1"),
+        ("assistant", "2"),
+        ("user", "3"),
+    ]
+
+
+def test_empty_messages_are_left_out_before_anything_is_decided() -> None:
+    assert sent(("user", "1"), ("assistant", "")) == [("user", "1")]
+    # A turn that failed left an empty answer: it is not the last answer.
+    history = (("user", "1"), ("assistant", "2"), ("user", "3"), ("assistant", ""), ("user", "4"))
+    assert sent(*history, conversation="c") == [("user", "3"), ("user", "4")]
+
+
+def test_a_system_message_goes_as_the_user_s_and_never_last() -> None:
+    assert sent(("system", "be kind"), ("user", "1")) == [("user", "be kind"), ("user", "1")]
+    assert sent(("user", "1"), ("system", "be kind")) == [("user", "be kind"), ("user", "1")]
+    assert sent(("user", "1"), ("assistant", "2"), ("system", "be brief"), ("user", "3"), ("system", "be kind")) == [
+        ("user", "1"),
+        ("assistant", "2"),
+        ("user", "be brief"),
+        ("user", "be kind"),
+        ("user", "3"),
+    ]
+
+
+def test_the_question_is_found_by_place_not_by_text() -> None:
+    twice = [("user", "same"), ("user", "s"), ("user", "same")]
+    assert sent(("user", "same"), ("system", "s"), ("user", "same")) == twice
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [("assistant", "2")],
+        [("user", "1"), ("assistant", "2")],
+        [("system", "s")],
+        [("user", "")],
+        [("user", ""), ("system", "s")],
+    ],
+)
+def test_without_a_question_there_is_no_chat(messages: list[tuple[str, str]]) -> None:
+    for conversation in (None, "c"):
+        with pytest.raises(ServiceError) as caught:
+            sent(*messages, conversation=conversation)
+        assert caught.value.status == 400
+
+
+def with_parts(content: str) -> ChatRequest:
+    message = {"role": "user", "content": content, "content_type": "object_string"}
+    return msgspec.convert({"user_id": "u", "messages": [message]}, ChatRequest)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        IMAGE,
+        '[{"type":"image","file_url":"https://example.com/a.png"}]',
+        '[{"type":"file","file_id":"1","file_url":null}]',
+        '[{"type":"audio","file_id":"1"},{"type":"text","text":""}]',
+    ],
+)
+def test_object_string_goes_unchanged(content: str) -> None:
+    assert messages_for_coze(with_parts(content)) == [
+        {"role": "user", "type": "question", "content": content, "content_type": "object_string"}
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "hello",
+        "{}",
+        "[]",
+        "null",
+        '"text"',
+        "[1]",
+        '[{"type":"video","file_id":"1"}]',
+        '[{"text":"no type"}]',
+        '[{"type":"text"}]',
+        '[{"type":"text","text":5}]',
+        '[{"type":"image"}]',
+        '[{"type":"image","file_id":""}]',
+        '[{"type":"file","file_id":7}]',
+        "[" * 100_000,
+    ],
+)
+def test_object_string_that_is_none(content: str) -> None:
+    with pytest.raises(ServiceError) as caught:
+        messages_for_coze(with_parts(content))
+    assert caught.value.status == 400
+    assert "object_string" in caught.value.message

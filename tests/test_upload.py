@@ -1,0 +1,211 @@
+"""POST /api/v1/upload: the file reaches Coze whole, under its name, and everything else is refused in its envelope."""
+
+import hashlib
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from conftest import Service, Upstream
+
+LIMIT = 10 * 1024 * 1024
+CSV = b"name,age\nAda,36\n"
+
+
+def upload(service: Service, name: str = "people.csv", content: bytes = CSV, **fields: str) -> httpx.Response:
+    return service.http.post("/api/v1/upload", files={"file": (name, content)}, data=fields)
+
+
+def assert_refused(answer: httpx.Response, status: int = 400) -> str:
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert body == {"success": False, "message": body["message"], "file_id": None, "file_url": None}
+    message: str = body["message"]
+    return message
+
+
+def raw(service: Service, body: bytes, kind: str = "multipart/form-data; boundary=b") -> httpx.Response:
+    return service.http.post("/api/v1/upload", content=body, headers={"content-type": kind})
+
+
+def part(headers: str, content: bytes = CSV) -> bytes:
+    return b"--b\r\n" + headers.encode() + b"\r\n\r\n" + content + b"\r\n"
+
+
+def test_a_file_with_a_description(service: Service, upstream: Upstream) -> None:
+    answer = upload(service, "文档 1.csv", description="这是一个文档")
+    assert answer.status_code == 200, answer.text
+    stored = upstream.state()["uploads"][-1]
+    assert answer.json() == {
+        "success": True,
+        "message": "File uploaded successfully",
+        "file_id": stored["id"],
+        "file_url": None,
+        "file_name": "文档 1.csv",
+        "bytes": len(CSV),
+        "description": "这是一个文档",
+    }
+    assert (stored["name"], stored["bytes"]) == ("文档 1.csv", len(CSV))
+    assert stored["sha256"] == hashlib.sha256(CSV).hexdigest()
+
+
+def test_without_a_description(service: Service) -> None:
+    assert "description" not in upload(service).json()
+
+
+def test_ten_mebibytes_and_not_one_byte_more(service: Service, upstream: Upstream) -> None:
+    content = b"a,b\n" + b"x" * (LIMIT - 4)
+    assert upload(service, content=content).json()["bytes"] == LIMIT
+    assert upstream.state()["uploads"][-1]["sha256"] == hashlib.sha256(content).hexdigest()
+    before = upstream.state()["requests"]["POST /v1/files/upload"]
+    assert assert_refused(upload(service, content=content + b"x"), 413) == "File too large. Maximum size is 10MB"
+
+    def chunks() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+        for start in range(0, len(content), 65536):
+            yield content[start : start + 65536]
+        yield b"x\r\n--b--\r\n"
+
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    answer = service.http.post("/api/v1/upload", content=chunks(), headers=kind)
+    assert assert_refused(answer, 413) == "File too large. Maximum size is 10MB"
+    assert upstream.state()["requests"]["POST /v1/files/upload"] == before
+
+
+def test_much_too_large_is_still_answered(service: Service) -> None:
+    answer = upload(service, content=b"x" * (25 * 1024 * 1024))
+    assert_refused(answer, 413)
+
+
+def test_memory_stays_bounded(service: Service) -> None:
+    process = psutil.Process(service.process.pid)
+    content = b"x" * LIMIT
+    upload(service, content=content)
+    before = process.memory_info().rss
+    for _ in range(10):
+        assert upload(service, content=content).status_code == 200
+    assert process.memory_info().rss - before < 8 * 1024 * 1024
+
+
+def test_an_endless_body_is_cut_off(service: Service) -> None:
+    """However much comes, no more than some 32 MiB is read."""
+    host, port = service.url.removeprefix("http://").split(":")
+    head = (
+        b"POST /api/v1/upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+    )
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    sent = 0
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(head)
+        start = part('Content-Disposition: form-data; name="file"; filename="a.csv"', b"")
+        connection.sendall(b"%x\r\n%b\r\n" % (len(start), start))
+        with pytest.raises(OSError):  # noqa: PT012 - whichever write meets the closed connection
+            while sent < 200 * 1024 * 1024:
+                connection.sendall(chunk)
+                sent += 65536
+                time.sleep(0)
+    assert sent < 64 * 1024 * 1024
+    assert service.http.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"--b--\r\n",
+        b"hello",
+        part('Content-Disposition: form-data; name="other"; filename="a.csv"') + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="file"') + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="file"; filename=""') + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="file"; filename="a.csv"'),  # no end
+        part('Content-Disposition: form-data; name="file"; filename="a.csv"') * 2 + b"--b--\r\n",
+        part("Content-Type: text/csv") + b"--b--\r\n",
+        part('Content-Disposition: attachment; name="file"; filename="a.csv"') + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="file"; filename="' + "a" * 300 + '.csv"') + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="file"; filename="' + "a" * 20_000 + '"') + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="file"; filename=".."') + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="file"; filename="a\x00b.csv"') + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="file"; filename="a\u202egnp.exe"') + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="x"') * 2000 + b"--b--\r\n",
+        part("X: y\r\n" * 50 + 'Content-Disposition: form-data; name="file"; filename="a.csv"') + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="file"; filename="a.csv"')
+        + part('Content-Disposition: form-data; name="description"', b"\xff\xfe")
+        + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="file"; filename="a.csv"')
+        + part('Content-Disposition: form-data; name="description"', b"\xe7\x8c\xab" * 2001)
+        + b"--b--\r\n",
+        part('Content-Disposition: form-data; name="description"', b"x" * 1_000_000) + b"--b--\r\n",
+    ],
+    ids=lambda body: repr(body[:70]),
+)
+def test_forms_that_are_refused(service: Service, body: bytes) -> None:
+    assert_refused(raw(service, body))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["", "application/json", "multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; boundary=b"],
+)
+def test_media_types_that_are_refused(service: Service, kind: str) -> None:
+    body = part('Content-Disposition: form-data; name="file"; filename="a.csv"') + b"--b--\r\n"
+    headers = {"content-type": kind} if kind else {}
+    assert_refused(service.http.post("/api/v1/upload", content=body, headers=headers))
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("a.csv", "a.csv"),
+        ("../../etc/passwd.csv", "passwd.csv"),
+        ("C:\\\\temp\\\\a.csv", "a.csv"),
+        ("/a.csv", "a.csv"),
+        (" a.csv ", "a.csv"),
+        ("猫 🐈.csv", "猫 🐈.csv"),
+        ("a;b=c.csv", "a;b=c.csv"),
+    ],
+)
+def test_file_names(service: Service, upstream: Upstream, sent: str, kept: str) -> None:
+    body = part(f'Content-Disposition: form-data; name="file"; filename="{sent}"') + b"--b--\r\n"
+    answer = raw(service, body)
+    assert answer.json()["file_name"] == kept
+    assert upstream.state()["uploads"][-1]["name"] == kept
+
+
+def test_unknown_parts_are_ignored(service: Service) -> None:
+    body = (
+        part('Content-Disposition: form-data; name="other"', b"x" * 1000)
+        + part('Content-Disposition: form-data; name="file"; filename="a.csv"\r\nContent-Type: text/csv')
+        + part('Content-Disposition: form-data; name="description"', b"late")
+        + b"--b--\r\n"
+    )
+    assert raw(service, body).json()["description"] == "late"
+
+
+def test_what_coze_refuses(service: Service) -> None:
+    assert_refused(upload(service, "virus.exe"))
+    assert_refused(upload(service, "picture.png", b"not a picture"))
+
+
+def test_the_document_s_text_file(service: Service) -> None:
+    assert upload(service, "test.txt", "你好".encode(), description="测试文件").status_code == 200
+
+
+def test_two_at_once_do_not_mix(service: Service, upstream: Upstream) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def one(number: int) -> Any:
+        return upload(service, f"{number}.csv", f"{number}".encode() * 100_000).json()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(one, range(8)))
+    stored = {row["id"]: row for row in upstream.state()["uploads"]}
+    for number, answer in enumerate(answers):
+        row = stored[answer["file_id"]]
+        assert (row["name"], row["sha256"]) == (
+            f"{number}.csv",
+            hashlib.sha256(f"{number}".encode() * 100_000).hexdigest(),
+        )
