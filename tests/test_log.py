@@ -1,0 +1,84 @@
+"""The log: one JSON line for each request, with what an operator needs and nothing that is nobody's business."""
+
+import re
+from typing import Any
+
+import pytest
+from conftest import Service, Start, Upstream, wait_until
+
+CANARY = "pat_CANARY7c1f"
+TEXT = "a-very-private-sentence"
+
+
+def line_of(service: Service, request_id: str) -> dict[str, Any]:
+    def found() -> list[dict[str, Any]]:
+        return [line for line in service.lines() if line.get("request_id") == request_id and line["event"] == "request"]
+
+    wait_until(found)
+    (line,) = found()
+    return line
+
+
+def test_a_request(service: Service) -> None:
+    service.http.get("/api/v1/user/info?user_id=private", headers={"X-Request-ID": "line-1"})
+    line = line_of(service, "line-1")
+    assert line["logid"]
+    assert isinstance(line["duration_ms"], float)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
+    wanted = {"method": "GET", "route": "/api/v1/user/info", "status": 200, "client": "127.0.0.1", "level": "info"}
+    assert wanted.items() <= line.items()
+    assert "private" not in service.output()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_chat(service: Service, bots: dict[str, str], stream: bool) -> None:
+    name = f"chat-{stream}"
+    body = {"user_id": "u", "messages": [{"role": "user", "content": "x"}], "stream": stream}
+    service.http.post("/api/v1/chat", json=body, headers={"X-Request-ID": name})
+    assert line_of(service, name)["logid"]
+    body["bot_id"] = bots["failed-midway-4028"]
+    service.http.post("/api/v1/chat", json=body, headers={"X-Request-ID": f"failed-{name}"})
+    line = line_of(service, f"failed-{name}")
+    assert line["code"] == 4028
+    assert (line["status"], line.get("outcome")) == ((200, "failed") if stream else (503, None))
+
+
+def test_unknown_paths_and_methods(service: Service) -> None:
+    service.http.get("/secret/path", headers={"X-Request-ID": "unknown-1"})
+    line = line_of(service, "unknown-1")
+    assert (line["status"], line["route"]) == (404, None)
+    assert "/secret/path" not in service.output()
+
+
+def test_the_level(start: Start) -> None:
+    service = start()
+    assert service.http.get("/").status_code == 200
+    wait_until(lambda: service.lines()[-1]["event"] == "request")
+    assert {line["level"] for line in service.lines()} == {"info"}
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+def test_the_token_and_the_texts_appear_nowhere(
+    start: Start, upstream: Upstream, bots: dict[str, str], level: str
+) -> None:
+    """A canary token and a private text go through everything that can happen."""
+    service = start(COZE_API_TOKEN=CANARY, LOG_LEVEL=level, COZE_FIRST_EVENT_TIMEOUT="0.5", COZE_EVENT_TIMEOUT="0.5")
+    paths = ["/", "/health", "/docs", "/openapi.yaml", "/openapi.json", "/nowhere"]
+    paths += [f"/api/v1/{name}" for name in ("config", "user/info", "workspaces", "test/connection")]
+    answers = [service.http.get(path) for path in paths]
+    for name in (f"{TEXT}.csv", f"{TEXT}.exe"):
+        form: dict[str, Any] = {"files": {"file": (name, b"1")}, "data": {"description": TEXT}}
+        answers.append(service.http.post("/api/v1/upload", **form))
+    answers.append(service.http.post("/api/v1/chat", content=TEXT, headers={"content-type": "application/json"}))
+    for name in set(bots) - {"for-ever", "load", "many-deltas", "huge-delta", "endless-line", "drip"}:
+        answers += [service.chat(TEXT, bot=bots[name], stream=stream) for stream in (False, True)]
+    upstream.set(fail={"/v1/users/me": {"status": 401, "code": 4100, "msg": f"bad token {CANARY}"}})
+    answers.append(service.http.get("/api/v1/user/info"))
+    upstream.set(fail={})
+    assert service.stop() == 0
+    for answer in answers:
+        assert CANARY not in answer.text
+        assert CANARY not in str(answer.headers)
+    assert CANARY not in service.output()
+    assert TEXT not in service.output()
+    assert "Traceback" not in service.output()

@@ -1,0 +1,77 @@
+"""A self-hosted Coze Studio in Coze's place: what it has works, what it lacks is said clearly."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import BOT, Service, Upstream, events_of, running_service, text_of, wait_until
+
+from service import sandbox
+
+ABSENT = "This Coze server has no such endpoint, as is usual on a self-hosted Coze Studio."
+
+
+@pytest.fixture(scope="module")
+def studio() -> Iterator[Upstream]:
+    with sandbox.running(delta_seconds=0, flavour="studio") as url:
+        yield Upstream(url)
+
+
+@pytest.fixture(scope="module")
+def on_studio(studio: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("studio")
+    with running_service(folder, COZE_API_TOKEN="pat_test", COZE_API_BASE=studio.url, COZE_BOT_ID=BOT) as running:
+        yield running
+
+
+def test_chat(on_studio: Service) -> None:
+    plain = on_studio.chat("Hello").json()
+    assert plain["success"] is True
+    assert plain["data"]["content"]
+    events = events_of(on_studio.chat("Hello", stream=True).text)
+    assert [event["type"] for event in events[-2:]] == ["chat_completed", "end"]
+    assert text_of(events) == plain["data"]["content"]
+
+
+def test_two_turns(on_studio: Service) -> None:
+    first = on_studio.chat("Hello").json()
+    second = on_studio.chat("What did I ask before?", conversation_id=first["conversation_id"]).json()
+    assert second["conversation_id"] == first["conversation_id"]
+
+
+def test_upload_gives_the_address_of_the_file(on_studio: Service) -> None:
+    body = on_studio.http.post("/api/v1/upload", files={"file": ("a.txt", b"hello")}).json()
+    assert body["success"] is True
+    assert httpx.get(body["file_url"]).content == b"hello"
+
+
+def test_health_is_good(on_studio: Service) -> None:
+    answer = on_studio.http.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "healthy")
+
+
+@pytest.mark.parametrize("path", ["user/info", "workspaces", "test/connection"])
+def test_what_it_lacks(on_studio: Service, path: str) -> None:
+    answer = on_studio.http.get(f"/api/v1/{path}")
+    assert answer.status_code == 503
+    assert answer.json() == {"success": False, "message": ABSENT, "data": None}
+
+
+def test_leaving_cancels(on_studio: Service, studio: Upstream, bots: dict[str, str]) -> None:
+    body = {"user_id": "u", "bot_id": bots["for-ever"], "messages": [{"role": "user", "content": "x"}]}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{on_studio.url}/api/v1/chat", json=body, timeout=0.5)
+    wait_until(lambda: studio.state()["chats"][-1]["cancel_calls"] == 1)
+
+
+def test_unknown_ids(on_studio: Service) -> None:
+    assert on_studio.chat(bot="not-a-number").status_code == 400
+    assert on_studio.chat(bot="7000000000000000000").status_code in (404, 503)
+    assert on_studio.chat(bot="7000000000000000000", stream=True).status_code in (404, 503)
+
+
+def test_a_token_it_does_not_take(studio: Upstream, tmp_path: Path) -> None:
+    with running_service(tmp_path, COZE_API_TOKEN="wrong", COZE_API_BASE=studio.url, COZE_BOT_ID=BOT) as service:
+        assert service.chat().status_code == 500
+        assert service.http.post("/api/v1/upload", files={"file": ("a.txt", b"hello")}).status_code == 500
