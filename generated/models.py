@@ -202,7 +202,12 @@ class EndEvent(Struct, kw_only=True, tag_field="type", tag="end"):
 
 class UploadRequest(Struct, kw_only=True):
     file: Annotated[
-        bytes, Meta(description="The file, with its name; at most 10 MiB. 文件，最大 10 MiB。", max_length=10485760)
+        bytes,
+        Meta(
+            description="The file, with its name; at most 10 MiB. 文件，最大 10 MiB。",
+            max_length=10485760,
+            min_length=1,
+        ),
     ]
     description: (
         Annotated[

@@ -3,30 +3,53 @@
 import argparse
 import contextlib
 import dataclasses
+import signal
+import socket
 import sys
+from collections.abc import Callable
 
 from service import logs, sandbox, settings
 from service.app import create_app
 from service.coze import Coze
 from service.sandbox.settings import BadSettingError, from_environment
-from service.server import serve
+from service.server import listen, serve
+from service.settings import Settings
+from service.workers import Supervisor, stop_with_parent, tell_parent, worker_command
 
 
 def main() -> None:
     """Serves until it is stopped. Ends at once, with one line, if a setting is missing or bad."""
     parser = argparse.ArgumentParser(prog="python -m service", description="The HTTP gateway to Coze (扣子) bots.")
     parser.add_argument("--sandbox", action="store_true", help="serve a Coze of its own: no account, no network")
-    on_sandbox: bool = parser.parse_args().sandbox
+    # For the service's own use: serve on a socket that the parent process holds.
+    parser.add_argument("--worker", type=int, metavar="FD", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:
         try:
-            overrides = _start_sandbox(stack) if on_sandbox else {}
-            chosen = dataclasses.replace(settings.read(overrides), sandbox=on_sandbox)
+            own_coze = _start_sandbox(stack) if arguments.sandbox and arguments.worker is None else {}
+            chosen = dataclasses.replace(settings.read(own_coze), sandbox=arguments.sandbox)
+            logs.configure(chosen.log_level)
+            if arguments.worker is not None:
+                stop_with_parent()
+                _serve(chosen, stack.enter_context(socket.socket(fileno=arguments.worker)), tell_parent)
+                return
+            # Until there is something to stop in order, a stop just ends it.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            listener = stack.enter_context(listen(chosen))
         except (settings.SettingsError, BadSettingError) as error:
             # No traceback: this line is all that an operator needs.
             sys.exit(str(error))
-        logs.configure(chosen.log_level)
-        coze = Coze(chosen)
-        serve(create_app(chosen, coze), coze, chosen)
+        if chosen.workers == 1:
+            _serve(chosen, listener)
+            return
+        command = worker_command(*(["--sandbox"] if arguments.sandbox else []))
+        supervisor = Supervisor(command, listener, count=chosen.workers, grace=chosen.shutdown_grace, env=own_coze)
+        sys.exit(supervisor.run())
+
+
+def _serve(chosen: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
+    coze = Coze(chosen)
+    serve(create_app(chosen, coze), coze, chosen, listener, ready)
 
 
 def _start_sandbox(stack: contextlib.ExitStack) -> dict[str, str]:

@@ -28,6 +28,10 @@ class RequestRecord:
         self.cause: str | None = None
 
 
+def new_request_id() -> str:
+    return uuid.uuid4().hex
+
+
 def record_of(scope: Scope) -> RequestRecord:
     record: RequestRecord = scope["state"][_KEY]
     return record
@@ -45,8 +49,8 @@ class RequestLog:
             return
         started = time.perf_counter()
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if _PLAIN_ID.fullmatch(given) else uuid.uuid4().hex.encode()
-        record = RequestRecord(request_id.decode())
+        record = RequestRecord(given.decode() if _PLAIN_ID.fullmatch(given) else new_request_id())
+        request_id = record.request_id.encode()
         scope.setdefault("state", {})[_KEY] = record
         structlog.contextvars.bind_contextvars(request_id=record.request_id)
 

@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import structlog
@@ -16,7 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.coze import Coze
 from service.errors import envelope
-from service.settings import Settings
+from service.request_log import new_request_id
+from service.settings import Settings, SettingsError
 
 log = structlog.get_logger()
 
@@ -31,7 +32,8 @@ class _Protocol(HttpToolsProtocol):
         body = envelope("", msg)
         self.transport.write(
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-            b"access-control-allow-origin: *\r\nconnection: close\r\n\r\n%b" % (len(body), body)
+            b"access-control-allow-origin: *\r\nx-request-id: %b\r\nconnection: close\r\n\r\n%b"
+            % (len(body), new_request_id().encode(), body)
         )
         self.transport.close()
 
@@ -39,10 +41,15 @@ class _Protocol(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """Stops in order: no new work, then the chats in flight finish, then those that did not are ended; exit code 0."""
 
-    def __init__(self, config: uvicorn.Config, coze: Coze, grace: float) -> None:
+    def __init__(self, config: uvicorn.Config, coze: Coze, grace: float, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._coze = coze
         self._grace = grace
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._coze.stopping = True
@@ -65,41 +72,55 @@ class _Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
-def serve(app: ASGIApp, coze: Coze, settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Raises SystemExit with a code other than 0 if it cannot start."""
-    with _listen(settings.host, settings.port) as listener:
-        config = uvicorn.Config(
-            app,
-            loop="uvloop",
-            http=_Protocol,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            log_level=logging.WARNING,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(settings.forwarded_allow_ips),
-            forwarded_allow_ips=list(settings.forwarded_allow_ips),
-            timeout_graceful_shutdown=int(settings.shutdown_grace) + _LAST_WORDS_SECONDS,
-            timeout_keep_alive=75,
-        )
-        host, port = listener.getsockname()[:2]
-        url = f"http://{_reachable(host)}:{port}"
-        log.info("listening", url=url, port=port, coze=settings.coze_api_base, environment=settings.environment)
-        if settings.sandbox:
-            print(f"\nThe sandbox is ready: {url}  Docs: {url}/docs  Ctrl-C ends it.\n", file=sys.stderr)
-        _Server(config, coze, settings.shutdown_grace).run(sockets=[listener])
+def serve(
+    app: ASGIApp, coze: Coze, settings: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serves on `listener` until SIGTERM or SIGINT; calls `ready` once it does."""
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=_Protocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.forwarded_allow_ips),
+        forwarded_allow_ips=list(settings.forwarded_allow_ips),
+        timeout_graceful_shutdown=int(settings.shutdown_grace) + _LAST_WORDS_SECONDS,
+        timeout_keep_alive=75,
+    )
+    _Server(config, coze, settings.shutdown_grace, ready).run(sockets=[listener])
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket; says where it is. Raises SettingsError if HOST and PORT cannot be used."""
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(
+            f"HOST {settings.host} and PORT {settings.port} cannot be used: {error.strerror}."
+        ) from None
+    host, port = listener.getsockname()[:2]
+    url = f"http://{_reachable(host)}:{port}"
+    log.info(
+        "listening",
+        url=url,
+        port=port,
+        coze=settings.coze_api_base,
+        environment=settings.environment,
+        workers=settings.workers,
+    )
+    if settings.workers > 1 and settings.enable_rate_limit:
+        log.warning("each worker counts for itself, and a client may call up to WORKERS times as often")
+    if settings.sandbox:
+        print(f"\nThe sandbox is ready: {url}  Docs: {url}/docs  Ctrl-C ends it.\n", file=sys.stderr)
+    return listener
 
 
 def _reachable(host: str) -> str:
     """An address to reach `host` by: what listens on all of them is on this machine's own too."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{host}]" if ":" in host else host
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise SystemExit(f"HOST {host} and PORT {port} cannot be used: {error.strerror}.") from None

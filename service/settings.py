@@ -46,6 +46,7 @@ class Settings:
     request_body_timeout: float
     shutdown_grace: float
     max_concurrent_chats: int
+    workers: int
     sandbox: bool = False
 
     def __repr__(self) -> str:
@@ -171,6 +172,7 @@ SETTINGS = (
     Setting("REQUEST_BODY_TIMEOUT", "30", _seconds(0.01, 3600), "Seconds a client may pause while it sends."),
     Setting("SHUTDOWN_GRACE", "30", _seconds(0, 3600), "Seconds that running chats get to finish at a stop."),
     Setting("MAX_CONCURRENT_CHATS", "1000", _whole(1, 100_000), "Chats at once in each process; one more gets 503."),
+    Setting("WORKERS", "1", _whole(1, 64), "Processes that share the port."),
 )
 # fmt: on
 

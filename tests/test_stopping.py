@@ -104,5 +104,10 @@ def test_idle_connections_do_not_hold_it_up(start: Start) -> None:
 
 def test_an_idle_service_logs_its_end(start: Start) -> None:
     service = start()
+    assert service.http.get("/").status_code == 200
     assert service.stop() == 0
     assert service.lines()[-1]["event"] == "stopping"
+
+
+def test_a_stop_before_it_serves_is_a_stop_too(start: Start) -> None:
+    assert start().stop() == 0

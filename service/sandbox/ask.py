@@ -148,7 +148,7 @@ def _check_parts(message: Json, world: World) -> bool:
         file_id, file_url = part.get("file_id"), part.get("file_url")
         if not (isinstance(file_id, str) and file_id) and not (isinstance(file_url, str) and file_url):
             raise CozeError(4000, f"A part of type {part['type']} needs a file_id or a file_url.")
-        if file_id and world.uploads.get(str(file_id)) is None:
+        if file_id and world.upload(str(file_id)) is None:
             raise CozeError(4000, "A file_id is not that of one of your files.")
     return "text" not in kinds and "audio" not in kinds  # a spoken question is a question
 

@@ -56,9 +56,7 @@ def check_name(name: str, head: bytes, types: str) -> None:
             raise invalid
     if types == "any":
         return
-    if not ending:
-        raise CozeError(4000, "The file content or filename is invalid: the name has no ending.")
-    if ending not in LISTED:
+    if ending and ending not in LISTED:
         raise CozeError(4303)
 
 
@@ -131,7 +129,7 @@ async def retrieve(request: web.Request) -> web.Response:
     file_id = request.query.get("file_id", "")
     if not file_id:
         raise CozeError(4000, "file_id is required.")
-    found = request.app[WORLD].uploads.get(file_id)
+    found = request.app[WORLD].upload(file_id)
     if found is None:
         raise CozeError(4200)
     return reply(request, _file(found))

@@ -97,7 +97,7 @@ def _one_line(message: Json) -> str:
 
 
 def _file(turn: Turn, part: Json, chinese: bool) -> str:
-    upload = turn.world.uploads.get(str(part.get("file_id")))
+    upload = turn.world.upload(str(part.get("file_id")))
     if upload:
         if chinese:
             return f"{upload.name}（{upload.bytes} 字节，{upload.kind}）"

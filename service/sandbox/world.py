@@ -148,6 +148,10 @@ class Upload:
     created_at: int
 
 
+# A file that is there without an upload, so that a contract can show its id in an example.
+EXAMPLE_FILE: Final = Upload("7553486125417595001", "cat.png", 48213, "", "image/png", "PNG image", 1735732800)
+
+
 @dataclass(slots=True)
 class Dials:
     """What can be turned while the sandbox runs; see observe.py for their meaning."""
@@ -182,6 +186,10 @@ class World:
         self.contents: Recent[bytes] = Recent(20)
         self.requests: Counter[str] = Counter()
         self.streams = 0
+
+    def upload(self, file_id: str) -> Upload | None:
+        """A file by its id, if it is there."""
+        return EXAMPLE_FILE if file_id == EXAMPLE_FILE.id else self.uploads.get(file_id)
 
     def new_id(self) -> str:
         return str(next(self._ids))

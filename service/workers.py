@@ -1,0 +1,164 @@
+"""Several processes on one port: started together, replaced when they die, restarted one by one, stopped in order.
+
+The parent holds the listening socket and serves nothing itself. SIGTERM or SIGINT stops all, SIGHUP restarts all
+without a refused connection.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from types import FrameType
+
+import structlog
+
+log = structlog.get_logger()
+
+_CHECK_SECONDS = 0.1
+# A worker that dies within so many seconds was not able to run: so many of those in a row end the service.
+_HEALTHY_SECONDS = 5.0
+_MAX_EARLY_DEATHS = 5
+# How long a worker may take beyond SHUTDOWN_GRACE before it is killed.
+_PATIENCE_SECONDS = 15.0
+# How long a restart waits for a new worker before it stops the old one.
+_START_SECONDS = 30.0
+
+
+class Worker:
+    """One process of `command`, which gets the listening socket's number as its last argument."""
+
+    def __init__(self, command: list[str], listener: socket.socket, env: Mapping[str, str]) -> None:
+        self.started = time.monotonic()
+        # Its standard input is a channel: it says when it serves, and learns by its end that the parent is gone.
+        # A session of its own keeps a terminal's Ctrl-C away from it: the parent passes on what is to be done.
+        self._channel, theirs = socket.socketpair()
+        self.process = subprocess.Popen(  # noqa: S603 - our own command
+            [*command, str(listener.fileno())],
+            env={**os.environ, **env},
+            pass_fds=[listener.fileno()],
+            stdin=theirs.fileno(),
+            start_new_session=True,
+        )
+        theirs.close()
+
+    def wait_until_ready(self, seconds: float) -> bool:
+        """Whether it serves, or has ended, within so many seconds."""
+        self._channel.settimeout(seconds)
+        try:
+            self._channel.recv(1)
+        except TimeoutError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+
+    def ended_well(self, seconds: float) -> bool:
+        """Waits so many seconds for its end; one that was stopped before it could serve ended well, too."""
+        return self.process.wait(seconds) in (0, -signal.SIGTERM)
+
+
+class Supervisor:
+    """Runs `count` workers until it is told to stop; `grace` is SHUTDOWN_GRACE, in seconds."""
+
+    def __init__(
+        self, command: list[str], listener: socket.socket, *, count: int, grace: float, env: Mapping[str, str]
+    ) -> None:
+        self._command = command
+        self._listener = listener
+        self._env = env
+        self._count = count
+        self._grace = grace
+        self._workers: list[Worker] = []
+        self._early_deaths = 0
+        self._wanted: signal.Signals | None = None
+
+    def run(self) -> int:
+        """The exit code: 0 after an orderly stop, 1 if the workers cannot run."""
+        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(sig, self._on_signal)
+        self._workers = [self._start() for _ in range(self._count)]
+        while self._wanted not in (signal.SIGTERM, signal.SIGINT):
+            if self._wanted is signal.SIGHUP:
+                self._wanted = None
+                self._restart_all()
+            if not self._replace_the_dead():
+                self._stop(self._workers)
+                return 1
+            time.sleep(_CHECK_SECONDS)
+        log.info("stopping", grace_seconds=self._grace, workers=self._count)
+        self._listener.close()
+        return 0 if self._stop(self._workers) else 1
+
+    def _start(self) -> Worker:
+        return Worker(self._command, self._listener, self._env)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        self._wanted = signal.Signals(number)
+
+    def _replace_the_dead(self) -> bool:
+        for at, worker in enumerate(self._workers):
+            code = worker.process.poll()
+            if code is None:
+                continue
+            early = time.monotonic() - worker.started < _HEALTHY_SECONDS
+            self._early_deaths = self._early_deaths + 1 if early else 0
+            log.error("worker died", pid=worker.process.pid, code=code)
+            if self._early_deaths >= _MAX_EARLY_DEATHS:
+                log.error("the workers cannot run")
+                return False
+            self._workers[at] = self._start()
+        return True
+
+    def _restart_all(self) -> None:
+        for at, old in enumerate(self._workers):
+            log.info("restarting a worker", pid=old.process.pid)
+            self._workers[at] = self._start()
+            if not self._workers[at].wait_until_ready(_START_SECONDS):
+                log.warning("the new worker is slow to start", pid=self._workers[at].process.pid)
+            self._stop([old])
+
+    def _stop(self, workers: list[Worker]) -> bool:
+        """Whether all have ended by themselves, and well."""
+        for worker in workers:
+            worker.stop()
+        deadline = time.monotonic() + self._grace + _PATIENCE_SECONDS
+        good = True
+        for worker in workers:
+            try:
+                good &= worker.ended_well(max(deadline - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                log.error("worker killed", pid=worker.process.pid)
+                worker.process.kill()
+                worker.process.wait()
+                good = False
+        return good
+
+
+def tell_parent() -> None:
+    """In a worker: says that it serves."""
+    os.write(0, b"1")
+
+
+def stop_with_parent() -> None:
+    """In a worker: ends it, in order, when the parent is gone."""
+
+    def watch() -> None:
+        with contextlib.suppress(ConnectionError):
+            while os.read(0, 1):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def worker_command(*arguments: str) -> list[str]:
+    """This very command for a worker; the number of the socket follows. It warns of what this process warns of."""
+    warnings = [f"-W{option}" for option in sys.warnoptions]
+    return [sys.executable, *warnings, "-m", "service", *arguments, "--worker"]

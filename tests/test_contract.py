@@ -1,0 +1,308 @@
+"""The contract is valid and its examples are true; the service serves just that, and its code keeps to its seams."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import msgspec
+import pytest
+import schemathesis
+import yaml
+from conftest import ROOT, Service
+from envelope import assert_envelope, assert_error
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+from litestar import Litestar, get
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+import generated.models
+from service import app
+from service.app import routes
+from service.contract import contract
+
+SOURCE = (ROOT / "openapi.yaml").read_bytes()
+DOCUMENT: dict[str, Any] = yaml.safe_load(SOURCE)
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+    if method in METHODS
+}
+each_operation = pytest.mark.parametrize("name", OPERATIONS)
+
+
+def resolved(node: dict[str, Any]) -> dict[str, Any]:
+    """`node`, or what it refers to."""
+    while "$ref" in node:
+        target: Any = DOCUMENT
+        for key in node["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        node = target
+    return node
+
+
+def _content_schema(validator: Any, schema: Any, instance: object, parent: Any) -> Iterator[ValidationError]:
+    """Text that holds JSON holds what its contentSchema says. JSON Schema itself leaves that to its user."""
+    if not isinstance(instance, str) or parent.get("contentMediaType") != "application/json":
+        return
+    try:
+        content = json.loads(instance)
+    except ValueError as error:
+        yield ValidationError(f"not JSON: {error}")
+    else:
+        yield from validator.descend(content, schema, schema_path="contentSchema")
+
+
+Validator = extend(Draft202012Validator, {"contentSchema": _content_schema})  # type: ignore[no-untyped-call]
+REGISTRY: Registry[Any] = Registry().with_resource("urn:contract", DRAFT202012.create_resource(DOCUMENT))
+
+
+def validate(instance: object, pointer: str) -> None:
+    """Checks `instance` against the schema that stands at `pointer` in the contract."""
+    Validator({"$ref": f"urn:contract#{pointer}"}, registry=REGISTRY).validate(instance)
+
+
+def examples(node: object, pointer: str = "") -> Iterator[tuple[str, object, str]]:
+    """Every example in the contract: where it is, its value, and the pointer to its schema."""
+    if isinstance(node, list):
+        for index, child in enumerate(node):
+            yield from examples(child, f"{pointer}/{index}")
+    if not isinstance(node, dict):
+        return
+    if "schema" in node:
+        if "example" in node:
+            yield f"{pointer}/example", node["example"], f"{pointer}/schema"
+        for name, example in node.get("examples", {}).items():
+            yield f"{pointer}/examples/{name}", example["value"], f"{pointer}/schema"
+    elif isinstance(node.get("examples"), list):
+        for index, value in enumerate(node["examples"]):
+            yield f"{pointer}/examples/{index}", value, pointer
+    for key, child in node.items():
+        if key not in ("example", "examples", "default", "const", "enum"):
+            yield from examples(child, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
+
+
+EXAMPLES = list(examples(DOCUMENT))
+
+
+def schemas(node: object, pointer: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every property in the contract's schemas, with where it is."""
+    if isinstance(node, dict):
+        for name, schema in node.get("properties", {}).items():
+            yield f"{pointer}/properties/{name}", schema
+        for key, child in node.items():
+            yield from schemas(child, f"{pointer}/{key}")
+
+
+def test_the_contract_is_valid_openapi() -> None:
+    assert DOCUMENT["openapi"] == "3.1.1"
+    schemathesis.openapi.from_dict(DOCUMENT).validate()
+    for schema in DOCUMENT["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize(("value", "schema"), [pytest.param(v, s, id=where) for where, v, s in EXAMPLES])
+def test_every_example_fits_its_schema(value: object, schema: str) -> None:
+    validate(value, schema)
+
+
+def test_a_wrong_example_would_be_found() -> None:
+    stream = "/paths/~1api~1v1~1chat/post/responses/200/content/text~1event-stream/schema"
+    validate({"data": '{"type":"end"}'}, stream)
+    for wrong in ('{"type":"End"}', '{"type":"message_delta","content":"x"}', "end"):
+        with pytest.raises(ValidationError):
+            validate({"data": wrong}, stream)
+
+
+def test_object_strings_in_examples_hold_what_their_schema_says() -> None:
+    chats = OPERATIONS["POST /api/v1/chat"]["requestBody"]["content"]["application/json"]["examples"].values()
+    messages = [message for chat in chats for message in chat["value"]["messages"]]
+    contents = [m["content"] for m in messages if m.get("content_type") == "object_string"]
+    assert contents
+    for content in contents:
+        validate(json.loads(content), "/components/schemas/ObjectString")
+
+
+@pytest.mark.parametrize(("name", "schema"), [pytest.param(p.split("/")[-1], s, id=p) for p, s in schemas(DOCUMENT)])
+def test_every_property_says_what_it_is_and_shows_it(name: str, schema: dict[str, Any]) -> None:
+    schema = resolved(schema)
+    assert schema["description"].strip(), name
+    # Nothing is to be shown of a null, and of a file's bytes; objects and arrays show their parts.
+    if schema.get("type") not in ("null", "object", "array") and schema.get("format") != "binary":
+        assert schema["examples"], name
+
+
+def test_operation_ids_differ() -> None:
+    ids = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(set(ids)) == len(ids)
+
+
+@each_operation
+def test_every_operation_says_what_it_is(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert len(operation["tags"]) == 1
+    assert operation["tags"][0] in {tag["name"] for tag in DOCUMENT["tags"]}
+    for field in ("operationId", "summary", "description"):
+        assert operation[field].strip(), field
+    for parameter in operation.get("parameters", []):
+        assert resolved(parameter)["description"].strip()
+
+
+@each_operation
+def test_every_answer_has_an_example_and_its_headers(name: str) -> None:
+    path = name.split()[1]
+    counted = path.startswith("/api/v1/")
+    responses = {int(status): resolved(response) for status, response in OPERATIONS[name]["responses"].items()}
+    assert {200, 400, 500} <= set(responses)
+    assert (429 in responses) == counted
+    for status, response in responses.items():
+        headers = set(response["headers"])
+        assert "X-Request-ID" in headers, status
+        assert ({"RateLimit", "RateLimit-Policy"} <= headers) == counted, status
+        assert ("Retry-After" in headers) == (status in (429, 503)), status
+        for media in response["content"].values():
+            assert media["examples"], status
+            for example in media["examples"].values():
+                # /health says with the same shape that all is well and that it is not.
+                if status >= 400 and not (path == "/health" and status == 503):
+                    assert_envelope(example["value"], path)
+
+
+@each_operation
+def test_the_service_has_each_operation_and_no_other_method(name: str, service: Service) -> None:
+    path = name.split()[1]
+    promised = {method.upper() for method in DOCUMENT["paths"][path] if method in METHODS}
+    for method in {*(method.upper() for method in METHODS), "QUERY", "PROPFIND"} - {"OPTIONS"}:
+        answer = service.http.request(method, path, headers={"Origin": "https://example.com"})
+        if method in promised:
+            assert answer.status_code not in (404, 405, 501), method
+        elif method == "HEAD":
+            assert (answer.status_code, answer.content) == (405, b"")
+        else:
+            assert_error(answer, 405)
+            assert promised <= set(re.split(r",\s*", answer.headers["allow"])) <= promised | {"OPTIONS"}
+
+
+def test_an_app_with_other_routes_than_the_contract_is_told_apart() -> None:
+    @get("/")
+    async def root() -> None: ...
+
+    @get("/page", include_in_schema=False)
+    async def page() -> None: ...
+
+    @get("/more")
+    async def more() -> None: ...
+
+    served = routes(Litestar([root, page, more], openapi_config=None))
+    assert served - contract().routes == {("GET", "/more")}
+    assert contract().routes - served == {tuple(name.split()) for name in OPERATIONS} - {("GET", "/")}
+    # The start of the service, which every test here has seen, passes this.
+    with pytest.raises(RuntimeError, match=re.escape("Only served: [('GET', '/more')]. Only promised: [(")):
+        app._check_routes(Litestar([root, page, more], openapi_config=None))
+
+
+def test_the_contract_is_served_as_it_is(service: Service) -> None:
+    answer = service.http.get("/openapi.yaml")
+    assert answer.headers["content-type"].partition(";")[0] == "application/yaml"
+    assert answer.content == SOURCE
+    answer = service.http.get("/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == DOCUMENT
+
+
+def test_the_docs_page_needs_no_other_host(service: Service) -> None:
+    page = service.http.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    for sources in policy.values():
+        assert set(sources.split()) <= {"'none'", "'self'", "'unsafe-inline'", "data:"}
+    assert "'unsafe-inline'" not in policy["script-src"]
+    addresses = re.findall(r"""(?:src|href)="([^"]*)\"""", page.text)
+    assert len(addresses) >= 4
+    loaded = {}
+    for address in addresses:
+        assert address.startswith("/docs/")
+        answer = service.http.get(address)
+        assert answer.status_code == 200, address
+        assert answer.content
+        loaded[address] = answer.headers["content-type"].partition(";")[0]
+    assert {"text/javascript", "text/css"} <= set(loaded.values())
+    assert "//" not in page.text
+    start = service.http.get(next(address for address in loaded if address.endswith("start.js"))).text
+    assert '"/openapi.json"' in start
+    assert "//" not in start
+
+
+def test_generated_models_name_their_source() -> None:
+    head = (ROOT / "generated" / "models.py").read_text(encoding="utf-8").splitlines()[:4]
+    assert head[0].startswith("# generated by datamodel-codegen")
+    assert "openapi.yaml" in head[1]
+    assert not re.search(r"\d{4}-\d{2}-\d{2}", "".join(head)), "a time stamp makes a difference where there is none"
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """The service's source files by their path, such as service/app.py."""
+    files = (ROOT / "service").rglob("*.py")
+    return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_bytes()) for file in files}
+
+
+def imports(path: str) -> set[str]:
+    """The modules that a source file imports, under their full names."""
+    found = set()
+    package = path.removesuffix(".py").split("/")[:-1]
+    for node in ast.walk(modules()[path]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {name} | {f"{name}.{alias.name}" for alias in node.names}
+    return found
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("path", modules())
+def test_only_the_coze_side_knows_the_sdk(path: str) -> None:
+    if not path.startswith("service/coze/"):
+        assert not [name for name in imports(path) if within(name, "cozepy")]
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if path.startswith("service/sandbox/")])
+def test_the_sandbox_stands_alone(path: str) -> None:
+    ours = [name for name in imports(path) if within(name, "service") or within(name, "generated")]
+    assert not [name for name in ours if not within(name, "service.sandbox")]
+
+
+@pytest.mark.parametrize("path", modules())
+def test_only_the_settings_read_the_environment(path: str) -> None:
+    if path in ("service/settings.py", "service/sandbox/settings.py"):
+        return
+    names = {node.attr for node in ast.walk(modules()[path]) if isinstance(node, ast.Attribute)}
+    names |= {name.rpartition(".")[2] for name in imports(path) if within(name, "os")}
+    assert not names & {"environ", "environb", "getenv", "getenvb"}
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if not path.startswith("service/coze/")])
+def test_no_shape_of_the_contract_is_defined_twice(path: str) -> None:
+    promised = {
+        tuple(sorted(model.__struct_fields__)): name
+        for name, model in vars(generated.models).items()
+        if isinstance(model, type) and issubclass(model, msgspec.Struct) and model.__struct_fields__
+    }
+    names = set(promised.values())
+    for node in ast.walk(modules()[path]):
+        if isinstance(node, ast.ClassDef):
+            fields = [n.target.id for n in node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
+            assert node.name not in names or path.startswith("service/sandbox/")
+            assert tuple(sorted(fields)) not in promised, f"{node.name} is the contract's own shape"

@@ -1,0 +1,65 @@
+"""schemathesis over the running service, as users run it: every phase and every check, by schemathesis.toml."""
+
+import json
+import subprocess
+import sysconfig
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from conftest import ROOT, Start
+
+from service.contract import contract
+
+CONFIG = ROOT / "schemathesis.toml"
+COMMAND = Path(sysconfig.get_path("scripts")) / "schemathesis"
+PHASES = {"examples", "coverage", "fuzzing", "stateful"}
+
+
+def test_the_service_keeps_its_contract(start: Start, tmp_path: Path) -> None:
+    # With a sandbox of its own: thousands of requests would hide what other tests look for.
+    service = start("--sandbox", SANDBOX_DELTA_SECONDS="0")
+    report = tmp_path / "report.json"
+    done = subprocess.run(
+        [COMMAND, "--config-file", CONFIG, "run", f"{service.url}/openapi.yaml", f"--report-json-path={report}"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout
+    result = json.loads(report.read_text())
+    operations = len(contract().routes)
+    assert result["complete"]
+    assert (result["operations"]["total"], result["operations"]["tested"]) == (operations, operations)
+    assert {name for name, phase in result["phases"].items() if phase["status"] == "success"} == PHASES
+    assert result["test_cases"]["generated"] > 1000
+    assert result["test_cases"]["without_checks"] == 0
+    assert not [line for line in service.lines() if line["level"] in ("error", "critical")]
+
+
+def switched_off(node: object, path: str = "") -> Iterator[str]:
+    """Where a part of the configuration says that something is off."""
+    if isinstance(node, dict):
+        here = f"{path}/{node['include-operation-id']}" if "include-operation-id" in node else path
+        for key, child in node.items():
+            if key == "enabled" and child is False:
+                yield here.removeprefix("/")
+            yield from switched_off(child, here if here != path and key == "phases" else f"{here}/{key}")
+    elif isinstance(node, list):
+        for child in node:
+            yield from switched_off(child, path)
+
+
+def test_no_more_is_off_than_has_a_reason() -> None:
+    config: dict[str, Any] = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+    assert config["generation"]["max-examples"] >= 100
+    assert sorted(switched_off(config)) == [
+        "cache",
+        "operations/chat/coverage/checks/positive_data_acceptance",
+        "operations/chat/fuzzing/checks/positive_data_acceptance",
+        "operations/chat/stateful/checks/positive_data_acceptance",
+        "operations/uploadFile/fuzzing/checks/negative_data_rejection",
+    ]
