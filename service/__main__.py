@@ -43,7 +43,8 @@ def main() -> None:
             _serve(chosen, listener)
             return
         command = worker_command(*(["--sandbox"] if arguments.sandbox else []))
-        supervisor = Supervisor(command, listener, count=chosen.workers, grace=chosen.shutdown_grace, env=own_coze)
+        env = settings.environment_with(own_coze)
+        supervisor = Supervisor(command, listener, count=chosen.workers, grace=chosen.shutdown_grace, env=env)
         sys.exit(supervisor.run())
 
 

@@ -1,6 +1,7 @@
 """A chat's events as the two things a client can ask for: a stream of server-sent events, or one JSON document."""
 
 import asyncio
+from collections.abc import Iterable
 
 import msgspec
 from litestar.types import Receive, Scope, Send
@@ -135,23 +136,21 @@ def _blocks(events: list[ChatEvent], completed: bool) -> list[bytes]:
     if not events:
         return [_PING]
     blocks: list[bytes] = []
-    block = bytearray()
+    block = b""
     for event in events:
         for piece in _short(event):
             text = _event(piece)
             if block and len(block) + len(text) > _MAX_WRITE_BYTES:
-                blocks.append(bytes(block))
-                block.clear()
+                blocks.append(block)
+                block = b""
             block += text
-    if completed:
-        block += _END
-    blocks.append(bytes(block))
+    blocks.append(block + _END if completed else block)
     return blocks
 
 
-def _short(event: ChatEvent) -> list[ChatEvent]:
-    if not isinstance(event, MessageDeltaEvent | ReasoningDeltaEvent) or len(event.content) <= _MAX_DELTA_CHARACTERS:
-        return [event]
+def _short(event: ChatEvent) -> Iterable[ChatEvent]:
+    if isinstance(event, ChatCompletedEvent | FollowUpEvent) or len(event.content) <= _MAX_DELTA_CHARACTERS:
+        return (event,)
     return [
         type(event)(content=event.content[start : start + _MAX_DELTA_CHARACTERS], timestamp=event.timestamp)
         for start in range(0, len(event.content), _MAX_DELTA_CHARACTERS)

@@ -177,6 +177,11 @@ SETTINGS = (
 # fmt: on
 
 
+def environment_with(overrides: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process that is to read the same settings as this one did with `overrides`."""
+    return {**os.environ, **overrides}
+
+
 def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:
     """The settings from `overrides`, else the environment, else `.env` in `folder` (the working folder), else defaults.
 

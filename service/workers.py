@@ -30,7 +30,7 @@ _START_SECONDS = 30.0
 
 
 class Worker:
-    """One process of `command`, which gets the listening socket's number as its last argument."""
+    """One process of `command` in `env`; the listening socket's number is its last argument."""
 
     def __init__(self, command: list[str], listener: socket.socket, env: Mapping[str, str]) -> None:
         self.started = time.monotonic()
@@ -39,7 +39,7 @@ class Worker:
         self._channel, theirs = socket.socketpair()
         self.process = subprocess.Popen(  # noqa: S603 - our own command
             [*command, str(listener.fileno())],
-            env={**os.environ, **env},
+            env=env,
             pass_fds=[listener.fileno()],
             stdin=theirs.fileno(),
             start_new_session=True,

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from service.coze import wire
+from service.coze.patience import Patience
 from service.coze.sse import EventParser, EventTooLarge
 from service.coze.translation import ChatEvent, Translation
 from service.coze.transport import logid_of, read_body, retry_after_of, transport_error
@@ -53,6 +54,7 @@ class Chat:
         self._plain: bytearray | None = bytearray()  # the body so far, while it may turn out to be no event stream
         self._ready: list[ChatEvent] = []
         self._failure: ServiceError | None = None
+        self._patience: Patience | None = None
         self._reader_was_away = False
         self._left = False
 
@@ -68,6 +70,7 @@ class Chat:
     async def open(self) -> None:
         """Returns once Coze has made a good start. Raises ServiceError if the first thing it says is a failure."""
         self._opening = asyncio.ensure_future(self._send())
+        self._patience = Patience()
         try:
             async with asyncio.timeout_at(self._silence_ends):
                 # The request goes on if the caller leaves: only an answer tells which chat to cancel.
@@ -86,17 +89,20 @@ class Chat:
             await self._take_chunk(self._silence_ends)
             if self._failure is not None and not self._translation.started:
                 raise self._failure
+        self._rest()
 
     async def read(self, until: float) -> list[ChatEvent]:
         """The next events, in order; none if there was only silence until the loop's time `until`.
 
         Raises ServiceError once Coze fails the chat or stops before completing it. After ChatCompletedEvent there is
-        nothing to read.
+        nothing to read. One task reads.
         """
+        if self._patience is None:
+            self._patience = Patience()
         if self._reader_was_away:
             # Time that the reader spent elsewhere, with a slow client perhaps, was not silence of Coze's.
             self._reader_was_away = False
-            self._await_event()
+            self._silence_ends = min(self._loop.time() + self._settings.coze_event_timeout, self.deadline)
         while not self._ready:
             if self._failure is not None:
                 raise self._failure
@@ -119,6 +125,7 @@ class Chat:
         if self._left:
             return
         self._left = True
+        self._rest()
         if self._response is not None and self._translation.over and self._response.content.at_eof():
             self._response.release()
             self._finished(self)
@@ -179,11 +186,11 @@ class Chat:
 
     async def _take_chunk(self, until: float) -> bool:
         """Reads once and translates. False if nothing came until the loop's time `until`."""
-        response = self._response
+        response, patience = self._response, self._patience
         assert response is not None
+        assert patience is not None
         try:
-            async with asyncio.timeout_at(min(until, self._silence_ends)):
-                chunk = await response.content.readany()
+            chunk = await patience.wait(response.content.readany(), min(until, self._silence_ends))
         except TimeoutError:
             if self._loop.time() < self._silence_ends:
                 return False
@@ -213,12 +220,16 @@ class Chat:
             self._fail(ServiceError(NOT_UNDERSTOOD, cause="an event without end", logid=self.logid))
         if parser.blocks != seen:
             self._plain = None
-            self._await_event()
+            if not self._ready:
+                # Coze has said something, if nothing for the caller.
+                self._silence_ends = min(self._loop.time() + self._settings.coze_event_timeout, self.deadline)
         elif self._plain is not None and len(self._plain) < _MAX_PLAIN_BYTES:
             self._plain += chunk
 
-    def _await_event(self) -> None:
-        self._silence_ends = min(self._loop.time() + self._settings.coze_event_timeout, self.deadline)
+    def _rest(self) -> None:
+        if self._patience is not None:
+            self._patience.stop()
+            self._patience = None
 
     def _at_end(self) -> None:
         if self._plain is not None and self._plain.lstrip().startswith(b"{"):

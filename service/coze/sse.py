@@ -57,15 +57,19 @@ class EventParser:
             self._keep(lines.pop())
 
         events: list[tuple[bytes, bytes]] = []
+        data = self._data
         for line in lines:
             if not line:
-                if self._data:
-                    events.append((self._name or b"message", b"\n".join(self._data)))
-                    self._data = []
+                if data:
+                    events.append((self._name or b"message", data[0] if len(data) == 1 else b"\n".join(data)))
+                    data.clear()
                     self._held = sum(map(len, self._partial))
                 self._name = b""
+            elif line.startswith(b"data:"):
+                self._hold(len(line))
+                data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
             else:
-                self._field(line)
+                self._other_field(line)
         self.blocks += len(events)
         return events
 
@@ -78,13 +82,11 @@ class EventParser:
         if self._held > MAX_EVENT_BYTES:
             raise EventTooLarge
 
-    def _field(self, line: bytes) -> None:
+    def _other_field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if name == b"data":
-            self._hold(len(value) + 1)
-            self._data.append(value)
-        elif name == b"event":
-            self._name = value
+        if name == b"event":
+            self._name = value.removeprefix(b" ")
+        elif name == b"data":  # without a colon
+            self._data.append(b"")
         elif not name:
             self.blocks += 1
