@@ -17,6 +17,8 @@ from service.errors import BAD_REQUEST, ClientLeft, Failure, ServiceError
 # How much is thrown away after an early answer, and for how many seconds.
 _MAX_DRAINED_BYTES = 32 * 1024 * 1024
 _MAX_DRAIN_SECONDS = 30.0
+# How long a whole body may take, however steadily it comes.
+_MAX_BODY_SECONDS = 600.0
 
 
 async def body_chunks(
@@ -31,12 +33,13 @@ async def body_chunks(
     and ClientLeft if the client goes away.
     """
     announced = request.headers.get("content-length", "")
+    deadline = asyncio.get_running_loop().time() + _MAX_BODY_SECONDS
     if announced.isdecimal() and int(announced) > limit:
         raise ServiceError(too_large, message)
     received = 0
     while True:
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + timeout, deadline)):
                 event = await request.receive()
         except TimeoutError:
             raise ServiceError(BAD_REQUEST, "The request's body did not arrive in time.") from None

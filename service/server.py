@@ -12,30 +12,15 @@ from types import FrameType
 import structlog
 import uvicorn
 from litestar.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.coze import Coze
-from service.errors import envelope
-from service.request_log import new_request_id
+from service.protocol import Protocol
 from service.settings import Settings, SettingsError
 
 log = structlog.get_logger()
 
 # How long uvicorn still waits once SHUTDOWN_GRACE is over, for the last events to be written.
 _LAST_WORDS_SECONDS = 5
-
-
-class _Protocol(HttpToolsProtocol):
-    """Answers what is no HTTP request with the envelope too."""
-
-    def send_400_response(self, msg: str) -> None:
-        body = envelope("", msg)
-        self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-            b"access-control-allow-origin: *\r\nx-request-id: %b\r\nconnection: close\r\n\r\n%b"
-            % (len(body), new_request_id().encode(), body)
-        )
-        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -79,7 +64,7 @@ def serve(
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=_Protocol,
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
