@@ -34,7 +34,8 @@ def main() -> None:
                 _serve(chosen, stack.enter_context(socket.socket(fileno=arguments.worker)), tell_parent)
                 return
             # Until there is something to stop in order, a stop just ends it.
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            for sig in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(sig, lambda *_: sys.exit(0))
             listener = stack.enter_context(listen(chosen))
         except (settings.SettingsError, BadSettingError) as error:
             # No traceback: this line is all that an operator needs.

@@ -1,11 +1,11 @@
-"""HTTP/1.1 as uvicorn speaks it, with what it leaves open: bounds on a request's head, and the envelope for what is
-no request at all.
+"""HTTP/1.1 as uvicorn speaks it, with what it leaves open: bounds on heads that do not come and answers that are not
+taken, and the envelope for what is no request at all.
 """
 
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import envelope
 from service.request_log import new_request_id
@@ -14,44 +14,72 @@ from service.request_log import new_request_id
 _MAX_HEAD_BYTES = 64 * 1024
 # How long a client may take for them.
 _HEAD_SECONDS = 30.0
+# How many requests may wait behind one before nothing more is read.
+_MAX_WAITING_REQUESTS = 4
+# How long a client may take nothing of an answer while more of it waits. Until then it costs a few buffers.
+_STALLED_SECONDS = 120.0
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. A head that is too long or too slow, or that is none, ends it."""
+    """One connection. A head that is too long or too slow, or that is none, ends it; so does a client that stalls."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
+        self._deaf = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._too_slow)
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._stop_head_timer()
+        self._stop_stall_timer()
+        if self._running is not None and not self._running.response_complete:
+            # With a second request waiting behind it, uvicorn would tell only that one.
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
+        if self._deaf:
             return
-        self._head_bytes += len(data)
-        if self._head_bytes > _MAX_HEAD_BYTES:
-            self.send_400_response("The request's headers are too large.")
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._too_slow)
+        was_in_head = self._in_head
+        super().data_received(data)
+        if was_in_head and self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD_BYTES:
+                self._refuse("The request's headers are too large.")
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        self._start_head_timer()
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._head_bytes = 0
-        self._stop_timer()
+        self._stop_head_timer()
         super().on_headers_complete()
+        if self.pipeline and len(self.pipeline) <= _MAX_WAITING_REQUESTS:
+            # uvicorn reads no more until the answer before is out, and would not notice that the client leaves.
+            self.flow.resume_reading()
+        if self.parser.should_upgrade():
+            # The parser is done with the request; what still comes would be taken for another one.
+            self._deaf = True
+            self.cycle.keep_alive = False
 
-    def on_message_complete(self) -> None:
-        self._in_head = True
-        super().on_message_complete()
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(_STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_stall_timer()
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         body = envelope("", msg)
@@ -62,14 +90,36 @@ class Protocol(HttpToolsProtocol):
         )
         self.transport.close()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _refuse(self, msg: str) -> None:
+        if self.transport.is_closing():
+            return
+        if self._running is not None and not self._running.response_complete:
+            # An answer is on its way: nothing may be written into it.
+            self.transport.close()
+        else:
+            self.send_400_response(msg)
+
     def _too_slow(self) -> None:
         self._head_timer = None
         if self._head_bytes:
-            self.send_400_response("The request's headers did not arrive in time.")
+            self._refuse("The request's headers did not arrive in time.")
         else:
             self.transport.close()
 
-    def _stop_timer(self) -> None:
+    def _start_head_timer(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._too_slow)
+
+    def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None

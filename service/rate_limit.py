@@ -11,10 +11,11 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.answers import error_answer
 from service.errors import TOO_MANY_REQUESTS, ServiceError
+from service.request_log import record_of
 
 _COUNTED = "/api/v1/"
 
@@ -62,12 +63,6 @@ class RateLimit:
             return
         client = scope.get("client")
         allowed, left, seconds = self._limiter.hit(client[0] if client else "")
-        headers = self._limiter.headers(left, seconds)
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *headers]
-            await send(message)
-
+        record_of(scope).headers += self._limiter.headers(left, seconds)
         app = self._app if allowed else error_answer(scope, self._limiter.refusal(seconds))
-        await app(scope, receive, send_with_headers)
+        await app(scope, receive, send)

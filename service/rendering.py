@@ -79,9 +79,12 @@ class EventStream:
             last = _failed(failure, record)
         except ServiceError as failure:
             last = _failed(failure, record)
-        # A client that reads nothing must not keep this waiting for ever.
-        async with asyncio.timeout(self._heartbeat):
-            await send({"type": "http.response.body", "body": last, "more_body": False})
+        try:
+            async with asyncio.timeout(self._heartbeat):
+                await send({"type": "http.response.body", "body": last, "more_body": False})
+        except TimeoutError:
+            # A client that reads nothing does not keep this waiting: its connection is closed as it is.
+            record.outcome = "unread"
 
 
 async def chat_document(chat: Chat, *, bot_id: str, user_id: str) -> ChatResponse:

@@ -17,10 +17,12 @@ _KEY = "request_record"
 class RequestRecord:
     """What is to be said of one request when it is over. Whoever learns something sets it here."""
 
-    __slots__ = ("cause", "code", "logid", "outcome", "request_id", "status")
+    __slots__ = ("cause", "code", "headers", "logid", "outcome", "request_id", "status")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
+        # What the answer gets besides its own headers, whoever makes it.
+        self.headers = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
         self.status: int | None = None  # None: nothing was answered
         self.outcome: str | None = None  # how a streamed chat ended, which its status cannot tell
         self.code: int | None = None  # Coze's
@@ -50,18 +52,13 @@ class RequestLog:
         started = time.perf_counter()
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         record = RequestRecord(given.decode() if _PLAIN_ID.fullmatch(given) else new_request_id())
-        request_id = record.request_id.encode()
         scope.setdefault("state", {})[_KEY] = record
         structlog.contextvars.bind_contextvars(request_id=record.request_id)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", request_id),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
+                message["headers"] = [*message.get("headers", ()), *record.headers]
             await send(message)
 
         try:

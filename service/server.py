@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -19,8 +20,9 @@ from service.settings import Settings, SettingsError
 
 log = structlog.get_logger()
 
-# How long uvicorn still waits once SHUTDOWN_GRACE is over, for the last events to be written.
-_LAST_WORDS_SECONDS = 5
+# Once SHUTDOWN_GRACE is over: how long clients have to take their last events, and how long uvicorn still waits then.
+_LAST_WORDS_SECONDS = 3
+_UVICORN_SECONDS = 10
 
 
 class _Server(uvicorn.Server):
@@ -34,6 +36,9 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # What there is now stays: the garbage collector need not go through it again and again.
+        gc.collect()
+        gc.freeze()
         self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -42,9 +47,18 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log.info("stopping", grace_seconds=self._grace)
-        ending = asyncio.get_running_loop().call_later(self._grace, self._coze.stop_chats)
+        loop = asyncio.get_running_loop()
+        ends = [
+            loop.call_later(self._grace, self._coze.stop_chats),
+            loop.call_later(self._grace + _LAST_WORDS_SECONDS, self._abort_connections),
+        ]
         await super().shutdown(sockets)
-        ending.cancel()
+        for end in ends:
+            end.cancel()
+
+    def _abort_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -73,7 +87,7 @@ def serve(
         server_header=False,
         proxy_headers=bool(settings.forwarded_allow_ips),
         forwarded_allow_ips=list(settings.forwarded_allow_ips),
-        timeout_graceful_shutdown=int(settings.shutdown_grace) + _LAST_WORDS_SECONDS,
+        timeout_graceful_shutdown=int(settings.shutdown_grace) + _LAST_WORDS_SECONDS + _UVICORN_SECONDS,
         timeout_keep_alive=75,
     )
     _Server(config, coze, settings.shutdown_grace, ready).run(sockets=[listener])
@@ -84,10 +98,9 @@ def listen(settings: Settings) -> socket.socket:
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        raise SettingsError(
-            f"HOST {settings.host} and PORT {settings.port} cannot be used: {error.strerror}."
-        ) from None
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "that is no host name"
+        raise SettingsError(f"HOST {settings.host} and PORT {settings.port} cannot be used: {reason}.") from None
     host, port = listener.getsockname()[:2]
     url = f"http://{_reachable(host)}:{port}"
     log.info(

@@ -19,12 +19,13 @@ import structlog
 
 log = structlog.get_logger()
 
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 _CHECK_SECONDS = 0.1
 # A worker that dies within so many seconds was not able to run: so many of those in a row end the service.
 _HEALTHY_SECONDS = 5.0
 _MAX_EARLY_DEATHS = 5
 # How long a worker may take beyond SHUTDOWN_GRACE before it is killed.
-_PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS = 40.0
 # How long a restart waits for a new worker before it stops the old one.
 _START_SECONDS = 30.0
 
@@ -47,13 +48,12 @@ class Worker:
         theirs.close()
 
     def wait_until_ready(self, seconds: float) -> bool:
-        """Whether it serves, or has ended, within so many seconds."""
+        """Whether it serves within so many seconds."""
         self._channel.settimeout(seconds)
         try:
-            self._channel.recv(1)
-        except TimeoutError:
+            return self._channel.recv(1) == b"1"
+        except OSError:
             return False
-        return True
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -84,10 +84,11 @@ class Supervisor:
         for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(sig, self._on_signal)
         self._workers = [self._start() for _ in range(self._count)]
-        while self._wanted not in (signal.SIGTERM, signal.SIGINT):
+        while self._wanted not in _STOPS:
             if self._wanted is signal.SIGHUP:
-                self._wanted = None
                 self._restart_all()
+                if self._wanted is signal.SIGHUP:
+                    self._wanted = None
             if not self._replace_the_dead():
                 self._stop(self._workers)
                 return 1
@@ -100,7 +101,8 @@ class Supervisor:
         return Worker(self._command, self._listener, self._env)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        self._wanted = signal.Signals(number)
+        if self._wanted not in _STOPS:
+            self._wanted = signal.Signals(number)
 
     def _replace_the_dead(self) -> bool:
         for at, worker in enumerate(self._workers):
@@ -119,10 +121,15 @@ class Supervisor:
     def _restart_all(self) -> None:
         for at, old in enumerate(self._workers):
             log.info("restarting a worker", pid=old.process.pid)
-            self._workers[at] = self._start()
-            if not self._workers[at].wait_until_ready(_START_SECONDS):
-                log.warning("the new worker is slow to start", pid=self._workers[at].process.pid)
+            new = self._start()
+            if not new.wait_until_ready(_START_SECONDS):
+                log.error("the new worker does not serve: the old ones go on", pid=new.process.pid)
+                self._stop([new])
+                return
+            self._workers[at] = new
             self._stop([old])
+            if self._wanted in _STOPS:
+                return
 
     def _stop(self, workers: list[Worker]) -> bool:
         """Whether all have ended by themselves, and well."""

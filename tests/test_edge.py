@@ -175,3 +175,24 @@ def test_a_client_that_stops_sending_is_told_so(start: Start) -> None:
             b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
         )
         assert b" 400 " in connection.recv(65536).split(b"\r\n")[0]
+
+
+def test_bodies_larger_than_any_head(service: Service) -> None:
+    for size in (60_000, 65_000, 70_000, 130_000, 200_000, 1_000_000):
+        assert service.chat("x" * size).status_code == 200
+    with httpx.Client(base_url=service.url) as kept_open:
+        for size in (1, 70_000, 1, 200_000):
+            body = {"user_id": "u", "messages": [{"role": "user", "content": "x" * size}]}
+            assert kept_open.post("/api/v1/chat", json=body).status_code == 200
+
+
+def test_a_body_is_never_taken_for_a_request(service: Service) -> None:
+    """An upgrade that is not served ends the connection: what the parser leaves over is neither body nor request."""
+    smuggled = b"GET /api/v1/config HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = (
+        b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: Upgrade\r\n"
+        b"Upgrade: h2c\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
+    )
+    received = exchange(service, request + smuggled, keep_open=True)
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"features" not in received

@@ -4,9 +4,13 @@ The sandbox has a bot for each. A streamed fault that comes before anything good
 envelope; after a good start it is an `error` event and then `end`.
 """
 
+import contextlib
 import json
+import socket
 import ssl
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -255,9 +259,6 @@ def test_coze_out_of_reach(start: Start, base: str) -> None:
 @pytest.fixture
 def untrusted_server(tmp_path: Path) -> Iterator[str]:
     """A TLS server whose certificate nobody has signed."""
-    import socket
-    import threading
-
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -keyout key.pem -out cert.pem"
     subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -314,3 +315,60 @@ def test_the_other_endpoints_when_coze_fails(upstream: Upstream, start: Start) -
     finally:
         upstream.set(fail={})
     assert service.http.get("/health").status_code == 200
+
+
+def chat_over(connection: socket.socket, *, after: bytes) -> None:
+    """Answers a request on a raw connection as Coze begins a chat, then with `after`, and waits for the other side."""
+    started = b'event:conversation.chat.created\ndata:{"id":"1","conversation_id":"2","status":"created"}\n\n'
+    connection.recv(65536)
+    connection.sendall(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"%x\r\n%b\r\n" % (len(started), started)
+    )
+    connection.sendall(after)
+    with contextlib.suppress(OSError):
+        while connection.recv(65536):
+            pass
+
+
+@pytest.mark.parametrize("after", [b"ZZZ\r\nnonsense\r\n", b"5\r\ntoo long for five\r\n"], ids=["size", "end"])
+def test_a_malformed_chunk_is_noticed_at_once(start: Start, after: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    chat_over(connection, after=after)
+
+        threading.Thread(target=serve, daemon=True).start()
+        # With the default time-outs it would take two minutes to find out otherwise.
+        service = start(COZE_API_BASE=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        assert_error(service.chat(), 503)
+        answer = service.chat(stream=True)
+        if answer.status_code == 200:
+            assert [event["type"] for event in events_of(answer.text)[-2:]] == ["error", "end"]
+        else:
+            assert_error(answer, 503)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_comments_alone_are_no_good_start(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+                while True:
+                    connection.sendall(b": ping\n\n")
+                    time.sleep(0.1)
+
+        threading.Thread(target=serve, daemon=True).start()
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        service = start(COZE_API_BASE=base, COZE_FIRST_EVENT_TIMEOUT="1", COZE_EVENT_TIMEOUT="1")
+        assert_error(service.chat(stream=True), 503)

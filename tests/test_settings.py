@@ -61,6 +61,8 @@ def test_a_missing_token_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("COZE_API_BASE", "https://api.coze.cn/?a=b"),
         ("COZE_API_BASE", "https://[::1"),
         ("COZE_API_BASE", "ftp://api.coze.cn"),
+        ("COZE_API_BASE", "http://a..b"),
+        ("COZE_API_BASE", "http://" + "a" * 64 + ".cn"),
         ("COZE_BOT_ID", "a b"),
         ("HOST", "a b"),
         ("ENABLE_RATE_LIMIT", "maybe"),
@@ -97,7 +99,13 @@ def test_no_setting_shows_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "env", [{}, {"COZE_API_TOKEN": "pat_1", "PORT": "x"}, {"COZE_API_TOKEN": "pat_1", "HOST": "203.0.113.7"}]
+    "env",
+    [
+        {},
+        {"COZE_API_TOKEN": "pat_1", "PORT": "x"},
+        {"COZE_API_TOKEN": "pat_1", "HOST": "203.0.113.7"},
+        {"COZE_API_TOKEN": "pat_1", "HOST": "a..b"},
+    ],
 )
 def test_a_start_that_cannot_be_ends_with_one_line(tmp_path: Path, env: dict[str, str]) -> None:
     ended = subprocess.run(

@@ -92,9 +92,9 @@ def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         parser.feed(b"0123456789")
     with pytest.raises(EventTooLarge):
         parser.feed(b"0")
-    parser = EventParser()
-    with pytest.raises(EventTooLarge):
-        parser.feed(b"data:0123456789\n" * 10)
+    for lines in (b"data:0123456789\n" * 10, b"data\n" * 100):
+        with pytest.raises(EventTooLarge):
+            EventParser().feed(lines)
 
 
 def test_many_events_in_turn_are_not_one_large_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,21 @@
 """SIGTERM and SIGINT: no new work, what runs finishes, what does not is ended honestly, exit code 0."""
 
+import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from conftest import Service, Start, Upstream, events_of, wait_until
 
+PAUSE = [{"role": "user", "content": "pause=2"}]
+NAMELESS = [(name, stream) for name in ("late", "late-headers") for stream in (True, False)]
 SLOW = {"user_id": "u", "stream": True, "messages": [{"role": "user", "content": "n=20 d=0.1"}]}
 
 
@@ -102,6 +109,21 @@ def test_idle_connections_do_not_hold_it_up(start: Start) -> None:
     assert service.stop(timeout=20) == 0
 
 
+def test_a_chat_that_has_no_name_yet_is_cancelled_too(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
+    upstream.set(delta_seconds=0.2)
+    service = start(SHUTDOWN_GRACE="0")
+    chats = [
+        Background(service, {**SLOW, "bot_id": bots[name], "stream": stream, "messages": PAUSE})
+        for name, stream in NAMELESS
+    ]
+    wait_until(lambda: len(upstream.state()["chats"]) == len(chats))
+    assert service.stop() == 0
+    for chat in chats:
+        chat.join()
+        assert chat.status == 503
+    assert [chat["cancel_calls"] for chat in upstream.state()["chats"]] == [1] * len(chats)
+
+
 def test_an_idle_service_logs_its_end(start: Start) -> None:
     service = start()
     assert service.http.get("/").status_code == 200
@@ -109,5 +131,46 @@ def test_an_idle_service_logs_its_end(start: Start) -> None:
     assert service.lines()[-1]["event"] == "stopping"
 
 
-def test_a_stop_before_it_serves_is_a_stop_too(start: Start) -> None:
-    assert start().stop() == 0
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_before_it_serves_is_a_stop_too(start: Start, sig: signal.Signals) -> None:
+    assert start().stop(sig) == 0
+
+
+def test_a_log_that_has_gone_ends_no_chat(upstream: Upstream, bots: dict[str, str], tmp_path: Path) -> None:
+    """As with Ctrl-C in `… | tee log`: the reader of the log ends first."""
+    reader, writer = os.pipe()
+    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "HOST": "127.0.0.1", "PORT": "0"}
+    command = [sys.executable, "-m", "service"]
+    with subprocess.Popen(command, cwd=tmp_path, env={"PATH": os.environ["PATH"], **env}, stdout=writer) as process:
+        os.close(writer)
+        line = b""
+        while not line.endswith(b"\n"):
+            line += os.read(reader, 1)
+        url = json.loads(line)["url"]
+        body = {**SLOW, "bot_id": bots["load"]}
+        with httpx.stream("POST", f"{url}/api/v1/chat", json=body, timeout=60) as answer:
+            os.close(reader)
+            process.send_signal(signal.SIGINT)
+            text = answer.read().decode()
+        assert [event["type"] for event in events_of(text)[-2:]] == ["chat_completed", "end"]
+        assert process.wait(60) == 0
+
+
+def test_clients_that_do_not_read_do_not_hold_it_up(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
+    service = start(SHUTDOWN_GRACE="1")
+    request = {**SLOW, "bot_id": bots["load"], "messages": [{"role": "user", "content": "n=300 d=0.001 size=100000"}]}
+    content = json.dumps(request).encode()
+    head = b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    host, port = service.url.removeprefix("http://").split(":")
+    connections = []
+    for _ in range(3):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((host, int(port)))
+        connection.sendall(head % len(content) + content)
+        assert connection.recv(100)
+        connections.append(connection)
+    assert service.stop() == 0
+    assert {chat["cancel_calls"] for chat in upstream.state()["chats"]} == {1}
+    for connection in connections:
+        connection.close()

@@ -1,6 +1,7 @@
 """WORKERS processes on one port: all serve, a dead one is replaced, all restart and stop without losing a chat."""
 
 import signal
+from pathlib import Path
 
 import httpx
 import psutil
@@ -77,6 +78,28 @@ def test_a_restart_of_all_refuses_nobody(start: Start, upstream: Upstream, bots:
     wait_until(replaced, 60)
     chat.join()
     assert [event["type"] for event in events_of(chat.text)[-2:]] == ["chat_completed", "end"]
+    assert service.stop() == 0
+
+
+def test_a_stop_is_not_forgotten_for_a_restart(start: Start) -> None:
+    service = start(WORKERS="2")
+    assert ask(service) == {200}
+    service.process.send_signal(signal.SIGTERM)
+    service.process.send_signal(signal.SIGHUP)
+    assert service.process.wait(60) == 0
+
+
+def test_a_restart_that_would_fail_keeps_the_old_workers(start: Start) -> None:
+    service = start(WORKERS="2")
+    assert ask(service) == {200}
+    before = {process.pid for process in workers(service)}
+    dotenv = Path(str(psutil.Process(service.process.pid).cwd())) / ".env"
+    dotenv.write_text("LOG_LEVEL=NOPE\n")
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: any("does not serve" in line["event"] for line in service.lines()), 60)
+    assert {process.pid for process in workers(service)} == before
+    assert ask(service) == {200}
+    dotenv.unlink()
     assert service.stop() == 0
 
 

@@ -5,6 +5,7 @@ and the chat cancelled, else its conversation would stay locked and tokens would
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,12 +21,16 @@ from service.settings import Settings
 
 # How long a chat that was left is still read, so that Coze can name it, or end it, or close its response.
 _PARTING_SECONDS = 5.0
+# How long one is looked at that has been named: it may have completed while its reader was slow.
+_LAST_LOOK_SECONDS = 0.1
 # How much of a body that is no event stream is kept to look for an error in it.
 _MAX_PLAIN_BYTES = 64 * 1024
 
 
 class Chat:
-    """`send` makes the request; `cancel` cancels a chat by conversation and chat id; `finished` is called once."""
+    """`send` makes the request; `cancel` cancels a chat by conversation and chat id; `finished` is called when Coze
+    has nothing left to do for it.
+    """
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class Chat:
         self.deadline = now + settings.coze_chat_timeout
         self._silence_ends = min(now + settings.coze_first_event_timeout, self.deadline)
         self._opening: asyncio.Task[aiohttp.ClientResponse] | None = None
+        self._opened: asyncio.Future[aiohttp.ClientResponse] | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._parser = EventParser()
         self._translation = Translation(asked)
@@ -74,14 +80,15 @@ class Chat:
         try:
             async with asyncio.timeout_at(self._silence_ends):
                 # The request goes on if the caller leaves: only an answer tells which chat to cancel.
-                self._response = await asyncio.shield(self._opening)
+                self._opened = asyncio.shield(self._opening)
+                self._response = await self._opened
                 await self._check_response(self._response)
         except TimeoutError:
             raise ServiceError(TIMED_OUT, cause="no answer in time", logid=self.logid) from None
         except aiohttp.ClientError as error:
             raise transport_error(error, self.logid) from None
         except asyncio.CancelledError:
-            # Either the caller was cancelled, or `interrupt` has cancelled the request.
+            # Either the caller was cancelled, or `interrupt` has ended the wait.
             if self._failure is None:
                 raise
             raise self._failure from None
@@ -115,10 +122,11 @@ class Chat:
     def interrupt(self, failure: Failure) -> None:
         """Makes the reader meet `failure` next, also if it is waiting just now."""
         self._failure = ServiceError(failure, logid=self.logid)
-        if self._response is not None:
-            self._response.close()
-        elif self._opening is not None:
-            self._opening.cancel()
+        # Coze's side stays open until `leave`: a chat that has no name yet is to get one, so that it can be cancelled.
+        if self._opened is not None and not self._opened.done():
+            self._opened.cancel()
+        elif self._patience is not None:
+            self._patience.end()
 
     def leave(self) -> None:
         """Gives the chat back, however it stands. Returns at once; what is left to do with Coze goes on by itself."""
@@ -126,19 +134,22 @@ class Chat:
             return
         self._left = True
         self._rest()
-        if self._response is not None and self._translation.over and self._response.content.at_eof():
-            self._response.release()
+        over = self._translation.over
+        if over:
             self._finished(self)
+        if over and self._response is not None and self._response.content.at_eof():
+            self._response.release()
         else:
             self._spawn(self._part())
 
     async def _part(self) -> None:
         try:
-            try:
+            # However that goes, there is nobody left to tell.
+            with contextlib.suppress(
+                TimeoutError, aiohttp.ClientError, ServiceError, EventTooLarge, asyncio.CancelledError
+            ):
                 async with asyncio.timeout(_PARTING_SECONDS):
                     await self._read_on()
-            except (TimeoutError, aiohttp.ClientError, ServiceError, asyncio.CancelledError):
-                pass
             if self._opening is not None and not self._opening.done():
                 self._opening.cancel()
             if self._response is not None:
@@ -154,13 +165,23 @@ class Chat:
         if self._opening is None:
             return
         self._response = response = await self._opening
-        while self._translation.over or not self._translation.chat_id:
-            chunk = await response.content.readany()
-            if not chunk:
+        translation = self._translation
+        while translation.over or not translation.chat_id:
+            if not await self._skip(response):
                 return
-            events: list[ChatEvent] = []
-            for name, data in self._parser.feed(chunk):
-                self._translation.feed(name, data, events)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_LOOK_SECONDS):
+                while not translation.over and await self._skip(response):
+                    pass
+        if translation.over:
+            await self._read_on()
+
+    async def _skip(self, response: aiohttp.ClientResponse) -> bool:
+        """Reads once, for nobody. False at the end."""
+        chunk = await response.content.readany()
+        for name, data in self._parser.feed(chunk):
+            self._translation.feed(name, data, [])
+        return bool(chunk)
 
     async def _check_response(self, response: aiohttp.ClientResponse) -> None:
         """Raises ServiceError unless this is a stream, or may be one."""
@@ -220,7 +241,7 @@ class Chat:
             self._fail(ServiceError(NOT_UNDERSTOOD, cause="an event without end", logid=self.logid))
         if parser.blocks != seen:
             self._plain = None
-            if not self._ready:
+            if not self._ready and translation.started:
                 # Coze has said something, if nothing for the caller.
                 self._silence_ends = min(self._loop.time() + self._settings.coze_event_timeout, self.deadline)
         elif self._plain is not None and len(self._plain) < _MAX_PLAIN_BYTES:

@@ -5,6 +5,7 @@ ignores HTTP statuses and leaves connections open, so answers are read here, fro
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 import warnings
@@ -48,6 +49,8 @@ logging.getLogger("cozepy").addHandler(logging.NullHandler())
 
 log = structlog.get_logger()
 
+# How long the end of the service waits for its last chats to be cancelled.
+_GOODBYE_SECONDS = 10.0
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 # Coze's own maximum, and a bound against a total that lies: 10,000 workspaces.
 _PAGE_SIZE = 50
@@ -83,8 +86,11 @@ class Coze:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._cleaning:
-            await asyncio.wait(self._cleaning, timeout=self._settings.coze_connect_timeout)
+        # Chats that are still to be cancelled; those whose callers are only just being cancelled will still come.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                while self._chats or self._cleaning:  # noqa: ASYNC110 - once, at the very end
+                    await asyncio.sleep(0.02)
         await self._session.close()
 
     def chat(self, request: ChatRequest) -> Chat:

@@ -42,6 +42,12 @@ class Patience:
             self._waiting = False
             self._ran_out = False
 
+    def end(self) -> None:
+        """Ends the wait, if there is one just now, as if its time had run out."""
+        if self._waiting:
+            self._ran_out = True
+            self._task.cancel()
+
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -60,5 +66,4 @@ class Patience:
         if self._loop.time() < self._deadline:
             self._set(self._deadline)
         else:
-            self._ran_out = True
-            self._task.cancel()
+            self.end()

@@ -87,6 +87,7 @@ class EventParser:
         if name == b"event":
             self._name = value.removeprefix(b" ")
         elif name == b"data":  # without a colon
+            self._hold(len(line))
             self._data.append(b"")
         elif not name:
             self.blocks += 1

@@ -36,9 +36,27 @@ async def send(client: aiohttp.ClientSession, request: httpx.Request) -> aiohttp
     headers["Accept-Encoding"] = "identity"
     # A form with a file is streamed, with its length known; everything else is in memory.
     data = request.content or None if isinstance(request.stream, httpx.ByteStream) else request.stream
-    return await client.request(
+    response = await client.request(
         request.method, URL(str(request.url), encoded=True), data=data, headers=headers, allow_redirects=False
     )
+    _notice_loss(response)
+    return response
+
+
+def _notice_loss(response: aiohttp.ClientResponse) -> None:
+    """Tells a reader of the body when the connection goes: after a malformed chunk aiohttp closes it silently."""
+    protocol = response.connection.protocol if response.connection is not None else None
+    closed = protocol.closed if protocol is not None else None
+    if closed is None:
+        return
+
+    def on_closed(closed: "asyncio.Future[None]") -> None:
+        if not closed.cancelled():
+            closed.exception()  # taken note of
+        if not response.content.is_eof() and response.content.exception() is None:
+            response.content.set_exception(aiohttp.ClientPayloadError("the connection is gone"))
+
+    closed.add_done_callback(on_closed)
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
