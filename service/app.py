@@ -16,6 +16,8 @@ from service.contract import contract
 from service.controllers import CONTROLLERS
 from service.coze import Coze
 from service.docs import DOCS
+from service.parts import Parts
+from service.playground import PLAYGROUND
 from service.rate_limit import RateLimit, RateLimiter
 from service.readiness import Readiness
 from service.request_log import RequestLog
@@ -31,7 +33,7 @@ _CORS = CORSConfig(
 
 def create_app(settings: Settings, coze: Coze) -> ASGIApp:
     """The service as one ASGI application. It enters and leaves `coze` with the server's lifespan."""
-    readiness = Readiness(coze, settings)
+    parts = Parts(settings, coze, Readiness(coze, settings))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -40,12 +42,8 @@ def create_app(settings: Settings, coze: Coze) -> ASGIApp:
 
     limiter = RateLimiter(settings.rate_limit_requests, settings.rate_limit_window)
     app = Litestar(
-        route_handlers=[*CONTROLLERS, *DOCS],
-        dependencies={
-            "settings": Provide(lambda: settings, sync_to_thread=False),
-            "coze": Provide(lambda: coze, sync_to_thread=False),
-            "readiness": Provide(lambda: readiness, sync_to_thread=False),
-        },
+        route_handlers=[*CONTROLLERS, *DOCS, *(PLAYGROUND if settings.playground else ())],
+        dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         middleware=[DefineMiddleware(RateLimit, limiter=limiter)] if settings.enable_rate_limit else [],
         exception_handlers=EXCEPTION_HANDLERS,
         cors_config=_CORS,

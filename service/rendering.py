@@ -54,15 +54,15 @@ class EventStream:
         record.outcome = "left"
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-            await unless_client_leaves(receive, self._write(send, record))
+            await unless_client_leaves(receive, self._write(record))
         except ClientLeft:
             pass
         finally:
             record.logid = self._chat.logid
             self._chat.leave()
 
-    async def _write(self, send: Send, record: RequestRecord) -> None:
-        chat, now = self._chat, asyncio.get_running_loop().time
+    async def _write(self, record: RequestRecord) -> None:
+        chat, send, now = self._chat, record.send, asyncio.get_running_loop().time
         completed = False
         try:
             async with asyncio.timeout_at(chat.deadline):

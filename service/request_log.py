@@ -17,10 +17,12 @@ _KEY = "request_record"
 class RequestRecord:
     """What is to be said of one request when it is over. Whoever learns something sets it here."""
 
-    __slots__ = ("cause", "code", "headers", "logid", "outcome", "request_id", "status")
+    __slots__ = ("cause", "code", "headers", "logid", "outcome", "request_id", "send", "status")
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, send: Send) -> None:
         self.request_id = request_id
+        # The server's own. What is written very often may go here, past all that only looks at how an answer begins.
+        self.send = send
         # What the answer gets besides its own headers, whoever makes it.
         self.headers = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
         self.status: int | None = None  # None: nothing was answered
@@ -51,7 +53,7 @@ class RequestLog:
             return
         started = time.perf_counter()
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        record = RequestRecord(given.decode() if _PLAIN_ID.fullmatch(given) else new_request_id())
+        record = RequestRecord(given.decode() if _PLAIN_ID.fullmatch(given) else new_request_id(), send)
         scope.setdefault("state", {})[_KEY] = record
         structlog.contextvars.bind_contextvars(request_id=record.request_id)
 

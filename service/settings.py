@@ -34,6 +34,7 @@ class Settings:
     rate_limit_window: int
     forwarded_allow_ips: tuple[str, ...]
     environment: str
+    playground: bool
     log_level: str
     coze_connect_timeout: float
     coze_first_event_timeout: float
@@ -88,6 +89,7 @@ def _url(value: str) -> str:
     try:
         parts = urlsplit(value)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and value.isascii()
+        (parts.hostname or "").encode("idna")
     except ValueError:
         raise ValueError(takes) from None
     if not good or parts.query or parts.fragment or parts.username is not None or re.search(r"\s", value):
@@ -160,6 +162,7 @@ SETTINGS = (
     Setting("FORWARDED_ALLOW_IPS", "", _networks,
             "The proxies whose `X-Forwarded-For` counts: addresses or networks, separated by commas; `*` is all."),
     Setting("ENVIRONMENT", "production", _text, "What you call this installation; shown in `/api/v1/config`."),
+    Setting("PLAYGROUND", "true", _flag, "Serve the page to chat on at `/playground`."),
     Setting("LOG_LEVEL", "INFO", _log_level, "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`."),
     Setting("COZE_CONNECT_TIMEOUT", "5", _seconds(0.01, 3600), "Seconds to connect to Coze."),
     Setting("COZE_FIRST_EVENT_TIMEOUT", "60", _seconds(0.01, 3600), "Seconds until Coze begins to answer a chat."),

@@ -51,6 +51,27 @@ def install_node_packages() -> bool:
     return done.returncode == 0
 
 
+def install_chromium() -> bool:
+    """A browser, and letters to write Chinese with. Debian keeps one version of them, so none is named here."""
+    wanted = {"chromium": shutil.which("chromium"), "fonts-noto-cjk": _chinese_fonts()}
+    missing = [name for name, there in wanted.items() if not there]
+    if missing:
+        if not shutil.which("apt-get") or os.geteuid() != 0:
+            raise Skipped(f"the tests in a browser need {' and '.join(missing)}, which only root can install here")
+        apt = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=300")
+        noninteractive = ENV | {"DEBIAN_FRONTEND": "noninteractive"}
+        for command in (("update",), ("install", "--yes", "--no-install-recommends", *missing)):
+            done = subprocess.run([*apt, *command], env=noninteractive, stdout=subprocess.DEVNULL)
+            if done.returncode:
+                raise Skipped(f"{' '.join(apt[:1] + command[:1])} failed, so there is no {' and no '.join(missing)}")
+    return run("chromium", "--version")
+
+
+def _chinese_fonts() -> bool:
+    listing = shutil.which("fc-list")
+    return bool(listing and subprocess.run([listing, ":lang=zh"], capture_output=True).stdout.strip())
+
+
 def lint_contract() -> bool:
     script = TESTS / "node_modules" / "@redocly" / "cli" / "bin" / "cli.js"
     if not script.exists():
@@ -66,6 +87,7 @@ def main(arguments: list[str]) -> int:
         ("generated/ is what openapi.yaml makes", python("datamodel_code_generator", "--check")),
         ("npm ci", install_node_packages),
         ("redocly lint", lint_contract),
+        ("Chromium", install_chromium),
         ("pytest", python("pytest", *arguments)),
     ]
     summary, failed = [], False

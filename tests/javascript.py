@@ -1,9 +1,11 @@
 """Runs the tests' JavaScript with the Node.js that comes with the Python environment, else an installed one."""
 
+import json
 import os
 import shutil
 import subprocess
 import sysconfig
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -11,12 +13,63 @@ from conftest import ROOT
 TESTS = ROOT / "tests"
 
 
+def node() -> str:
+    """The path of Node.js."""
+    found = shutil.which("node", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
+    assert found, "there is no Node.js"
+    return found
+
+
+def needs_packages(*names: str) -> None:
+    """Skips the test where npm packages that it needs are not installed."""
+    for name in names:
+        if not (TESTS / "node_modules" / name).is_dir():
+            pytest.skip(f"{name} is not installed; `npm ci` in tests/ does that")
+
+
+def run_tool(folder: Path, *command: str, **env: str) -> str:
+    """What a command prints that runs in `folder`: Node.js, npm, or a program of an npm package that the tests have."""
+    path = os.pathsep.join(
+        [sysconfig.get_path("scripts"), str(TESTS / "node_modules" / ".bin"), os.environ.get("PATH", "")]
+    )
+    quiet = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [shutil.which(command[0], path=path) or command[0], *command[1:]],
+        cwd=folder,
+        env=os.environ | quiet | {"PATH": path} | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}"
+    return done.stdout
+
+
+def read_in_every_split(module: Path) -> None:
+    """Checks `dataOf` of a JavaScript module, which reads an event stream, with the stream's bytes cut anywhere."""
+    stream = 'data: {"a":"你好🎉"}\n\n: ping\n\ndata: {"b":1}\r\n\r\ndata: {"type":"end"}\n\n'.encode()
+    script = f"""
+      import {{ dataOf }} from {json.dumps(module.as_uri())};
+      const bytes = Uint8Array.from({list(stream)});
+      const found = new Set();
+      const read = async (chunks) => {{
+        const texts = [];
+        for await (const text of dataOf(ReadableStream.from(chunks))) texts.push(text);
+        found.add(JSON.stringify(texts));
+      }};
+      for (let cut = 0; cut <= bytes.length; cut++) await read([bytes.slice(0, cut), bytes.slice(cut)]);
+      await read([...bytes].map((byte) => Uint8Array.of(byte)));
+      console.log(JSON.stringify([...found].map((text) => JSON.parse(text))));
+    """
+    found = run_tool(TESTS, node(), "--input-type=module", "-e", script)
+    assert json.loads(found) == [['{"a":"你好🎉"}', '{"b":1}', '{"type":"end"}']]
+
+
 def run_node(script: str, *arguments: str, needs: str | None = None) -> str:
     """What tests/`script` prints. `needs` is an npm package; where that is not installed the test is skipped."""
-    if needs and not (TESTS / "node_modules" / needs).is_dir():
-        pytest.skip(f"{needs} is not installed; `npm ci` in tests/ does that")
-    node = shutil.which("node", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
-    assert node, "there is no Node.js"
-    done = subprocess.run([node, TESTS / script, *arguments], capture_output=True, text=True, timeout=120)
+    if needs:
+        needs_packages(needs)
+    done = subprocess.run([node(), TESTS / script, *arguments], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -130,11 +130,12 @@ def test_what_is_hardly_http(service: Service, request_bytes: bytes) -> None:
 
 def test_large_headers_are_taken_and_huge_ones_refused(service: Service) -> None:
     assert service.http.get("/", headers={"X-Large": "x" * 32_000}).status_code == 200
-    for headers in (b"X-Large: " + b"x" * 200_000, b"X: y\r\n" * 50_000, b"x" * 200_000):
+    start = b"GET / HTTP/1.1\r\nHost: x\r\n"
+    huge = (start + b"X-Large: " + b"x" * 200_000, start + b"X: y\r\n" * 50_000, b"GET /" + b"x" * 200_000)
+    for request in huge:
         # A client that still sends when the connection is closed may not get to see why.
-        with contextlib.suppress(ConnectionError):
-            assert b" 400 " in exchange(service, b"GET / HTTP/1.1\r\nHost: x\r\n" + headers).split(b"\r\n")[0]
-    assert b" 400 " in exchange(service, b"GET /" + b"x" * 66_000).split(b"\r\n")[0]
+        with contextlib.suppress(OSError):
+            assert b" 400 " in exchange(service, request).split(b"\r\n")[0]
     assert service.http.get("/").status_code == 200
 
 

@@ -11,12 +11,11 @@ from litestar.types import ASGIApp
 from generated.models import ChatRequest
 from service.body import body_chunks
 from service.contract import contract
-from service.coze import Coze
 from service.errors import BAD_REQUEST, BODY_TOO_LARGE, ServiceError
 from service.leaving import unless_client_leaves
+from service.parts import Parts
 from service.rendering import EventStream, chat_document
 from service.request_log import record_of
-from service.settings import Settings
 
 _PATH = "/api/v1/chat"
 _decode = msgspec.json.Decoder(ChatRequest, strict=True).decode
@@ -27,20 +26,18 @@ class ChatController(Controller):
     path = _PATH
 
     @post(operation_id="chat", status_code=200)
-    async def chat(
-        self, request: Request[Any, Any, Any], coze: NamedDependency[Coze], settings: NamedDependency[Settings]
-    ) -> ASGIApp:
-        asked = await _read(request, settings)
-        chat = coze.chat(asked)
+    async def chat(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> ASGIApp:
+        asked = await _read(request, parts.settings.request_body_timeout)
+        chat = parts.coze.chat(asked)
         handed_on = False
         try:
             await unless_client_leaves(request.receive, chat.open())
             if asked.stream:
                 handed_on = True
-                return EventStream(chat, settings.heartbeat_interval)
+                return EventStream(chat, parts.settings.heartbeat_interval)
             document = await unless_client_leaves(
                 request.receive,
-                chat_document(chat, bot_id=asked.bot_id or settings.coze_bot_id or "", user_id=asked.user_id),
+                chat_document(chat, bot_id=asked.bot_id or parts.settings.coze_bot_id or "", user_id=asked.user_id),
             )
             return ASGIResponse(body=msgspec.json.encode(document), media_type="application/json")
         finally:
@@ -49,7 +46,7 @@ class ChatController(Controller):
                 chat.leave()
 
 
-async def _read(request: Request[Any, Any, Any], settings: NamedDependency[Settings]) -> ChatRequest:
+async def _read(request: Request[Any, Any, Any], body_timeout: float) -> ChatRequest:
     """The request's body as a chat. Raises ServiceError (400, 413)."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -60,7 +57,7 @@ async def _read(request: Request[Any, Any, Any], settings: NamedDependency[Setti
         limit=limit,
         too_large=BODY_TOO_LARGE,
         message=f"Request body too large. Maximum size is {limit // 1024**2}MB",
-        timeout=settings.request_body_timeout,
+        timeout=body_timeout,
     )
     body = b"".join([chunk async for chunk in chunks])
     try:

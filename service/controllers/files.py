@@ -7,22 +7,19 @@ from litestar.di import NamedDependency
 from msgspec import UNSET
 
 from generated.models import UploadResponse
-from service.coze import Coze
 from service.errors import UPLOAD_PATH
 from service.form import read_upload
 from service.leaving import unless_client_leaves
-from service.settings import Settings
+from service.parts import Parts
 
 
 class FilesController(Controller):
     path = UPLOAD_PATH
 
     @post(operation_id="uploadFile", status_code=200)
-    async def upload_file(
-        self, request: Request[Any, Any, Any], coze: NamedDependency[Coze], settings: NamedDependency[Settings]
-    ) -> UploadResponse:
-        async with read_upload(request, timeout=settings.request_body_timeout) as form:
-            file_id, file_url = await unless_client_leaves(request.receive, coze.upload(form.upload))
+    async def upload_file(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> UploadResponse:
+        async with read_upload(request, timeout=parts.settings.request_body_timeout) as form:
+            file_id, file_url = await unless_client_leaves(request.receive, parts.coze.upload(form.upload))
         return UploadResponse(
             success=True,
             message="File uploaded successfully",

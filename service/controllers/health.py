@@ -6,7 +6,7 @@ from litestar.di import NamedDependency
 from generated.models import HealthStatus, RootStatus
 from service.clock import timestamp
 from service.contract import contract
-from service.readiness import Readiness
+from service.parts import Parts
 
 
 class HealthController(Controller):
@@ -22,11 +22,11 @@ class HealthController(Controller):
         )
 
     @get("/health", operation_id="getHealth")
-    async def get_health(self, readiness: NamedDependency[Readiness]) -> Response[HealthStatus]:
-        problem = await readiness.problem()
+    async def get_health(self, parts: NamedDependency[Parts]) -> Response[HealthStatus]:
+        problem = await parts.readiness.problem()
         status = HealthStatus(
             status="unhealthy" if problem else "healthy",
-            message=problem.message if problem else readiness.healthy_message,
+            message=problem.message if problem else parts.readiness.healthy_message,
             timestamp=timestamp(),
             version=contract().version,
         )

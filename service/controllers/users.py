@@ -6,7 +6,7 @@ from litestar import Controller, Request, get
 from litestar.di import NamedDependency
 
 from generated.models import UserInfo, UserInfoResponse
-from service.coze import Coze
+from service.parts import Parts
 from service.request_log import record_of
 
 
@@ -14,8 +14,8 @@ class UsersController(Controller):
     path = "/api/v1/user"
 
     @get("/info", operation_id="getUserInfo")
-    async def get_user_info(self, request: Request[Any, Any, Any], coze: NamedDependency[Coze]) -> UserInfoResponse:
-        user, logid = await coze.user()
+    async def get_user_info(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> UserInfoResponse:
+        user, logid = await parts.coze.user()
         record_of(request.scope).logid = logid
         return UserInfoResponse(
             success=True,

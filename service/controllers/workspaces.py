@@ -4,14 +4,14 @@ from litestar import Controller, get
 from litestar.di import NamedDependency
 
 from generated.models import WorkspacesResponse
-from service.coze import Coze
+from service.parts import Parts
 
 
 class WorkspacesController(Controller):
     path = "/api/v1/workspaces"
 
     @get(operation_id="listWorkspaces")
-    async def list_workspaces(self, coze: NamedDependency[Coze]) -> WorkspacesResponse:
+    async def list_workspaces(self, parts: NamedDependency[Parts]) -> WorkspacesResponse:
         return WorkspacesResponse(
-            success=True, message="Workspaces retrieved successfully", data=await coze.workspaces()
+            success=True, message="Workspaces retrieved successfully", data=await parts.coze.workspaces()
         )

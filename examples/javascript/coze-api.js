@@ -1,0 +1,96 @@
+// A client of the service in plain JavaScript, for browsers and Node.js. Copy it into your project.
+
+/** An answer that is not a success. `message` is for people; quote `requestId` when you report it. */
+export class CozeError extends Error {
+  constructor(message, { status, requestId, retryAfter } = {}) {
+    super(message);
+    Object.assign(this, { name: "CozeError", status, requestId, retryAfter });
+  }
+}
+
+export class CozeAPI {
+  constructor(baseURL = "http://127.0.0.1:2026") {
+    this.baseURL = baseURL;
+  }
+
+  /** A complete answer. `request`: user_id, messages, and if you like bot_id and conversation_id. */
+  async chat(request, { signal } = {}) {
+    return (await this.#post({ ...request, stream: false }, signal)).json();
+  }
+
+  /** The events of an answer as they come: `for await (const event of api.stream(…))`. Aborting `signal` frees Coze. */
+  async *stream(request, { signal } = {}) {
+    const response = await this.#post({ ...request, stream: true }, signal);
+    for await (const data of dataOf(response.body)) {
+      const event = JSON.parse(data);
+      if (event.type === "error") {
+        throw new CozeError(event.message, { requestId: response.headers.get("X-Request-ID") });
+      }
+      if (event.type === "end") return;
+      yield event;
+    }
+    throw new CozeError("The connection was lost before the answer was complete.");
+  }
+
+  /** Stores a File or Blob at Coze; its `file_id` goes into a message made by `about`. */
+  async upload(file, description) {
+    const form = new FormData();
+    form.append("file", file);
+    if (description) form.append("description", description);
+    return (await this.#fetch("/api/v1/upload", { method: "POST", body: form })).json();
+  }
+
+  health() {
+    return fetch(`${this.baseURL}/health`).then((response) => response.json()); // 503 has the same shape
+  }
+
+  async user() {
+    return (await this.#fetch("/api/v1/user/info")).json();
+  }
+
+  async workspaces() {
+    return (await this.#fetch("/api/v1/workspaces")).json();
+  }
+
+  #post(body, signal) {
+    const headers = { "Content-Type": "application/json" };
+    return this.#fetch("/api/v1/chat", { method: "POST", headers, body: JSON.stringify(body), signal });
+  }
+
+  async #fetch(path, init) {
+    const response = await fetch(this.baseURL + path, init);
+    if (response.ok) return response;
+    const body = await response.json().catch(() => null);
+    throw new CozeError(body?.message ?? `HTTP ${response.status}`, {
+      status: response.status,
+      requestId: response.headers.get("X-Request-ID"),
+      retryAfter: Number(response.headers.get("Retry-After")) || undefined,
+    });
+  }
+}
+
+/** A question about an uploaded file. `type`: image, audio or file. */
+export function about(text, fileId, type = "file") {
+  const parts = [{ type: "text", text }, { type, file_id: fileId }];
+  return { role: "user", content: JSON.stringify(parts), content_type: "object_string" };
+}
+
+/** The `data` texts of an event stream, wherever its bytes are cut: in a line, or within a character. */
+export async function* dataOf(body) {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const lines = (rest + decoder.decode(value, { stream: true })).split(/\r?\n/);
+      rest = lines.pop(); // not a whole line yet
+      for (const line of lines) {
+        if (line.startsWith("data: ")) yield line.slice(6);
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

@@ -1,0 +1,98 @@
+"""Python: httpx, and the models that are generated from the contract. `python examples/python/chat.py [URL]`.
+
+Needs `pip install httpx msgspec` and the folder generated/ (or your own: `datamodel-codegen` on openapi.yaml).
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import msgspec
+
+from generated.models import (
+    ChatCompletedEvent,
+    ChatMessage,
+    ChatRequest,
+    ChatResponse,
+    ChatStreamEvent,
+    EndEvent,
+    ErrorEvent,
+    ErrorResponse,
+    MessageDeltaEvent,
+    UploadResponse,
+)
+
+
+class CozeError(Exception):
+    """An answer that is not a success; its text is for people."""
+
+
+class Coze:
+    def __init__(self, url: str) -> None:
+        self.http = httpx.Client(base_url=url, timeout=120)
+
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        return msgspec.json.decode(self._checked(self._post(request)).content, type=ChatResponse)
+
+    def stream(self, request: ChatRequest) -> Iterator[ChatStreamEvent]:
+        """The events as they come. Leaving the loop closes the connection, which frees Coze."""
+        request.stream = True
+        with self.http.stream("POST", "/api/v1/chat", **self._body(request)) as response:
+            if response.is_error:
+                response.read()
+            for line in self._checked(response).iter_lines():
+                if line.startswith("data: "):
+                    event = msgspec.json.decode(line.removeprefix("data: "), type=ChatStreamEvent)
+                    if isinstance(event, ErrorEvent):
+                        raise CozeError(event.message)
+                    if isinstance(event, EndEvent):
+                        return
+                    yield event
+        raise CozeError("The connection was lost before the answer was complete.")
+
+    def upload(self, name: str, content: bytes) -> UploadResponse:
+        answer = self._checked(self.http.post("/api/v1/upload", files={"file": (name, content)}))
+        return msgspec.json.decode(answer.content, type=UploadResponse)
+
+    def _post(self, request: ChatRequest) -> httpx.Response:
+        return self.http.post("/api/v1/chat", **self._body(request))
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        return {"content": msgspec.json.encode(request), "headers": {"Content-Type": "application/json"}}
+
+    def _checked(self, response: httpx.Response) -> httpx.Response:
+        if response.is_error:
+            message = msgspec.json.decode(response.content, type=ErrorResponse).message
+            raise CozeError(f"{message} (HTTP {response.status_code}, {response.headers['X-Request-ID']})")
+        return response
+
+
+def question(content: str, *, conversation_id: str | None = None, bot_id: str | None = None) -> ChatRequest:
+    messages = [ChatMessage(role="user", content=content)]
+    return ChatRequest(user_id="user123", messages=messages, conversation_id=conversation_id, bot_id=bot_id)
+
+
+def main() -> None:
+    coze = Coze(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:2026")
+    conversation_id = None
+    for content in ("My name is Ada.", "What did I say?"):
+        for event in coze.stream(question(content, conversation_id=conversation_id)):
+            match event:
+                case MessageDeltaEvent():
+                    print(event.content, end="", flush=True)
+                case ChatCompletedEvent():
+                    conversation_id = event.conversation_id
+                    print()
+    file = coze.upload("notes.txt", b"some notes")
+    parts = [{"type": "text", "text": "What is in this file?"}, {"type": "file", "file_id": file.file_id}]
+    about = ChatMessage(role="user", content=msgspec.json.encode(parts).decode(), content_type="object_string")
+    print(coze.chat(ChatRequest(user_id="user123", messages=[about])).data.content)
+    try:
+        coze.chat(question("Hello", bot_id="1"))
+    except CozeError as error:
+        print("Refused:", error)
+
+
+if __name__ == "__main__":
+    main()

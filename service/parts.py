@@ -1,0 +1,16 @@
+"""What the controllers work with."""
+
+from dataclasses import dataclass
+
+from service.coze import Coze
+from service.readiness import Readiness
+from service.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One dependency for all of it: Litestar resolves several at once in a task group, a tenth of a chat's cost."""
+
+    settings: Settings
+    coze: Coze
+    readiness: Readiness

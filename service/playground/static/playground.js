@@ -1,0 +1,433 @@
+import { dataOf } from "./sse.js";
+import { texts, translate } from "./texts.js";
+
+const MAX_UPLOAD = 10 * 1024 * 1024;
+const MAX_COUNTDOWN = 120; // seconds
+const MAX_EVENTS = 500; // rows in the raw pane; older ones make room
+
+const $ = (id) => document.getElementById(id);
+const [log, composer, question, events] = ["log", "composer", "question", "events"].map($);
+const welcome = $("welcome");
+
+let conversationId = null;
+let running = null; // the AbortController of the chat that is being answered
+let files = []; // what the next question is about: { file, chip, id, upload }
+
+/** A new element. Text only ever goes in as text, so nothing that a bot says can become part of the page. */
+function make(tag, { text, ...properties } = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  if (text !== undefined) element.textContent = text;
+  element.append(...children);
+  return element;
+}
+
+function button(text, onclick, className = "button") {
+  return make("button", { type: "button", text, onclick, className });
+}
+
+/** Adds to the conversation, and stays at its end if the reader is there. */
+function follow(change) {
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+  change();
+  if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+function announce(text) {
+  $("announcer").textContent = text;
+}
+
+// The raw pane
+
+function raw(text, className = "", since = undefined) {
+  const time = since === undefined ? [] : [make("time", { text: `+${Math.round(performance.now() - since)} ms` })];
+  const atEnd = events.scrollHeight - events.scrollTop - events.clientHeight < 60;
+  events.append(make("li", { className }, ...time, text));
+  while (events.childElementCount > MAX_EVENTS) events.firstElementChild.remove();
+  $("no-events").hidden = true;
+  if (atEnd) events.scrollTop = events.scrollHeight;
+}
+
+function clearEvents() {
+  events.replaceChildren();
+  $("no-events").hidden = false;
+}
+
+// Errors
+
+/** What went wrong, as a person wants to know it. `fields`: status, message, retryAfter (seconds), requestId. */
+class Failure extends Error {
+  constructor(title, fields) {
+    super(fields.message);
+    Object.assign(this, fields, { title });
+  }
+}
+
+async function failureOf(response) {
+  const body = await response.json().catch(() => null);
+  return new Failure(texts.errors[response.status] ?? texts.error, {
+    status: response.status,
+    message: body?.message ?? texts.notJson,
+    retryAfter: Number(response.headers.get("Retry-After")) || undefined,
+    requestId: response.headers.get("X-Request-ID"),
+  });
+}
+
+const offline = () => new Failure(texts.offline, { message: texts.offlineMore });
+
+/** `fetch`, with the wire shown in the raw pane and every answer but a good one thrown as a Failure. */
+async function call(path, shown, init) {
+  raw(`→ ${init.method} ${path}\n${shown}`, "note");
+  const since = performance.now();
+  let response;
+  try {
+    response = await fetch(path, init);
+  } catch (error) {
+    raw(`✕ ${error.name}`, "bad", since);
+    throw error.name === "AbortError" ? error : offline();
+  }
+  const type = response.headers.get("Content-Type");
+  raw(`← HTTP ${response.status} · ${type}\nX-Request-ID: ${response.headers.get("X-Request-ID")}`, response.ok ? "note" : "bad", since);
+  if (response.ok) return { response, since };
+  const failure = await failureOf(response.clone());
+  raw(await response.text().catch(() => ""), "bad");
+  throw failure;
+}
+
+function showFailure(failure, again) {
+  const card = make("div", { className: "error" });
+  card.setAttribute("role", "alert");
+  const status = failure.status ? ` · HTTP ${failure.status}` : "";
+  card.append(make("strong", { text: failure.title + status }), make("p", { className: "what", text: failure.message }));
+  if (failure.requestId) {
+    card.append(make("p", { className: "about", text: `${texts.requestId} ` }, make("code", { text: failure.requestId })));
+  }
+  if (again) {
+    const retry = button(texts.retry, () => {
+      card.remove();
+      again();
+    });
+    card.append(retry);
+    // A short wait is counted down. A long one, as for a used-up quota, is the person's to judge.
+    if (failure.retryAfter > MAX_COUNTDOWN) card.append(make("p", { className: "about", text: texts.waitLong(Math.ceil(failure.retryAfter / 60)) }));
+    else if (failure.retryAfter) countDown(retry, failure.retryAfter);
+  }
+  follow(() => log.append(card));
+}
+
+function countDown(retry, seconds) {
+  const end = performance.now() + seconds * 1000;
+  retry.disabled = true;
+  const timer = setInterval(tick, 500);
+  function tick() {
+    const left = Math.ceil((end - performance.now()) / 1000);
+    retry.disabled = left > 0;
+    retry.textContent = left > 0 ? texts.retryIn(left) : texts.retry;
+    if (left <= 0 || !retry.isConnected) clearInterval(timer);
+  }
+  tick();
+}
+
+// Files
+
+async function attach(file) {
+  const refusal = file.size > MAX_UPLOAD ? texts.tooBig(file.name) : file.size === 0 ? texts.empty(file.name) : null;
+  if (refusal) {
+    welcome.remove();
+    showFailure(new Failure(texts.upload(file.name), { message: refusal }));
+    return;
+  }
+  const state = make("span", { className: "about", text: texts.uploading });
+  const chip = make("li", {}, make("span", { className: "name", text: file.name }), state);
+  const entry = { file, chip, upload: new AbortController() };
+  const remove = button("✕", () => detach(entry), "button round");
+  remove.setAttribute("aria-label", texts.remove(file.name));
+  chip.append(remove);
+  files.push(entry);
+  $("files").append(chip);
+  refresh();
+  try {
+    const form = new FormData();
+    form.append("file", file);
+    const { response, since } = await call("/api/v1/upload", `${file.name}, ${file.size} B`, {
+      method: "POST", body: form, signal: entry.upload.signal,
+    });
+    const text = await response.text();
+    raw(text, "", since);
+    entry.id = JSON.parse(text).file_id;
+    state.textContent = sizeOf(file);
+  } catch (error) {
+    detach(entry);
+    if (error.name === "AbortError") return;
+    error.title = texts.upload(file.name);
+    welcome.remove();
+    showFailure(error instanceof Failure ? error : offline(), () => attach(file));
+  }
+  refresh();
+}
+
+function detach(entry) {
+  entry.upload.abort();
+  entry.chip.remove();
+  files = files.filter((other) => other !== entry);
+  refresh();
+  question.focus();
+}
+
+function sizeOf(file) {
+  return file.size < 1024 ? `${file.size} B` : file.size < 1048576 ? `${Math.round(file.size / 1024)} KiB` : `${(file.size / 1048576).toFixed(1)} MiB`;
+}
+
+function partOf({ file, id }) {
+  const kind = file.type.split("/")[0];
+  return { type: ["image", "audio"].includes(kind) ? kind : "file", file_id: id };
+}
+
+// The chat
+
+function messageOf(text, about) {
+  if (!about.length) return { role: "user", content: text };
+  const parts = [{ type: "text", text }, ...about.map(partOf)];
+  return { role: "user", content: JSON.stringify(parts), content_type: "object_string" };
+}
+
+function showQuestion(text, about) {
+  const shown = make("div", { className: "message user" });
+  for (const { file } of about) {
+    shown.append(file.type.startsWith("image/")
+      ? make("img", { src: URL.createObjectURL(file), alt: file.name })
+      : make("p", { className: "bubble", text: `📎 ${file.name}` }));
+  }
+  shown.append(make("p", { className: "bubble", text }));
+  welcome.remove();
+  document.querySelectorAll(".message .suggestions").forEach((old) => old.remove());
+  log.append(shown);
+  log.scrollTop = log.scrollHeight;
+}
+
+/** The bot's message on the page; what arrives is added to it. */
+class Answer {
+  constructor() {
+    this.bubble = make("p", { className: "bubble" });
+    this.text = this.bubble.appendChild(document.createTextNode(""));
+    this.element = make("div", { className: "message bot" }, this.bubble);
+    this.element.ariaBusy = "true"; // a screen reader waits for the end
+    follow(() => log.append(this.element));
+  }
+
+  add(content) {
+    follow(() => this.text.appendData(content));
+  }
+
+  think(content) {
+    if (!this.thoughts) {
+      this.thoughts = make("p");
+      this.element.prepend(make("details", { className: "thinking", open: true }, make("summary", { text: texts.thinking }), this.thoughts));
+    }
+    follow(() => this.thoughts.append(content));
+  }
+
+  suggest(content) {
+    this.suggestions ??= make("div", { className: "suggestions" });
+    this.suggestions.append(button(content, () => ask(content, [])));
+  }
+
+  end(since, usage, note) {
+    this.element.ariaBusy = "false";
+    const about = [`${((performance.now() - since) / 1000).toFixed(1)} s`];
+    if (usage?.token_count !== undefined) about.push(texts.tokens(usage.token_count, usage.input_count ?? "–", usage.output_count ?? "–"));
+    if (note) about.unshift(note);
+    follow(() => {
+      this.element.append(make("p", { className: "about", text: about.join(" · ") }));
+      if (this.suggestions) this.element.append(this.suggestions);
+      if (!this.text.data && !this.thoughts && !this.suggestions && !note) this.element.remove();
+    });
+  }
+}
+
+async function readStream(response, since, answer) {
+  const broken = (message) => new Failure(texts.brokeOff, { message, requestId: response.headers.get("X-Request-ID") });
+  let failure = null;
+  let usage;
+  let ended = false;
+  try {
+    for await (const text of dataOf(response.body)) {
+      const event = JSON.parse(text);
+      raw(text, event.type === "error" ? "bad" : "", since);
+      if (event.type === "message_delta") answer.add(event.content);
+      else if (event.type === "reasoning_delta") answer.think(event.content);
+      else if (event.type === "follow_up") answer.suggest(event.content);
+      else if (event.type === "error") failure = broken(event.message);
+      else if (event.type === "chat_completed") {
+        keep(event.conversation_id);
+        usage = event.usage;
+      } else if (event.type === "end") ended = true;
+    }
+  } catch (error) {
+    throw error.name === "AbortError" ? error : broken(texts.lost);
+  }
+  if (!ended) failure ??= broken(texts.lost);
+  if (failure) throw failure;
+  return usage;
+}
+
+async function readJson(response, since, answer) {
+  const text = await response.text();
+  raw(text, "", since);
+  const body = JSON.parse(text);
+  keep(body.conversation_id);
+  if (body.data.reasoning_content) answer.think(body.data.reasoning_content);
+  answer.add(body.data.content);
+  (body.data.follow_ups ?? []).forEach((content) => answer.suggest(content));
+  return body.data.usage;
+}
+
+function keep(id) {
+  conversationId = id;
+  $("conversation").textContent = id ?? "–";
+}
+
+/** Asks, and shows the answer as it comes. */
+function ask(text, about) {
+  if (running) return;
+  showQuestion(text, about);
+  send(messageOf(text, about));
+}
+
+async function send(message) {
+  if (running) return;
+  const mine = (running = new AbortController());
+  refresh();
+  announce(texts.answering);
+  const stream = $("stream").checked;
+  const body = JSON.stringify({
+    bot_id: $("bot").value.trim() || null,
+    user_id: $("user").value.trim() || "playground",
+    conversation_id: conversationId,
+    messages: [message],
+    stream,
+  });
+  const answer = new Answer();
+  const begun = performance.now();
+  let usage, note, failure;
+  try {
+    const { response, since } = await call("/api/v1/chat", body, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body, signal: mine.signal,
+    });
+    usage = await (stream ? readStream : readJson)(response, since, answer);
+  } catch (error) {
+    if (error.name === "AbortError") note = texts.stopped;
+    else failure = error instanceof Failure ? error : offline();
+  }
+  answer.end(begun, usage, note);
+  if (running === mine) running = null;
+  refresh();
+  if (note) raw(`✕ ${note}`, "note");
+  if (failure && answer.element.isConnected && !answer.text.data) answer.element.remove();
+  if (mine.forgotten) return; // the conversation it belonged to is gone from the page
+  announce(failure ? "" : note ?? `${texts.answered} ${answer.text.data}`);
+  if (failure) showFailure(failure, () => send(message));
+}
+
+function stop() {
+  running?.abort();
+}
+
+function newConversation() {
+  if (running) running.forgotten = true;
+  stop();
+  [...files].forEach(detach);
+  keep(null);
+  log.replaceChildren(welcome);
+  announce("");
+  question.focus();
+}
+
+// The form
+
+function refresh() {
+  $("stop").hidden = !running;
+  $("send").hidden = Boolean(running);
+  // Coze takes no message of files alone.
+  $("send").disabled = files.some((entry) => !entry.id) || !question.value.trim();
+  question.placeholder = files.length ? texts.askAbout : texts.placeholder;
+  question.style.height = "auto";
+  question.style.height = `${question.scrollHeight}px`;
+}
+
+composer.addEventListener("submit", (event) => {
+  event.preventDefault();
+  refresh();
+  if (running || $("send").disabled) return;
+  const [text, about] = [question.value.trim(), files];
+  question.value = "";
+  files = [];
+  $("files").replaceChildren();
+  ask(text, about);
+  refresh();
+  question.focus();
+});
+question.addEventListener("input", refresh);
+question.addEventListener("keydown", (event) => {
+  // While an input method composes, Enter chooses a word (229: Safari's way to say so).
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+  event.preventDefault();
+  composer.requestSubmit();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") stop();
+});
+$("stop").addEventListener("click", () => {
+  stop();
+  question.focus();
+});
+$("new").addEventListener("click", newConversation);
+$("clear").addEventListener("click", clearEvents);
+$("bot").addEventListener("change", () => keep(null)); // a conversation belongs to its bot
+$("file").addEventListener("change", (event) => {
+  [...event.target.files].forEach(attach);
+  event.target.value = "";
+  question.focus();
+});
+question.addEventListener("paste", (event) => {
+  if (event.clipboardData.files.length) event.preventDefault();
+  [...event.clipboardData.files].forEach(attach);
+});
+for (const type of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(type, (event) => {
+    event.preventDefault();
+    composer.classList.toggle("drop", type === "dragover");
+    if (type === "drop") [...event.dataTransfer.files].forEach(attach);
+  });
+}
+
+// The start
+
+async function showHealth() {
+  const health = $("health");
+  try {
+    const answer = await (await fetch("/health")).json();
+    const good = answer.status === "healthy";
+    health.className = `health ${good ? "good" : "bad"}`;
+    health.firstElementChild.textContent = good ? `${texts.ready} · ${answer.version}` : texts.notReady;
+    health.title = answer.message;
+  } catch {
+    health.className = "health bad";
+    health.firstElementChild.textContent = texts.unreachable;
+  }
+}
+
+async function readConfig() {
+  const { data } = await (await fetch("/api/v1/config")).json();
+  if (data?.default_bot_id) $("bot").placeholder = data.default_bot_id;
+  if (data?.default_user_id) $("user").value = data.default_user_id;
+  if (data?.environment !== "sandbox") return;
+  $("bots").append(...Object.entries(texts.bots).map(([value, label]) => make("option", { value, label })));
+}
+
+translate(document.documentElement);
+$("user").value = `playground-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
+$("starters").append(...texts.starters.map((text) => button(text, () => ask(text, []))));
+refresh();
+showHealth();
+readConfig().catch(() => {});
+document.documentElement.dataset.ready = "true";

@@ -1,0 +1,89 @@
+/** What the page says, in English and in Chinese. The HTML itself holds the English of its fixed texts. */
+const ENGLISH = {
+  ready: "Ready", notReady: "Not ready", unreachable: "The service cannot be reached",
+  placeholder: "Message…", askAbout: "Ask about the file…", attachHint: "Attach files: pick, drop or paste them",
+  starters: ["Hello! Who are you?", "What can you do?"],
+  thinking: "Thinking", answering: "The bot is answering.", answered: "The bot answered.", stopped: "Stopped",
+  tokens: (all, into, out) => `${all} tokens (${into} in, ${out} out)`,
+  uploading: "uploading…", remove: (name) => `Remove ${name}`, retry: "Try again", retryIn: (s) => `Try again in ${s} s`,
+  waitLong: (minutes) => `It may take ${minutes} minutes until that helps.`,
+  requestId: "Request id",
+  tooBig: (name) => `${name} is over 10 MiB, the most that can be uploaded.`, empty: (name) => `${name} is empty.`,
+  brokeOff: "The answer broke off", lost: "The connection was lost before the answer was complete.",
+  offline: "No connection", offlineMore: "The service did not answer. Is it running, and is your network up?",
+  notJson: "The answer is not what this service sends. Is there a proxy in between?",
+  upload: (name) => `${name} was not uploaded`,
+  errors: {
+    400: "The request is not right", 404: "Not found", 413: "Too large", 429: "Too many requests",
+    500: "The operator has to mend something", 503: "Not available at the moment",
+  },
+  error: "Something went wrong",
+  bots: {
+    "7537334510896185359": "sandbox: answers well",
+    "7537334510896180405": "sandbox: thinks first",
+    "7537334510896180408": "sandbox: two answers",
+    "7537334510896180206": "sandbox: pauses midway",
+    "7537334510896180605": "sandbox: talks for ten minutes (stop it)",
+    "7537334510896180210": "sandbox: breaks off midway",
+    "7537334510896180109": "sandbox: too many requests, 429",
+    "7537334510896184015": "sandbox: not published, 400",
+    "7537334510896180101": "sandbox: the token lacks a right, 500",
+    "7537334510896184028": "sandbox: quota used up, 503",
+  },
+};
+
+const CHINESE = {
+  playground: "体验台", checking: "检查中…", docs: "接口文档", conversation: "对话",
+  welcome: "问问你的智能体吧", welcomeMore: "左边是用户看到的回答，旁边是前端收到的每一个事件。",
+  message: "消息", attachments: "附件", attach: "附件", keys: "Enter 发送 · Shift+Enter 换行 · Esc 停止",
+  stop: "停止", send: "发送", settings: "设置", bot: "智能体 ID", botHint: "留空则使用服务的默认智能体。",
+  user: "用户 ID", stream: "流式回答", conversationId: "会话 ID", newConversation: "新会话",
+  events: "原始事件", clear: "清空", noEvents: "这里显示网络上传输的内容。",
+  ready: "服务正常", notReady: "服务未就绪", unreachable: "无法连接服务",
+  placeholder: "输入消息…", askAbout: "就文件提问…", attachHint: "添加附件：选择、拖入或粘贴",
+  starters: ["你好，请介绍一下自己", "你能做什么？"],
+  thinking: "思考过程", answering: "智能体正在回答。", answered: "智能体回答：", stopped: "已停止",
+  tokens: (all, into, out) => `${all} Token（输入 ${into}，输出 ${out}）`,
+  uploading: "上传中…", remove: (name) => `移除 ${name}`, retry: "重试", retryIn: (s) => `${s} 秒后可重试`,
+  waitLong: (minutes) => `可能要等 ${minutes} 分钟后重试才有用。`,
+  requestId: "请求编号",
+  tooBig: (name) => `${name} 超过 10 MiB 的上传上限。`, empty: (name) => `${name} 是空文件。`,
+  brokeOff: "回答中断", lost: "回答未完成，连接已断开。",
+  offline: "没有连接", offlineMore: "服务没有应答。请检查服务是否在运行、网络是否正常。",
+  notJson: "收到的不是本服务的应答，中间是否有代理？",
+  upload: (name) => `${name} 上传失败`,
+  errors: {
+    400: "请求有误", 404: "未找到", 413: "内容过大", 429: "请求过多", 500: "需要运维人员处理", 503: "服务暂时不可用",
+  },
+  error: "出错了",
+  bots: {
+    "7537334510896185359": "沙盒：正常回答",
+    "7537334510896180405": "沙盒：先思考再回答",
+    "7537334510896180408": "沙盒：两个回答",
+    "7537334510896180206": "沙盒：中途停顿",
+    "7537334510896180605": "沙盒：连说十分钟（试试停止）",
+    "7537334510896180210": "沙盒：中途断开",
+    "7537334510896180109": "沙盒：请求过多，429",
+    "7537334510896184015": "沙盒：未发布，400",
+    "7537334510896180101": "沙盒：令牌缺少权限，500",
+    "7537334510896184028": "沙盒：额度用尽，503",
+  },
+};
+
+export const chinese = /^zh\b/i.test(navigator.language);
+export const texts = chinese ? CHINESE : ENGLISH;
+
+/** Puts the texts into the page's fixed parts. */
+export function translate(root) {
+  root.lang = chinese ? "zh-CN" : "en";
+  for (const element of root.querySelectorAll("[data-text]")) {
+    element.textContent = texts[element.dataset.text] ?? element.textContent;
+  }
+  for (const [data, attribute] of [["placeholder", "placeholder"], ["title", "title"], ["label", "aria-label"]]) {
+    for (const element of root.querySelectorAll(`[data-${data}]`)) {
+      const text = texts[element.dataset[data]];
+      if (text) element.setAttribute(attribute, text);
+    }
+  }
+  if (chinese) document.title = "体验台 · Coze SDK RESTful API";
+}

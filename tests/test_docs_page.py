@@ -1,0 +1,104 @@
+"""/docs in Chromium, offline: Swagger UI lists every operation, and "Try it out" executes them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from browser import chromium, keep_screenshot, page_on
+from conftest import Service, Upstream
+from playwright.sync_api import FilePayload, Locator, Page, expect
+
+from service.contract import contract
+
+
+@pytest.fixture(scope="module")
+def page(service: Service, upstream: Upstream) -> Iterator[Page]:
+    upstream.reset()
+    upstream.set(delta_seconds=0)
+    with chromium() as browser, page_on(browser, f"{service.url}/docs", statuses=(404,)) as opened:
+        expect(opened.locator(".opblock")).to_have_count(len(contract().routes))
+        yield opened
+
+
+def opened(page: Page, tag: str, operation: str) -> Locator:
+    """An operation of the page, unfolded and ready to be tried."""
+    block = page.locator(f"#operations-{tag}-{operation}")
+    if "is-open" not in (block.get_attribute("class") or ""):
+        block.locator(".opblock-summary").click()
+    expect(block.get_by_role("button", name="Execute")).to_be_visible()
+    return block
+
+
+def executed(block: Locator) -> tuple[int, str]:
+    """Presses "Execute": the answer's status and its body as shown."""
+    if block.get_by_role("button", name="Clear", exact=True).count():
+        block.get_by_role("button", name="Clear", exact=True).click()
+    block.get_by_role("button", name="Execute").click()
+    answer = block.locator(".live-responses-table .response")
+    expect(answer.locator("pre").first).to_be_visible()
+    return int(answer.locator(".response-col_status").inner_text().split()[0]), answer.locator("pre").first.inner_text()
+
+
+def test_every_operation_is_listed(page: Page) -> None:
+    listed = {
+        (block.locator(".opblock-summary-method").inner_text(), block.locator("[data-path]").get_attribute("data-path"))
+        for block in page.locator(".opblock").all()
+    }
+    assert listed == contract().routes
+    keep_screenshot(page, "docs")
+
+
+def test_a_chat(page: Page) -> None:
+    status, body = executed(opened(page, "Chat", "chat"))
+    assert status == 200
+    answer: dict[str, Any] = json.loads(body)
+    assert answer["data"]["content"].startswith("你好！我是扣子沙盒里的智能体")
+
+
+def test_a_streamed_chat(page: Page) -> None:
+    block = opened(page, "Chat", "chat")
+    question = {"user_id": "docs", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    block.locator("textarea").fill(json.dumps(question))
+    status, body = executed(block)
+    assert status == 200
+    assert '"message_delta"' in body
+    assert body.rstrip().endswith('data: {"type":"end"}')
+
+
+def test_a_failing_call(page: Page) -> None:
+    block = opened(page, "Chat", "chat")
+    question = {"bot_id": "1", "user_id": "docs", "messages": [{"role": "user", "content": "Hello"}]}
+    block.locator("textarea").fill(json.dumps(question))
+    status, body = executed(block)
+    assert status == 404
+    assert json.loads(body)["success"] is False
+    keep_screenshot(page, "docs-failing")
+
+
+def test_an_upload(page: Page) -> None:
+    block = opened(page, "Files", "uploadFile")
+    file: FilePayload = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"some notes"}
+    block.locator("input[type=file]").set_input_files(file)
+    block.locator("tr", has_text="description").locator("input[type=text]").fill("My notes")
+    status, body = executed(block)
+    assert status == 200
+    answer = json.loads(body)
+    assert (answer["file_name"], answer["bytes"], answer["description"]) == ("notes.txt", 10, "My notes")
+
+
+@pytest.mark.parametrize(
+    ("tag", "operation"),
+    [
+        ("Health", "getRoot"),
+        ("Health", "getHealth"),
+        ("Users", "getUserInfo"),
+        ("Workspaces", "listWorkspaces"),
+        ("System", "getConfig"),
+        ("System", "testConnection"),
+    ],
+)
+def test_the_others(page: Page, tag: str, operation: str) -> None:
+    status, body = executed(opened(page, tag, operation))
+    assert status == 200
+    assert "message" in json.loads(body)

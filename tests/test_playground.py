@@ -1,0 +1,324 @@
+"""The playground in Chromium: chats, streams, files, stopping, errors, both languages, and nothing from elsewhere."""
+
+import json
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from browser import NARROW, chromium, keep_screenshot, page_on
+from conftest import ROOT, Service, Start, Upstream, wait_until
+from envelope import assert_error
+from javascript import read_in_every_split
+from playwright.sync_api import Browser, FilePayload, Page, expect
+
+from service.sandbox.bots import BOTS
+
+STATIC = ROOT / "service" / "playground" / "static"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def on_sandbox(start: Start) -> Service:
+    """The service as `./run.sh sandbox` starts it, but on the sandbox that the tests steer."""
+    return start(ENVIRONMENT="sandbox")
+
+
+@pytest.fixture(autouse=True)
+def fresh(upstream: Upstream) -> None:
+    upstream.reset()
+    upstream.set(delta_seconds=0)
+
+
+def picture(width: int = 240, height: int = 140, name: str = "evening.png") -> FilePayload:
+    """A PNG of an evening sky, as a file to pick."""
+    rows = b"".join(
+        b"\0"
+        + b"".join(bytes((90 + 150 * y // height, 60 + 90 * y // height, 170 - 80 * y // height)) for _ in range(width))
+        for y in range(height)
+    )
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in ((b"IHDR", head), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    )
+    return {"name": name, "mimeType": "image/png", "buffer": content}
+
+
+def open_at(page: Page) -> None:
+    page.wait_for_selector("html[data-ready]")
+    expect(page.locator("#health")).to_have_class("health good")
+
+
+def ask(page: Page, text: str) -> None:
+    """Types and sends with Enter."""
+    page.locator("#question").fill(text)
+    page.locator("#question").press("Enter")
+
+
+def answered(page: Page, count: int) -> str:
+    """The last of `count` answers, when it is complete."""
+    expect(page.locator(".bot[aria-busy=false] .bubble")).to_have_count(count)
+    return page.locator(".bot .bubble").last.inner_text()
+
+
+def wire(page: Page) -> list[str]:
+    return page.locator("#events li").all_inner_texts()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_two_turns_of_a_conversation(browser: Browser, on_sandbox: Service, upstream: Upstream, stream: bool) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        if not stream:
+            page.get_by_role("switch", name="Stream the answer").uncheck()
+        ask(page, "Hello! Who are you?")
+        assert answered(page, 1).startswith("Hello! I am the bot of the Coze sandbox")
+        conversation = page.locator("#conversation").inner_text()
+        assert conversation in wire(page)[-2 if stream else -1]
+        assert any('"type":"message_delta"' in row for row in wire(page)) == stream
+        assert any(f'"stream":{json.dumps(stream)}' in row for row in wire(page))
+        expect(page.locator(".bot .about")).to_contain_text("tokens")
+        # A suggested question is asked with a click.
+        page.get_by_role("button", name="What did I ask before?").click()
+        assert "the last thing you asked was: Hello! Who are you?" in answered(page, 2)
+        assert page.locator("#conversation").inner_text() == conversation
+        expect(page.locator("#announcer")).to_contain_text("The bot answered")
+        assert [chat["conversation_id"] for chat in upstream.state()["chats"]] == [conversation] * 2
+        page.get_by_role("button", name="New conversation").click()
+        expect(page.locator("#welcome")).to_be_visible()
+        ask(page, "What did I ask before?")
+        assert answered(page, 1) == "This is the first message I see here."
+        assert page.locator("#conversation").inner_text() != conversation
+
+
+def test_stop_frees_coze(browser: Browser, on_sandbox: Service, upstream: Upstream, bots: dict[str, str]) -> None:
+    def freed(count: int) -> bool:
+        chats = upstream.state()["chats"]
+        return len(chats) == count and all(c["client_left"] and c["status"] == "canceled" for c in chats)
+
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.get_by_label("Bot id").fill(bots["for-ever"])
+        ask(page, "Go on")
+        bubble = page.locator(".bot .bubble")
+        expect(bubble).to_have_text(re.compile(".{5}"))
+        before = len(bubble.inner_text())
+        expect(bubble).to_have_text(re.compile(f".{{{before + 5}}}"))  # it grows as one watches
+        page.get_by_role("button", name="Stop").click()
+        expect(page.locator(".bot .about")).to_contain_text("Stopped")
+        wait_until(lambda: freed(1))
+        ask(page, "Go on")
+        expect(bubble).to_have_count(2)
+        expect(bubble.last).to_have_text(re.compile(".{5}"))
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("button", name="Send")).to_be_visible()
+        wait_until(lambda: freed(2))
+        assert page.locator(".error").count() == 0
+
+
+def test_a_picture_and_a_question_about_it(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.get_by_label("Attach", exact=True).set_input_files([picture(), picture(name="second.png")])
+        expect(page.get_by_role("list", name="Attached files").get_by_role("listitem")).to_have_count(2)
+        page.get_by_role("button", name="Remove second.png").click()
+        page.get_by_label("Message", exact=True).fill("What is in this picture?")
+        page.get_by_role("button", name="Send").click()  # as soon as the picture is there
+        answer = answered(page, 1)
+        assert "evening.png" in answer
+        assert "second.png" not in answer
+        assert "You said: What is in this picture?" in answer
+        shown = page.get_by_role("img", name="evening.png")
+        assert shown.evaluate("image => image.naturalWidth") == 240
+        keep_screenshot(page, "playground")
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_file_that_is_dropped_or_pasted(browser: Browser, on_sandbox: Service, way: str) -> None:
+    event = {
+        "drop": "new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true})",
+        "paste": "new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true})",
+    }
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.locator("#question").evaluate(
+            f"""target => {{
+              const data = new DataTransfer();
+              data.items.add(new File(["some notes"], "notes.txt", {{type: "text/plain"}}));
+              target.dispatchEvent({event[way]});
+            }}"""
+        )
+        expect(page.locator("#files li")).to_contain_text("10 B")
+        expect(page.get_by_placeholder("Ask about the file…")).to_be_focused()
+        expect(page.get_by_role("button", name="Send")).to_be_disabled()  # Coze takes no message of files alone
+        ask(page, "What is it?")
+        assert "notes.txt (10 bytes" in answered(page, 1)
+
+
+def test_a_file_that_cannot_be_uploaded(browser: Browser, on_sandbox: Service, upstream: Upstream) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground", statuses=(400,)) as page:
+        open_at(page)
+        page.get_by_label("Attach", exact=True).set_input_files({"name": "tool.exe", "mimeType": "", "buffer": b"MZ"})
+        card = page.get_by_role("alert").last
+        expect(card).to_contain_text("tool.exe was not uploaded · HTTP 400")
+        expect(card).to_contain_text("Coze does not support this type of file")
+        page.get_by_label("Attach", exact=True).set_input_files({"name": "void.txt", "mimeType": "", "buffer": b""})
+        expect(card).to_contain_text("void.txt is empty.")
+        huge: FilePayload = {"name": "huge.bin", "mimeType": "", "buffer": b"x" * (10 * 1024 * 1024 + 1)}
+        page.get_by_label("Attach", exact=True).set_input_files(huge)
+        expect(card).to_contain_text("huge.bin is over 10 MiB")
+        assert page.locator("#files li").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("bot", "title", "message"),
+    [
+        ("429-retry-after", "Too many requests · HTTP 429", "Try again"),
+        ("code-4015", "The request is not right · HTTP 400", "published"),
+        ("code-4028", "Not available at the moment · HTTP 503", "quota"),
+        ("reset", "The answer broke off", "Coze"),
+    ],
+)
+def test_an_error(
+    browser: Browser, on_sandbox: Service, bots: dict[str, str], bot: str, title: str, message: str
+) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground", statuses=(400, 429, 503)) as page:
+        open_at(page)
+        page.get_by_label("Bot id").fill(bots[bot])
+        ask(page, "Hello")
+        card = page.get_by_role("alert")
+        expect(card).to_contain_text(title)
+        expect(card.locator(".what")).to_contain_text(message)
+        request_id = card.locator("code").inner_text()
+        assert any(line.get("request_id") == request_id for line in on_sandbox.lines())
+        if bot == "429-retry-after":
+            expect(card.get_by_role("button", name=re.compile(r"Try again in \d s"))).to_be_disabled()
+            return
+        page.get_by_label("Bot id").fill("")
+        card.get_by_role("button", name="Try again").click()
+        expect(page.locator(".bot .bubble").last).to_contain_text("Hello! I am")
+        assert page.get_by_role("alert").count() == 0
+
+
+def test_a_service_that_is_gone(browser: Browser, start: Start) -> None:
+    service = start()
+    with page_on(browser, f"{service.url}/playground", refused=True) as page:
+        open_at(page)
+        service.stop()
+        ask(page, "Hello")
+        expect(page.get_by_role("alert")).to_contain_text("No connection")
+
+
+def test_what_a_bot_says_is_text(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.locator("#question").fill("<img src=x onerror=alert(1)>")
+        page.locator("#question").press("Shift+Enter")
+        page.locator("#question").press_sequentially("<b>second line</b>")
+        page.locator("#question").press("Enter")
+        assert answered(page, 1) == "You said: <img src=x onerror=alert(1)>\n<b>second line</b>"
+        assert page.locator(".message img, .message b").count() == 0
+
+
+def test_thoughts_are_shown_apart(browser: Browser, on_sandbox: Service, bots: dict[str, str]) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.get_by_label("Bot id").fill(bots["reasoning"])
+        ask(page, "Hello")
+        answer = answered(page, 1)
+        thoughts = page.locator("details.thinking p").inner_text()
+        assert thoughts
+        assert thoughts not in answer
+
+
+def test_an_input_method_keeps_its_enter(browser: Browser, on_sandbox: Service, upstream: Upstream) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.locator("#question").fill("ni hao")
+        page.locator("#question").dispatch_event("keydown", {"key": "Enter", "isComposing": True})
+        assert page.locator(".message").count() == 0
+        page.locator("#question").press("Enter")
+        answered(page, 1)
+        assert len(upstream.state()["chats"]) == 1
+
+
+def test_chinese_dark_and_narrow(browser: Browser, on_sandbox: Service) -> None:
+    url = f"{on_sandbox.url}/playground"
+    light, dark = "rgb(244, 245, 249)", "rgb(16, 18, 26)"
+    with page_on(browser, url, locale="zh-CN", color_scheme="dark", viewport=NARROW) as page:
+        open_at(page)
+        assert page.locator("html").get_attribute("lang") == "zh-CN"
+        expect(page.locator("body")).to_have_css("background-color", dark)
+        page.get_by_role("button", name="你好，请介绍一下自己").click()
+        assert answered(page, 1).startswith("你好！")
+        for role, name in (("button", "发送"), ("button", "新会话"), ("textbox", "消息"), ("switch", "流式回答")):
+            assert page.get_by_role(role, name=name).count() == 1, name  # type: ignore[arg-type]
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+        # All that is written in English in the HTML has a translation.
+        texts = page.locator("[data-text]").all_inner_texts()
+        assert [text for text in texts if text.isascii()] == []
+        keep_screenshot(page, "playground-zh-dark-narrow")
+    with page_on(browser, url, locale="en-GB", color_scheme="light") as page:
+        open_at(page)
+        assert page.locator("html").get_attribute("lang") == "en"
+        expect(page.locator("body")).to_have_css("background-color", light)
+
+
+def test_every_control_has_a_name_and_the_keyboard_reaches_it(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        expect(page.locator("#question")).to_be_focused()
+        names = {"Attach", "Bot id", "User id", "Stream the answer", "New conversation", "Clear"}
+        reached = set()
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            reached.add(page.evaluate("(e => e.labels?.[0]?.innerText ?? e.innerText)(document.activeElement)").strip())
+        assert names <= reached
+        for control in page.locator("button, input, textarea").all():
+            assert control.evaluate("e => (e.labels?.[0]?.innerText ?? e.innerText) || e.ariaLabel"), control
+
+
+def test_the_sandbox_offers_its_bots_and_coze_does_not(browser: Browser, on_sandbox: Service, service: Service) -> None:
+    offered = "[...document.querySelectorAll('#bots option')].map(option => option.value)"
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        expect(page.locator("#bots option")).not_to_have_count(0)
+        ids = page.evaluate(offered)
+        assert len(ids) > 5
+        assert set(ids) <= set(BOTS)
+    with page_on(browser, f"{service.url}/playground") as page:
+        open_at(page)
+        expect(page.locator("#bot")).to_have_attribute("placeholder", re.compile(r"\d+"))
+        assert page.evaluate(offered) == []
+
+
+def test_the_page_and_its_policy(service: Service) -> None:
+    page = service.http.get("/playground")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    for file in STATIC.iterdir():
+        answer = service.http.get(f"/playground/assets/{file.name}")
+        assert answer.content == file.read_bytes()
+        assert answer.headers["cache-control"] == "no-cache"
+        addresses = re.findall(r"https?://[^\s\"']+", file.read_text(encoding="utf-8"))
+        assert set(addresses) <= {"http://www.w3.org/2000/svg"}
+
+
+def test_it_can_be_switched_off(start: Start) -> None:
+    service = start(PLAYGROUND="false")
+    for path in ("/playground", "/playground/assets/playground.js"):
+        assert_error(httpx.get(f"{service.url}{path}"), 404)
+
+
+def test_the_reader_survives_every_split() -> None:
+    read_in_every_split(STATIC / "sse.js")
