@@ -19,6 +19,7 @@ usage: ./run.sh COMMAND
   status    is it running, and does it answer
   logs      follow its log
   test      set up, then every check and every test
+  bench     set up, then measure what a chat costs, beside two others; `bench --help` says what more there is
 TEXT
 }
 
@@ -38,14 +39,17 @@ find_python() {
   fail "Python 3.11 or newer is needed and was not found. Set PYTHON to name one."
 }
 
-# Makes .venv what uv.lock says: `set_up --no-dev` to run the service, `set_up` to test it too. Does nothing if it is
-# that already.
+# Makes .venv what uv.lock says: `set_up --no-dev` to run the service, `set_up` to test it too, `set_up --group bench` to
+# measure it too. Does nothing if it is that, or more than that, already.
 set_up() {
-  local python uv stamp=.venv/.set-up want had
+  local python uv stamp=.venv/.set-up want had this
   want=$(cat uv.lock pyproject.toml run.sh | cksum)
   had=$(cat "$stamp" 2>/dev/null || true)
-  if [ -x .venv/bin/python ] && { [ "$had" = "$want" ] || [ "$had" = "$want $*" ]; }; then
-    return
+  this="$want${*:+ $*}"
+  if [ -x .venv/bin/python ]; then
+    case "$had for $*" in
+      "$this for $*" | "$want --group bench for "* | "$want for --no-dev") return ;;
+    esac
   fi
   python=$(find_python)
   echo "run.sh: setting up .venv (a minute or so, once)" >&2
@@ -56,7 +60,7 @@ set_up() {
   fi
   # --inexact leaves uv itself there.
   "$uv" sync --quiet --locked --inexact --python .venv/bin/python "$@"
-  echo "$want${*:+ $*}" >"$stamp"
+  echo "$this" >"$stamp"
 }
 
 command_of() {
@@ -150,6 +154,7 @@ case "${1:-}" in
   status) status ;;
   logs) [ -f "$LOG_FILE" ] || fail "there is no log yet"; exec tail -n 100 -f "$LOG_FILE" ;;
   test) shift; set_up; exec .venv/bin/python -m tests.check "$@" ;;
+  bench) shift; set_up --group bench; exec .venv/bin/python -m benchmarks "$@" ;;
   -h | --help | help) usage ;;
   *) usage >&2; exit 2 ;;
 esac
