@@ -47,7 +47,8 @@ def of(results: dict[str, Any]) -> str:
 def _rounds(results: dict[str, Any]) -> list[str]:
     rounds = results["rounds"]
     against = [name for name in rounds if name != "service"] if "service" in rounds else []
-    title = f"median of {results['sizes']['rounds']} rounds"
+    count = results["sizes"]["rounds"]
+    title = f"median of {count} rounds" if count > 1 else "one round"
     lines = [_line(title, [*rounds, *(f"/ {name}" for name in against)])]
     for key, label in _ROWS:
         row = {name: median(found[key] for found in each) for name, each in rounds.items() if key in each[0]}
