@@ -12,13 +12,14 @@ from generated.models import ChatCompletedEvent, FollowUpEvent, MessageDeltaEven
 from service.coze.translation import ChatEvent, Translation
 from service.errors import Asked, ServiceError
 
+NOW = "2025-01-01T12:00:00.000Z"
 CHAT = {"id": "1", "conversation_id": "2", "bot_id": "3", "status": "in_progress"}
 
 
 def translate(*events: tuple[str, Any]) -> tuple[Translation, list[ChatEvent]]:
     translation, out = Translation(Asked.BOT), list[ChatEvent]()
     for name, data in events:
-        translation.feed(f"conversation.{name}".encode(), json.dumps(data).encode(), out)
+        translation.feed(f"conversation.{name}".encode(), json.dumps(data).encode(), out, NOW)
     return translation, out
 
 
@@ -94,7 +95,7 @@ def test_the_end() -> None:
     (end,) = events
     assert isinstance(end, ChatCompletedEvent)
     assert msgspec.to_builtins(end.usage) == {"token_count": 3}
-    translation.feed(b"conversation.message.delta", b"whatever comes now", events)
+    translation.feed(b"conversation.message.delta", b"whatever comes now", events, NOW)
     assert len(events) == 1
 
 

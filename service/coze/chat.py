@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from service.clock import timestamp
 from service.coze import wire
 from service.coze.patience import Patience
 from service.coze.sse import EventParser, EventTooLarge
@@ -180,7 +181,7 @@ class Chat:
         """Reads once, for nobody. False at the end."""
         chunk = await response.content.readany()
         for name, data in self._parser.feed(chunk):
-            self._translation.feed(name, data, [])
+            self._translation.feed(name, data, [], "")
         return bool(chunk)
 
     async def _check_response(self, response: aiohttp.ClientResponse) -> None:
@@ -230,10 +231,11 @@ class Chat:
         parser, translation = self._parser, self._translation
         seen = parser.blocks
         try:
+            now = timestamp()
             for name, data in parser.feed(chunk):
                 if name in _DONE and not translation.over:
                     raise ServiceError(BROKE_OFF, cause="done without completed")
-                translation.feed(name, data, self._ready)
+                translation.feed(name, data, self._ready, now)
         except ServiceError as failure:
             failure.logid = self.logid
             self._fail(failure)

@@ -68,6 +68,8 @@ class EventParser:
             elif line.startswith(b"data:"):
                 self._hold(len(line))
                 data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
+            elif line.startswith(b"event:"):
+                self._name = line[7:] if line.startswith(b" ", 6) else line[6:]
             else:
                 self._other_field(line)
         self.blocks += len(events)
@@ -83,10 +85,10 @@ class EventParser:
             raise EventTooLarge
 
     def _other_field(self, line: bytes) -> None:
-        name, _, value = line.partition(b":")
-        if name == b"event":
-            self._name = value.removeprefix(b" ")
-        elif name == b"data":  # without a colon
+        name = line.partition(b":")[0]
+        if name == b"event":  # without a colon, as is the next
+            self._name = b""
+        elif name == b"data":
             self._hold(len(line))
             self._data.append(b"")
         elif not name:

@@ -12,7 +12,6 @@ from generated.models import (
     ReasoningDeltaEvent,
     Usage,
 )
-from service.clock import timestamp
 from service.coze import wire
 from service.errors import CANCELED, NEEDS_TOOL, NOT_UNDERSTOOD, Asked, ServiceError, coze_failure
 
@@ -54,18 +53,21 @@ class Translation:
         self._open_answer: str | None = None  # the id of the answer that deltas are coming for; "" if it has none
         self._told: set[str] = set()  # the ids of answers whose content is with the caller
 
-    def feed(self, name: bytes, data: bytes, events: list[ChatEvent]) -> None:
-        """Adds to `events` what the caller sees. Raises ServiceError if it is a failure or cannot be understood."""
+    def feed(self, name: bytes, data: bytes, events: list[ChatEvent], now: str) -> None:
+        """Adds to `events` what the caller sees, with the timestamp `now`.
+
+        Raises ServiceError if it is a failure or cannot be understood.
+        """
         if self.over:
             return
         try:
             match name:
                 case b"conversation.message.delta":
-                    self._delta(wire.decode_message(data), events)
+                    self._delta(wire.decode_message(data), events, now)
                 case b"conversation.message.completed":
-                    self._message(data, events)
+                    self._message(data, events, now)
                 case b"conversation.chat.completed":
-                    self._complete(wire.decode_chat(data), events)
+                    self._complete(wire.decode_chat(data), events, now)
                 case b"conversation.chat.failed":
                     self.over = True
                     raise self._failure(wire.decode_chat(data))
@@ -95,7 +97,7 @@ class Translation:
                 code = said.last_error.code or code
         return ServiceError(coze_failure(self._asked, code=code), code=code)
 
-    def _complete(self, chat: wire.ChatFacts, events: list[ChatEvent]) -> None:
+    def _complete(self, chat: wire.ChatFacts, events: list[ChatEvent], now: str) -> None:
         self._note(chat)
         self.over = True
         if chat.status in ("canceled", "cancelled"):
@@ -105,22 +107,22 @@ class Translation:
             raise ServiceError(NOT_UNDERSTOOD, cause="a completed chat without a conversation")
         self.started = self.completed = True
         usage = _usage(chat.usage) if chat.usage else UNSET
-        events.append(ChatCompletedEvent(conversation_id=self.conversation_id, timestamp=timestamp(), usage=usage))
+        events.append(ChatCompletedEvent(conversation_id=self.conversation_id, timestamp=now, usage=usage))
 
-    def _delta(self, message: wire.Message, events: list[ChatEvent]) -> None:
+    def _delta(self, message: wire.Message, events: list[ChatEvent], now: str) -> None:
         self.started = True
         if message.type != "answer" or message.role == "user":
             return
         if message.reasoning_content:
-            events.append(ReasoningDeltaEvent(content=message.reasoning_content, timestamp=timestamp()))
+            events.append(ReasoningDeltaEvent(content=message.reasoning_content, timestamp=now))
         if message.content and _is_text(message):
             content = message.content
             answer = wire.text_id(message.id) or ""
             if answer != self._open_answer:
                 content = self._open(answer, content)
-            events.append(MessageDeltaEvent(content=content, timestamp=timestamp()))
+            events.append(MessageDeltaEvent(content=content, timestamp=now))
 
-    def _message(self, data: bytes, events: list[ChatEvent]) -> None:
+    def _message(self, data: bytes, events: list[ChatEvent], now: str) -> None:
         try:
             message = wire.decode_message(data)
         except wire.UNDECODABLE:
@@ -130,7 +132,7 @@ class Translation:
             return
         self.started = True
         if message.type == "follow_up" and message.content:
-            events.append(FollowUpEvent(content=message.content, timestamp=timestamp()))
+            events.append(FollowUpEvent(content=message.content, timestamp=now))
         if message.type != "answer" or message.role == "user":
             return
         answer = wire.text_id(message.id) or ""
@@ -138,7 +140,7 @@ class Translation:
         told = answer in self._told or self._open_answer == "" or (not answer and self._open_answer is not None)
         if message.content and _is_text(message) and not told:
             content = self._open(answer, message.content)
-            events.append(MessageDeltaEvent(content=content, timestamp=timestamp()))
+            events.append(MessageDeltaEvent(content=content, timestamp=now))
         self._open_answer = None
         self._told.discard("")
 
