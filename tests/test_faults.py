@@ -145,9 +145,12 @@ def impatient(start: Start) -> Service:
     return start(COZE_FIRST_EVENT_TIMEOUT="2", COZE_EVENT_TIMEOUT="2", COZE_CHAT_TIMEOUT="20", HEARTBEAT_INTERVAL="0.3")
 
 
-def test_every_bot_of_the_sandbox_is_expected_here(bots: dict[str, str]) -> None:
+def test_every_bot_of_the_sandbox_is_expected_here(bots: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     codes = {f"code-{code}" for group in CODES.values() for code in group}
     assert set(bots) == codes | set(FAIL_FIRST) | set(FAIL_LATER) | set(GOOD) | ELSEWHERE
+    with capsys.disabled():
+        faults = len(codes) + len(FAIL_FIRST) + len(FAIL_LATER)
+        print(f"\n{faults} faults of Coze and {len(GOOD)} odd but good chats, each as JSON and as a stream")
 
 
 def assert_error(answer: httpx.Response, status: int) -> None:

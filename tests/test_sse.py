@@ -38,6 +38,7 @@ def by_the_standard(stream: bytes) -> list[tuple[bytes, bytes]]:
     return events
 
 
+CUT: set[tuple[bytes, tuple[int, ...]]] = set()
 # What other line splitters take for line ends.
 SEPARATORS = "a\u2028b\u2029c\u0085d\x1ce\x0bf".encode()
 
@@ -83,6 +84,13 @@ def test_any_stream_cut_anyhow_gives_what_the_standard_says(stream: bytes, cuts:
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     chunks = [stream[start:end] for start, end in itertools.pairwise(edges)]
     assert parse(*chunks) == by_the_standard(stream)
+    CUT.add((stream, tuple(edges)))
+
+
+def test_how_many_were_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(CUT) > 100
+    with capsys.disabled():
+        print(f"\n{len(CUT)} different streams and ways to cut them")
 
 
 def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
