@@ -114,7 +114,8 @@ def listen(settings: Settings) -> socket.socket:
     if settings.workers > 1 and settings.enable_rate_limit:
         log.warning("each worker counts for itself, and a client may call up to WORKERS times as often")
     if settings.sandbox:
-        print(f"\nThe sandbox is ready: {url}  Docs: {url}/docs  Ctrl-C ends it.\n", file=sys.stderr)
+        page = "playground" if settings.playground else ""
+        print(f"\nThe sandbox is ready: {url}/{page}  Docs: {url}/docs  Ctrl-C ends it.\n", file=sys.stderr)
     return listener
 
 
