@@ -70,10 +70,6 @@ class Chat:
         """Coze's id of the exchange, once it has answered."""
         return logid_of(self._response) if self._response is not None else None
 
-    @property
-    def conversation_id(self) -> str | None:
-        return self._translation.conversation_id
-
     async def open(self) -> None:
         """Returns once Coze has made a good start. Raises ServiceError if the first thing it says is a failure."""
         self._opening = asyncio.ensure_future(self._send())
