@@ -16,20 +16,31 @@ async def unless_client_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -
 
     The request's body must have been read: what `receive` gives next is then the end of the connection.
     """
+    watching = asyncio.current_task()
+    assert watching is not None
+    # The work has a task of its own: one that wakes up often should not wake up through the whole framework.
     working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_gone(receive))
+    waiting, finished = True, False
+
+    def on_finished(_: object) -> None:
+        nonlocal finished
+        if waiting:
+            finished = True
+            watching.cancel()
+
+    working.add_done_callback(on_finished)
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientLeft
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    except asyncio.CancelledError:
+        # The end of the work, unless somebody else wants this task cancelled too.
+        if not finished or watching.uncancel() > 0:
+            raise
     finally:
-        watching.cancel()
+        waiting = False
         if not working.done():
             working.cancel()
             await asyncio.wait((working,))
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    if finished:
+        return working.result()
+    raise ClientLeft

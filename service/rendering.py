@@ -31,7 +31,9 @@ _MAX_WRITE_BYTES = 16 * 1024
 # How long a JSON answer may grow. Coze's bots stay far below.
 _MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
+_encode, _encode_into = _encoder.encode, _encoder.encode_into
+_NEVER_CUT = (ChatCompletedEvent, FollowUpEvent)
 _PING = b": ping\n\n"
 _END = b"data: " + _encode(EndEvent()) + b"\n\n"
 _HEADERS = [
@@ -88,11 +90,12 @@ class EventStream:
 
 
 async def chat_document(chat: Chat, *, bot_id: str, user_id: str) -> ChatResponse:
-    """The whole chat, once Coze has completed it. Raises ServiceError if it does not."""
+    """The whole chat, opened and read until Coze has completed it. Raises ServiceError if it does not."""
     content: list[str] = []
     reasoning: list[str] = []
     follow_ups: list[str] = []
     length = 0
+    await chat.open()
     while True:
         for event in await chat.read(chat.deadline):
             match event:
@@ -127,11 +130,8 @@ async def chat_document(chat: Chat, *, bot_id: str, user_id: str) -> ChatRespons
 
 def _failed(failure: ServiceError, record: RequestRecord) -> bytes:
     record.outcome, record.code, record.cause = "failed", failure.code, failure.cause
-    return _event(ErrorEvent(message=failure.message, timestamp=timestamp())) + _END
-
-
-def _event(event: ChatEvent | ErrorEvent) -> bytes:
-    return b"data: " + _encode(event) + b"\n\n"
+    event = ErrorEvent(message=failure.message, timestamp=timestamp())
+    return b"data: " + _encode(event) + b"\n\n" + _END
 
 
 def _blocks(events: list[ChatEvent], completed: bool) -> list[bytes]:
@@ -139,22 +139,27 @@ def _blocks(events: list[ChatEvent], completed: bool) -> list[bytes]:
     if not events:
         return [_PING]
     blocks: list[bytes] = []
-    block = b""
+    block = bytearray()
     for event in events:
-        for piece in _short(event):
-            text = _event(piece)
-            if block and len(block) + len(text) > _MAX_WRITE_BYTES:
-                blocks.append(block)
-                block = b""
-            block += text
-    blocks.append(block + _END if completed else block)
+        for piece in (event,) if isinstance(event, _NEVER_CUT) else _short(event):
+            start = len(block)
+            block += b"data: "
+            _encode_into(piece, block, -1)
+            block += b"\n\n"
+            if start and len(block) > _MAX_WRITE_BYTES:
+                blocks.append(bytes(block[:start]))
+                del block[:start]
+    if completed:
+        block += _END
+    blocks.append(bytes(block))
     return blocks
 
 
-def _short(event: ChatEvent) -> Iterable[ChatEvent]:
-    if isinstance(event, ChatCompletedEvent | FollowUpEvent) or len(event.content) <= _MAX_DELTA_CHARACTERS:
+def _short(event: MessageDeltaEvent | ReasoningDeltaEvent) -> Iterable[ChatEvent]:
+    content = event.content
+    if len(content) <= _MAX_DELTA_CHARACTERS:
         return (event,)
     return [
-        type(event)(content=event.content[start : start + _MAX_DELTA_CHARACTERS], timestamp=event.timestamp)
-        for start in range(0, len(event.content), _MAX_DELTA_CHARACTERS)
+        type(event)(content=content[start : start + _MAX_DELTA_CHARACTERS], timestamp=event.timestamp)
+        for start in range(0, len(content), _MAX_DELTA_CHARACTERS)
     ]

@@ -1,8 +1,8 @@
 """Outermost: every request gets an id, and one line in the log when it is over."""
 
 import re
+import secrets
 import time
-import uuid
 
 import structlog
 from litestar.enums import ScopeType
@@ -33,7 +33,7 @@ class RequestRecord:
 
 
 def new_request_id() -> str:
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def record_of(scope: Scope) -> RequestRecord:

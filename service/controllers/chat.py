@@ -31,8 +31,8 @@ class ChatController(Controller):
         chat = parts.coze.chat(asked)
         handed_on = False
         try:
-            await unless_client_leaves(request.receive, chat.open())
             if asked.stream:
+                await unless_client_leaves(request.receive, chat.open())
                 handed_on = True
                 return EventStream(chat, parts.settings.heartbeat_interval)
             document = await unless_client_leaves(

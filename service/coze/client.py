@@ -201,7 +201,7 @@ class Coze:
 
     async def _request(self, method: str, path: str, **parts: Any) -> aiohttp.ClientResponse:
         made = await self._requester.amake_request(method, self._settings.coze_api_base + path, **parts)
-        return await send(self._session, made.as_httpx)
+        return await send(self._session, made)
 
     async def _exchange(self, request: Any, timeout: float) -> tuple[aiohttp.ClientResponse, bytes]:
         """The response and its body, read to its end. Raises ServiceError."""

@@ -3,9 +3,13 @@
 import asyncio
 import re
 import ssl
+from collections.abc import AsyncIterable
+from typing import Any, cast
 
 import aiohttp
 import httpx
+import msgspec
+from cozepy.model import HTTPRequest
 from yarl import URL
 
 from service.errors import BROKE_OFF, NOT_UNDERSTOOD, TIMED_OUT, UNREACHABLE, ServiceError
@@ -30,14 +34,20 @@ def session(*, connect_timeout: float, max_chats: int) -> aiohttp.ClientSession:
     )
 
 
-async def send(client: aiohttp.ClientSession, request: httpx.Request) -> aiohttp.ClientResponse:
+async def send(client: aiohttp.ClientSession, request: HTTPRequest[Any]) -> aiohttp.ClientResponse:
     """Sends what the SDK has made. Raises aiohttp.ClientError. Redirects are answers, not followed."""
-    headers = {name: value for name, value in request.headers.items() if name != "host"}
-    headers["Accept-Encoding"] = "identity"
-    # A form with a file is streamed, with its length known; everything else is in memory.
-    data = request.content or None if isinstance(request.stream, httpx.ByteStream) else request.stream
+    headers = {**(request.headers or {}), "Accept-Encoding": "identity"}
+    data: bytes | AsyncIterable[bytes] | None = None
+    if request.files:
+        # httpx writes the form: streamed, and with its length known.
+        form = request.as_httpx
+        headers |= {name: form.headers[name] for name in ("Content-Type", "Content-Length")}
+        data = cast("httpx.AsyncByteStream", form.stream)
+    elif request.json_body is not None:
+        headers["Content-Type"] = "application/json"
+        data = msgspec.json.encode(request.json_body)
     response = await client.request(
-        request.method, URL(str(request.url), encoded=True), data=data, headers=headers, allow_redirects=False
+        request.method, URL(request.url), params=request.params, data=data, headers=headers, allow_redirects=False
     )
     _notice_loss(response)
     return response
