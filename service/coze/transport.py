@@ -4,15 +4,17 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import httpx
 import msgspec
-from cozepy.model import HTTPRequest
 from yarl import URL
 
 from service.errors import BROKE_OFF, NOT_UNDERSTOOD, TIMED_OUT, UNREACHABLE, ServiceError
+
+if TYPE_CHECKING:
+    from cozepy.model import HTTPRequest
 
 # Connections beyond those of the chats: uploads, cancellations, probes.
 _SPARE_CONNECTIONS = 100
@@ -34,7 +36,7 @@ def session(*, connect_timeout: float, max_chats: int) -> aiohttp.ClientSession:
     )
 
 
-async def send(client: aiohttp.ClientSession, request: HTTPRequest[Any]) -> aiohttp.ClientResponse:
+async def send(client: aiohttp.ClientSession, request: "HTTPRequest[Any]") -> aiohttp.ClientResponse:
     """Sends what the SDK has made. Raises aiohttp.ClientError. Redirects are answers, not followed."""
     headers = {**(request.headers or {}), "Accept-Encoding": "identity"}
     data: bytes | AsyncIterable[bytes] | None = None
