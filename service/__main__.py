@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from service import logs, sandbox, settings
 from service.app import create_app
+from service.callers import new_key
 from service.coze import Coze
 from service.sandbox.settings import BadSettingError, from_environment
 from service.server import listen, serve
@@ -23,7 +24,16 @@ def main() -> None:
     parser.add_argument("--sandbox", action="store_true", help="serve a Coze of its own: no account, no network")
     # For the service's own use: serve on a socket that the parent process holds.
     parser.add_argument("--worker", type=int, metavar="FD", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--new-api-key",
+        type=settings.key_name,
+        metavar="NAME",
+        help="print a new key for the caller of this name, and its entry in API_KEYS",
+    )
     arguments = parser.parse_args()
+    if arguments.new_api_key is not None:
+        _print_new_key(arguments.new_api_key)
+        return
     with contextlib.ExitStack() as stack:
         try:
             own_coze = _start_sandbox(stack) if arguments.sandbox and arguments.worker is None else {}
@@ -52,6 +62,11 @@ def main() -> None:
 def _serve(chosen: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
     coze = Coze(chosen)
     serve(create_app(chosen, coze), coze, chosen, listener, ready)
+
+
+def _print_new_key(name: str) -> None:
+    key, entry = new_key(name)
+    print(f"The key, for its caller alone: {key}\nIts entry in API_KEYS:         {entry}")
 
 
 def _start_sandbox(stack: contextlib.ExitStack) -> dict[str, str]:

@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 
 from service.answers import EXCEPTION_HANDLERS
 from service.body import BodyDrain
+from service.callers import Callers, need_key
 from service.contract import contract
 from service.controllers import CONTROLLERS
 from service.coze import Coze
@@ -23,13 +24,6 @@ from service.readiness import Readiness
 from service.request_log import RequestLog
 from service.settings import Settings
 
-_CORS = CORSConfig(
-    allow_origins=["*"],
-    allow_methods=["GET", "POST", "OPTIONS"],
-    allow_headers=["*"],
-    expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"],
-)
-
 
 def create_app(settings: Settings, coze: Coze) -> ASGIApp:
     """The service as one ASGI application. It enters and leaves `coze` with the server's lifespan."""
@@ -40,13 +34,23 @@ def create_app(settings: Settings, coze: Coze) -> ASGIApp:
         async with coze:
             yield
 
-    limiter = RateLimiter(settings.rate_limit_requests, settings.rate_limit_window)
+    middleware = [DefineMiddleware(Callers, keys=settings.api_keys)] if settings.api_keys else []
+    if settings.enable_rate_limit:
+        limiter = RateLimiter(settings.rate_limit_requests, settings.rate_limit_window)
+        middleware.append(DefineMiddleware(RateLimit, limiter=limiter))
+    cors = CORSConfig(
+        allow_origins=list(settings.cors_allow_origins),
+        allow_methods=["GET", "POST", "OPTIONS"],
+        allow_headers=["*"],
+        expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"],
+    )
     app = Litestar(
         route_handlers=[*CONTROLLERS, *DOCS, *(PLAYGROUND if settings.playground else ())],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
-        middleware=[DefineMiddleware(RateLimit, limiter=limiter)] if settings.enable_rate_limit else [],
+        middleware=middleware,
+        guards=[need_key] if settings.api_keys else [],
         exception_handlers=EXCEPTION_HANDLERS,
-        cors_config=_CORS,
+        cors_config=cors,
         lifespan=[lifespan],
         # The contract is openapi.yaml; the framework must not write another.
         openapi_config=None,

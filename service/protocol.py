@@ -23,8 +23,10 @@ _STALLED_SECONDS = 120.0
 class Protocol(HttpToolsProtocol):
     """One connection. A head that is too long or too slow, or that is none, ends it; so does a client that stalls."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, open_to_all: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Whether any web page may read what is said here; of a head that cannot be read, the origin is not known.
+        self._cors = b"access-control-allow-origin: *\r\n" if open_to_all else b""
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
@@ -85,8 +87,8 @@ class Protocol(HttpToolsProtocol):
         body = envelope("", msg)
         self.transport.write(
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-            b"access-control-allow-origin: *\r\nx-request-id: %b\r\nconnection: close\r\n\r\n%b"
-            % (len(body), new_request_id().encode(), body)
+            b"%bx-request-id: %b\r\nconnection: close\r\n\r\n%b"
+            % (len(body), self._cors, new_request_id().encode(), body)
         )
         self.transport.close()
 

@@ -51,7 +51,7 @@ class RateLimiter:
 
 
 class RateLimit:
-    """ASGI middleware: counts a call by its client's address and answers the one too many itself."""
+    """ASGI middleware: counts a call by its key, else its client's address, and answers the one too many itself."""
 
     def __init__(self, app: ASGIApp, limiter: RateLimiter) -> None:
         self._app = app
@@ -61,8 +61,9 @@ class RateLimit:
         if scope["type"] != ScopeType.HTTP or scope["method"] == "OPTIONS" or not scope["path"].startswith(_COUNTED):
             await self._app(scope, receive, send)
             return
-        client = scope.get("client")
-        allowed, left, seconds = self._limiter.hit(client[0] if client else "")
-        record_of(scope).headers += self._limiter.headers(left, seconds)
+        record, client = record_of(scope), scope.get("client")
+        key = f"key:{record.caller}" if record.caller else client[0] if client else ""
+        allowed, left, seconds = self._limiter.hit(key)
+        record.headers += self._limiter.headers(left, seconds)
         app = self._app if allowed else error_answer(scope, self._limiter.refusal(seconds))
         await app(scope, receive, send)

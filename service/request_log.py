@@ -17,7 +17,7 @@ _KEY = "request_record"
 class RequestRecord:
     """What is to be said of one request when it is over. Whoever learns something sets it here."""
 
-    __slots__ = ("cause", "code", "headers", "logid", "outcome", "request_id", "send", "status")
+    __slots__ = ("caller", "cause", "code", "headers", "logid", "outcome", "request_id", "send", "status")
 
     def __init__(self, request_id: str, send: Send) -> None:
         self.request_id = request_id
@@ -25,6 +25,7 @@ class RequestRecord:
         self.send = send
         # What the answer gets besides its own headers, whoever makes it.
         self.headers = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
+        self.caller: str | None = None  # the name of the key that it brought
         self.status: int | None = None  # None: nothing was answered
         self.outcome: str | None = None  # how a streamed chat ended, which its status cannot tell
         self.code: int | None = None  # Coze's
@@ -74,7 +75,7 @@ class RequestLog:
                 "duration_ms": round((time.perf_counter() - started) * 1000, 2),
                 "client": client[0] if client else None,
             }
-            for name in ("outcome", "code", "logid", "cause"):
+            for name in ("caller", "outcome", "code", "logid", "cause"):
                 if (value := getattr(record, name)) is not None:
                     fields[name] = value
             log.info("request", **fields)

@@ -8,7 +8,9 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
+from typing import cast
 
 import structlog
 import uvicorn
@@ -78,7 +80,7 @@ def serve(
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=Protocol,
+        http=cast("type[Protocol]", partial(Protocol, open_to_all="*" in settings.cors_allow_origins)),
         ws="none",
         lifespan="on",
         log_config=None,

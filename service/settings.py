@@ -32,6 +32,8 @@ class Settings:
     enable_rate_limit: bool
     rate_limit_requests: int
     rate_limit_window: int
+    api_keys: tuple[tuple[str, bytes], ...]  # names, and the SHA-256 of each key
+    cors_allow_origins: tuple[str, ...]
     forwarded_allow_ips: tuple[str, ...]
     environment: str
     playground: bool
@@ -146,6 +148,37 @@ def _networks(value: str) -> tuple[str, ...]:
     return parts
 
 
+def key_name(value: str) -> str:
+    """The name of a caller's key. Raises ValueError saying what it takes."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
+        raise ValueError("at most 64 letters, digits, dots, dashes and underscores")
+    return value
+
+
+def _api_keys(value: str) -> tuple[tuple[str, bytes], ...]:
+    keys = []
+    for entry in value.split(",") if value else ():
+        name, _, digest = entry.strip().partition(":")
+        try:
+            keys.append((key_name(name), bytes.fromhex(digest)))
+        except ValueError:
+            digest = ""
+        if len(digest) != 64:
+            raise ValueError("name:hash of each key, separated by commas, as --new-api-key prints it")
+    return tuple(keys)
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    origins = tuple(part.strip() for part in value.split(","))
+    for origin in origins:
+        # As a browser sends it: in lower case, without a path.
+        if origin != "*" and not re.fullmatch(
+            r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", origin
+        ):
+            raise ValueError("origins such as https://shop.example, separated by commas, or *")
+    return origins
+
+
 # fmt: off
 SETTINGS = (
     Setting("COZE_API_TOKEN", None, _token, "The Coze access token (personal `pat_…` or service `sat_…`).",
@@ -159,6 +192,10 @@ SETTINGS = (
     Setting("ENABLE_RATE_LIMIT", "true", _flag, "Limit the calls of each client address."),
     Setting("RATE_LIMIT_REQUESTS", "100", _whole(1, 1_000_000), "So many calls are allowed"),
     Setting("RATE_LIMIT_WINDOW", "60", _whole(1, 86_400), "in so many seconds."),
+    Setting("API_KEYS", "", _api_keys,
+            "Ask callers for a key: `name:hash` of each, separated by commas; `--new-api-key` makes one.", secret=True),
+    Setting("CORS_ALLOW_ORIGINS", "*", _origins,
+            "The web pages that may call, such as `https://shop.example`, separated by commas; `*` is all."),
     Setting("FORWARDED_ALLOW_IPS", "", _networks,
             "The proxies whose `X-Forwarded-For` counts: addresses or networks, separated by commas; `*` is all."),
     Setting("ENVIRONMENT", "production", _text, "What you call this installation; shown in `/api/v1/config`."),

@@ -21,8 +21,9 @@ export class CozeError extends Error {
   }
 }
 
-export function createCoze(baseUrl: string) {
-  const api = createClient<paths>({ baseUrl });
+/** `key` only where the service asks for one, and only where the code that holds it is yours: not in a public page. */
+export function createCoze(baseUrl: string, key?: string) {
+  const api = createClient<paths>({ baseUrl, headers: key ? { Authorization: `Bearer ${key}` } : {} });
   return {
     /** All of the contract's operations. */
     api,

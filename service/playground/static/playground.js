@@ -72,15 +72,33 @@ async function failureOf(response) {
   });
 }
 
+// The key, where the service asks for one
+
+const key = $("key");
+key.value = sessionStorage.getItem("key") ?? "";
+$("key-field").hidden = !key.value;
+key.addEventListener("change", () => {
+  sessionStorage.setItem("key", key.value.trim());
+  readConfig().catch(() => {});
+});
+
+/** `fetch`, with the key if there is one. Shows where to put it if it is missing or wrong. */
+async function request(path, init = {}) {
+  const headers = key.value.trim() ? { ...init.headers, Authorization: `Bearer ${key.value.trim()}` } : init.headers;
+  const response = await fetch(path, { ...init, headers });
+  if (response.status === 401) $("key-field").hidden = false;
+  return response;
+}
+
 const offline = () => new Failure(texts.offline, { message: texts.offlineMore });
 
-/** `fetch`, with the wire shown in the raw pane and every answer but a good one thrown as a Failure. */
+/** `request`, with the wire shown in the raw pane and every answer but a good one thrown as a Failure. */
 async function call(path, shown, init) {
   raw(`→ ${init.method} ${path}\n${shown}`, "note");
   const since = performance.now();
   let response;
   try {
-    response = await fetch(path, init);
+    response = await request(path, init);
   } catch (error) {
     raw(`✕ ${error.name}`, "bad", since);
     throw error.name === "AbortError" ? error : offline();
@@ -417,7 +435,7 @@ async function showHealth() {
 }
 
 async function readConfig() {
-  const { data } = await (await fetch("/api/v1/config")).json();
+  const { data } = await (await request("/api/v1/config")).json();
   if (data?.default_bot_id) $("bot").placeholder = data.default_bot_id;
   if (data?.default_user_id) $("user").value = data.default_user_id;
   if (data?.environment !== "sandbox") return;
