@@ -36,7 +36,10 @@ def main() -> None:
         return
     with contextlib.ExitStack() as stack:
         try:
-            own_coze = _start_sandbox(stack) if arguments.sandbox and arguments.worker is None else {}
+            # The sandbox's token stands alone, whatever else leads to one outside; a worker gets it in its environment.
+            own_coze = dict.fromkeys(settings.TOKEN_SETTINGS[1:], "") if arguments.sandbox else {}
+            if arguments.sandbox and arguments.worker is None:
+                own_coze |= _start_sandbox(stack)
             chosen = dataclasses.replace(settings.read(own_coze), sandbox=arguments.sandbox)
             logs.configure(chosen.log_level)
             if arguments.worker is not None:

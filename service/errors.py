@@ -42,6 +42,7 @@ class ServiceError(Exception):
         logid: str | None = None,
         cause: str | None = None,
     ) -> None:
+        self.failure = failure
         self.status = failure.status
         self.message = message or failure.message
         self.retry_after = retry_after or failure.retry_after
@@ -87,8 +88,11 @@ _FILE_REFUSED = Failure(400, "Coze does not support this type of file, or its co
 _NO_FILE = Failure(400, "Coze found no file, or more than one, in the upload.")
 _NO_BOT = Failure(404, "The bot does not exist or belongs to another account.")
 _NOT_THERE = Failure(404, "What the request names does not exist or belongs to another account.")
-_TOKEN = Failure(
-    500, "Coze does not accept the service's token. The operator has to check COZE_API_TOKEN and COZE_API_BASE."
+TOKEN_REFUSED = Failure(
+    500, "Coze does not accept the service's token. The operator has to check its source and COZE_API_BASE."
+)
+_NO_TOKEN = Failure(
+    500, "Coze gives the service no token. The operator has to check the COZE_JWT_OAUTH_ settings and COZE_API_BASE."
 )
 _RIGHTS = Failure(500, "The service's token lacks a permission at Coze, or is wrong. The operator has to check it.")
 _OUR_BOT = Failure(500, "The service's default bot cannot be used. The operator has to check COZE_BOT_ID.")
@@ -133,7 +137,7 @@ _COZE: dict[int, Failure] = {
     4027: _QUOTA,
     4028: _QUOTA,
     4029: _DOWN,
-    4100: _TOKEN,
+    4100: TOKEN_REFUSED,
     4101: _RIGHTS,
     4102: Failure(503, "Coze's risk control refused the request.", 60),
     4104: Failure(400, "The chat is over already."),
@@ -148,7 +152,7 @@ _COZE: dict[int, Failure] = {
     4314: _NOT_THERE,
     4315: _INVALID,
     5000: _DOWN,
-    700012006: _TOKEN,
+    700012006: TOKEN_REFUSED,
     # Coze Studio's own.
     103000000: _INVALID,
     103000001: _RIGHTS,
@@ -173,11 +177,20 @@ _OURS: dict[int, Failure] = {4006: _OUR_BOT, 4015: _OUR_BOT, 4200: _OUR_BOT, 103
 # An HTTP status of Coze's whose body names no code known here: a gateway speaking, or a wrong base URL.
 _HTTP: dict[int, Failure] = {
     400: _INVALID,
-    401: _TOKEN,
+    401: TOKEN_REFUSED,
     403: _RIGHTS,
     404: _SETUP,
     413: FILE_TOO_LARGE,
     429: _SLOW_DOWN,
+}
+
+# The words of the token endpoint.
+_OAUTH: dict[str | None, Failure] = {
+    "access_deny": _NO_TOKEN,
+    "internal_error": _DOWN,
+    "invalid_client": _NO_TOKEN,
+    "invalid_request": _NO_TOKEN,
+    "unsupported_grant_type": _NO_TOKEN,
 }
 # fmt: on
 
@@ -194,6 +207,12 @@ def coze_failure(asked: Asked, *, code: int | None = None, status: int = 200) ->
     if asked is Asked.FILE and failure.status == 404:
         return _SETUP
     return failure
+
+
+def oauth_failure(error: str | None, *, code: int | None, status: int) -> Failure:
+    """Why there is no token, by the token endpoint's `error`, else Coze's `code`, else the HTTP `status`."""
+    failure = _OAUTH.get(error) or coze_failure(Asked.NOTHING, code=code, status=status)
+    return _NO_TOKEN if failure.status == 500 else failure
 
 
 def envelope(path: str, message: str) -> bytes:

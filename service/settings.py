@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
 
 
 class SettingsError(Exception):
@@ -23,7 +25,13 @@ class SettingsError(Exception):
 class Settings:
     """The settings' values. Every time is in seconds. Field names are the variables' names in lower case."""
 
-    coze_api_token: str
+    coze_api_token: str | None
+    coze_api_token_file: Path | None
+    coze_jwt_oauth_client_id: str | None
+    coze_jwt_oauth_public_key_id: str | None
+    # Both are the key itself; the second's variable names the file that it was read from.
+    coze_jwt_oauth_private_key: str | None
+    coze_jwt_oauth_private_key_file: str | None
     coze_api_base: str
     coze_bot_id: str | None
     coze_user_id: str | None
@@ -64,7 +72,6 @@ class Setting(NamedTuple):
     parse: Callable[[str], Any]
     help: str
     secret: bool = False
-    required: bool = False
 
 
 def _text(value: str) -> str:
@@ -73,11 +80,55 @@ def _text(value: str) -> str:
     return value
 
 
-def _token(value: str) -> str:
+def token_of(value: str) -> str:
+    """A token that is one. Raises ValueError, without the value, for anything else."""
     # A line break in a token would end up, token and all, in the text of the HTTP client's error.
-    if not re.fullmatch(r"[!-~]+", value):
+    if not re.fullmatch(r"[!-~]{1,8192}", value):
         raise ValueError("a token of printable ASCII characters without spaces")
     return value
+
+
+def token_of_file(path: Path) -> str:
+    """The token that a file holds. Raises ValueError, without what is in it, if it holds none or cannot be read."""
+    takes = "the path of a file that holds a token of printable ASCII characters"
+    try:
+        return token_of(_content(path).strip())
+    except OSError as error:
+        raise ValueError(f"{takes} ({error.strerror})") from None
+    except ValueError:
+        raise ValueError(takes) from None
+
+
+def _token_file(value: str) -> Path:
+    token_of_file(Path(value))
+    return Path(value)
+
+
+def _private_key(value: str) -> str:
+    pem = value.replace("\\n", "\n").strip()
+    try:
+        good = "PRIVATE KEY" in pem and RSAKey.import_key(pem).is_private
+    except (JoseError, ValueError, TypeError):
+        good = False
+    if not good:
+        raise ValueError("an RSA private key in PEM, without a password")
+    return pem
+
+
+def _private_key_file(value: str) -> str:
+    takes = "the path of a file that holds an RSA private key in PEM, without a password"
+    try:
+        return _private_key(_content(Path(value)))
+    except OSError as error:
+        raise ValueError(f"{takes} ({error.strerror})") from None
+    except ValueError:
+        raise ValueError(takes) from None
+
+
+def _content(path: Path) -> str:
+    """The text of a file, or so much of it as no token and no key is longer than. Raises OSError or ValueError."""
+    with path.open("rb") as file:
+        return file.read(65_536).decode("ascii")
 
 
 def _coze_id(value: str) -> str:
@@ -181,8 +232,18 @@ def _origins(value: str) -> tuple[str, ...]:
 
 # fmt: off
 SETTINGS = (
-    Setting("COZE_API_TOKEN", None, _token, "The Coze access token (personal `pat_…` or service `sat_…`).",
-            secret=True, required=True),
+    Setting("COZE_API_TOKEN", None, token_of, "The Coze access token (personal `pat_…` or service `sat_…`).",
+            secret=True),
+    # A path is no secret, but where one is expected a token or a key may stand by mistake.
+    Setting("COZE_API_TOKEN_FILE", None, _token_file, "Or a file that holds it, read again when it changes.",
+            secret=True),
+    Setting("COZE_JWT_OAUTH_CLIENT_ID", None, _coze_id,
+            "Or no token: the id of an OAuth app of the kind service, for which tokens are fetched and renewed,"),
+    Setting("COZE_JWT_OAUTH_PUBLIC_KEY_ID", None, _coze_id, "the fingerprint of its public key,"),
+    Setting("COZE_JWT_OAUTH_PRIVATE_KEY", None, _private_key,
+            "and its private key in PEM; line breaks may be written as `\\n`.", secret=True),
+    Setting("COZE_JWT_OAUTH_PRIVATE_KEY_FILE", None, _private_key_file, "Or a file that holds that key.",
+            secret=True),
     Setting("COZE_API_BASE", "https://api.coze.cn", _url,
             "Where Coze is: `https://api.coze.cn`, `https://api.coze.com`, or a Coze Studio of your own."),
     Setting("COZE_BOT_ID", None, _coze_id, "The bot of a chat that names none."),
@@ -217,6 +278,30 @@ SETTINGS = (
 # fmt: on
 
 
+_JWT = tuple(setting.name for setting in SETTINGS if setting.name.startswith("COZE_JWT_OAUTH_"))
+# Every variable of the ways to a token, of which exactly one is to be configured.
+TOKEN_SETTINGS = ("COZE_API_TOKEN", "COZE_API_TOKEN_FILE", *_JWT)
+
+
+def _check_ways_to_a_token(given: set[str]) -> None:
+    """Raises SettingsError unless the variables `given` make exactly one whole way."""
+    client_id, public_key_id, key, key_file = _JWT
+    others = f"COZE_API_TOKEN_FILE, or {client_id} with {public_key_id} and {key} (or {key_file})"
+    jwt = [name for name in _JWT if name in given]
+    ways = [name for name in TOKEN_SETTINGS[:2] if name in given] + jwt[:1]
+    if not ways:
+        raise SettingsError(f"COZE_API_TOKEN is required, or {others}.")
+    if len(ways) > 1:
+        raise SettingsError(f"{' and '.join(ways)} are set, but a token can come in one way only.")
+    if jwt:
+        missing = [name for name in (client_id, public_key_id) if name not in given]
+        missing += [] if given & {key, key_file} else [f"{key} or {key_file}"]
+        if missing:
+            raise SettingsError(f"{jwt[0]} is set, which also takes {' and '.join(missing)}.")
+        if given >= {key, key_file}:
+            raise SettingsError(f"{key} and {key_file} are set, but only one of them can be.")
+
+
 def environment_with(overrides: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that is to read the same settings as this one did with `overrides`."""
     return {**os.environ, **overrides}
@@ -225,16 +310,16 @@ def environment_with(overrides: Mapping[str, str]) -> dict[str, str]:
 def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:
     """The settings from `overrides`, else the environment, else `.env` in `folder` (the working folder), else defaults.
 
-    A variable that is set but empty counts as not set. Raises SettingsError for the first that is missing or bad.
+    A variable that is set but empty counts as not set; one that is empty in `overrides` is not looked for elsewhere.
+    Raises SettingsError for the first that is missing or bad.
     """
+    overrides = overrides or {}
     dotenv = dotenv_values((folder or Path.cwd()) / ".env", interpolate=False)
     values: dict[str, Any] = {}
     for setting in SETTINGS:
-        sources = (overrides or {}, os.environ, dotenv)
+        sources = (overrides,) if setting.name in overrides else (os.environ, dotenv)
         raw = next((text for source in sources if (text := (source.get(setting.name) or "").strip())), setting.default)
         if raw is None:
-            if setting.required:
-                raise SettingsError(f"{setting.name} is required: {setting.help}")
             values[setting.name.lower()] = None
             continue
         try:
@@ -242,4 +327,5 @@ def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = No
         except ValueError as error:
             shown = "its value" if setting.secret else repr(raw if len(raw) <= 60 else raw[:60] + "…")
             raise SettingsError(f"{setting.name} takes {error}, and {shown} is not that.") from None
+    _check_ways_to_a_token({name for name in TOKEN_SETTINGS if values[name.lower()] is not None})
     return Settings(**values)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from joserfc.jwk import ECKey, RSAKey
 
 from service import settings
 from service.settings import SETTINGS, Setting, SettingsError
@@ -93,6 +94,93 @@ def test_a_bad_token_is_not_shown(monkeypatch: pytest.MonkeyPatch, token: str) -
     assert "秘密" not in str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    return RSAKey.generate_key(2048).as_pem(private=True).decode()
+
+
+JWT = "COZE_JWT_OAUTH_"
+IDS = {f"{JWT}CLIENT_ID": "1", f"{JWT}PUBLIC_KEY_ID": "2"}
+
+
+def test_a_private_key_comes_in_a_variable_or_a_file(monkeypatch: pytest.MonkeyPatch, private_key: str) -> None:
+    for name, value in IDS.items():
+        monkeypatch.setenv(name, value)
+    for text in (private_key, private_key.replace("\n", "\\n")):
+        monkeypatch.setenv(f"{JWT}PRIVATE_KEY", text)
+        assert settings.read().coze_jwt_oauth_private_key == private_key.strip()
+    Path(".env").write_text(f'{JWT}PRIVATE_KEY="{private_key}"\n')
+    monkeypatch.delenv(f"{JWT}PRIVATE_KEY")
+    assert settings.read().coze_jwt_oauth_private_key == private_key.strip()
+    Path(".env").unlink()
+    Path("key.pem").write_text(private_key)
+    monkeypatch.setenv(f"{JWT}PRIVATE_KEY_FILE", "key.pem")
+    assert settings.read().coze_jwt_oauth_private_key_file == private_key.strip()
+
+
+@pytest.mark.parametrize("kind", ["garbage", "cut", "public", "elliptic"])
+@pytest.mark.parametrize("name", ["PRIVATE_KEY", "PRIVATE_KEY_FILE"])
+def test_a_bad_private_key_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, private_key: str, kind: str, name: str
+) -> None:
+    keys = {
+        "garbage": "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n",
+        "cut": private_key[:-100],
+        "public": RSAKey.import_key(private_key).as_pem(private=False).decode(),
+        "elliptic": ECKey.generate_key().as_pem(private=True).decode(),
+    }
+    Path("key.pem").write_text(keys[kind])
+    for variable, value in {**IDS, f"{JWT}{name}": "key.pem" if name.endswith("FILE") else keys[kind]}.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=rf"^{JWT}{name} takes .*RSA private key") as caught:
+        settings.read()
+    assert "\n" not in str(caught.value)
+    assert not any(line in str(caught.value) for line in keys[kind].splitlines())
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"secret secret", b"secret\nsecret", "secret秘密".encode(), b"secret" * 9999]
+)
+def test_a_bad_token_file_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, content: bytes | None) -> None:
+    if content is not None:
+        Path("token").write_bytes(content)
+    monkeypatch.setenv("COZE_API_TOKEN_FILE", "token")
+    with pytest.raises(SettingsError, match=r"^COZE_API_TOKEN_FILE takes") as caught:
+        settings.read()
+    assert "secret" not in str(caught.value)
+    assert ("No such file" in str(caught.value)) == (content is None)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["TOKEN", "TOKEN_FILE"], "^COZE_API_TOKEN and COZE_API_TOKEN_FILE are set"),
+        (["TOKEN", "CLIENT_ID"], f"^COZE_API_TOKEN and {JWT}CLIENT_ID are set"),
+        (["TOKEN_FILE", "KEY"], f"^COZE_API_TOKEN_FILE and {JWT}PRIVATE_KEY are set"),
+        (["CLIENT_ID"], f"^{JWT}CLIENT_ID is set, which also takes {JWT}PUBLIC_KEY_ID and {JWT}PRIVATE_KEY or "),
+        (["KEY"], f"^{JWT}PRIVATE_KEY is set, which also takes {JWT}CLIENT_ID and {JWT}PUBLIC_KEY_ID"),
+        (["CLIENT_ID", "PUBLIC_KEY_ID", "KEY", "KEY_FILE"], f"^{JWT}PRIVATE_KEY and {JWT}PRIVATE_KEY_FILE are set"),
+    ],
+)
+def test_one_way_to_a_token_is_set_and_whole(
+    monkeypatch: pytest.MonkeyPatch, private_key: str, given: list[str], says: str
+) -> None:
+    Path("token").write_text("pat_1\n")
+    Path("key.pem").write_text(private_key)
+    values = {
+        "TOKEN": ("COZE_API_TOKEN", "pat_1"),
+        "TOKEN_FILE": ("COZE_API_TOKEN_FILE", "token"),
+        "CLIENT_ID": (f"{JWT}CLIENT_ID", "1"),
+        "PUBLIC_KEY_ID": (f"{JWT}PUBLIC_KEY_ID", "2"),
+        "KEY": (f"{JWT}PRIVATE_KEY", private_key),
+        "KEY_FILE": (f"{JWT}PRIVATE_KEY_FILE", "key.pem"),
+    }
+    for name in given:
+        monkeypatch.setenv(*values[name])
+    with pytest.raises(SettingsError, match=says):
+        settings.read()
+
+
 def test_no_setting_shows_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COZE_API_TOKEN", "pat_secret")
     assert "secret" not in repr(settings.read())
@@ -126,6 +214,6 @@ def test_the_readme_lists_every_variable_as_it_is() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
 
     def shown(setting: Setting) -> str:
-        return "required" if setting.required else f"`{setting.default}`" if setting.default else ""
+        return f"`{setting.default}`" if setting.default else ""
 
     assert rows == [(setting.name, shown(setting), setting.help) for setting in SETTINGS]

@@ -17,7 +17,16 @@ from service.coze.patience import Patience
 from service.coze.sse import EventParser, EventTooLarge
 from service.coze.translation import ChatEvent, Translation
 from service.coze.transport import logid_of, read_body, retry_after_of, transport_error
-from service.errors import BROKE_OFF, NOT_UNDERSTOOD, TIMED_OUT, Asked, Failure, ServiceError, coze_failure
+from service.errors import (
+    BROKE_OFF,
+    NOT_UNDERSTOOD,
+    TIMED_OUT,
+    TOKEN_REFUSED,
+    Asked,
+    Failure,
+    ServiceError,
+    coze_failure,
+)
 from service.settings import Settings
 
 # How long a chat that was left is still read, so that Coze can name it, or end it, or close its response.
@@ -29,8 +38,8 @@ _MAX_PLAIN_BYTES = 64 * 1024
 
 
 class Chat:
-    """`send` makes the request; `cancel` cancels a chat by conversation and chat id; `finished` is called when Coze
-    has nothing left to do for it.
+    """`send` makes the request; `token_refused` is called if Coze does not accept its token; `cancel` cancels a chat by
+    conversation and chat id; `finished` is called when Coze has nothing left to do for it.
     """
 
     def __init__(
@@ -39,6 +48,7 @@ class Chat:
         asked: Asked,
         *,
         send: Callable[[], Awaitable[aiohttp.ClientResponse]],
+        token_refused: Callable[[], None],
         cancel: Callable[[str, str], Awaitable[None]],
         spawn: Callable[[Any], None],
         finished: Callable[["Chat"], None],
@@ -46,6 +56,7 @@ class Chat:
         self._settings = settings
         self._asked = asked
         self._send = send
+        self._token_refused = token_refused
         self._cancel = cancel
         self._spawn = spawn
         self._finished = finished
@@ -72,6 +83,14 @@ class Chat:
 
     async def open(self) -> None:
         """Returns once Coze has made a good start. Raises ServiceError if the first thing it says is a failure."""
+        try:
+            await self._open()
+        except ServiceError as error:
+            if error.failure is TOKEN_REFUSED:
+                self._token_refused()
+            raise
+
+    async def _open(self) -> None:
         self._opening = asyncio.ensure_future(self._send())
         self._patience = Patience()
         try:

@@ -6,9 +6,6 @@ ignores HTTP statuses and leaves connections open, so answers are read here, fro
 
 import asyncio
 import contextlib
-import logging
-import time
-import warnings
 from collections.abc import Callable
 from typing import IO, Any, TypeVar
 
@@ -21,37 +18,26 @@ from generated.models import ChatRequest, User, Workspace
 from service.coze import wire
 from service.coze.chat import Chat
 from service.coze.question import messages_for_coze
-from service.coze.transport import logid_of, read_body, retry_after_of, send, session, transport_error
+from service.coze.sdk import Requester
+from service.coze.tokens import token_for
+from service.coze.transport import exchange, logid_of, retry_after_of, send, session
 from service.errors import (
     ABSENT,
     BAD_REQUEST,
     FULL,
     NOT_UNDERSTOOD,
     STOPPING,
-    TIMED_OUT,
+    TOKEN_REFUSED,
     Asked,
     ServiceError,
     coze_failure,
 )
 from service.settings import Settings
 
-with warnings.catch_warnings():
-    # The SDK imports a part of Authlib that is deprecated, and Authlib insists on its warning.
-    import authlib.deprecate  # noqa: F401
-
-    warnings.simplefilter("ignore")
-    from cozepy import AsyncTokenAuth
-    from cozepy.request import Requester
-
-# The SDK writes whole conversations to standard error at DEBUG, and installs its own handler on import.
-logging.getLogger("cozepy").handlers.clear()
-logging.getLogger("cozepy").addHandler(logging.NullHandler())
-
 log = structlog.get_logger()
 
 # How long the end of the service waits for its last chats to be cancelled.
 _GOODBYE_SECONDS = 10.0
-_MAX_ANSWER_BYTES = 4 * 1024 * 1024
 # Coze's own maximum, and a bound against a total that lies: 10,000 workspaces.
 _PAGE_SIZE = 50
 _MAX_PAGES = 200
@@ -74,7 +60,8 @@ class Coze:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._requester = Requester(auth=AsyncTokenAuth(settings.coze_api_token))
+        self._token = token_for(settings, lambda request: send(self._session, request))
+        self._requester = Requester(auth=self._token)
         self._chats: set[Chat] = set()
         self._cleaning: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -115,6 +102,7 @@ class Coze:
             self._settings,
             Asked.BOT if request.bot_id else Asked.DEFAULT_BOT,
             send=lambda: self._request("POST", "/v3/chat", params=params, json=body, stream=True),
+            token_refused=self._token.refused,
             cancel=self._cancel,
             spawn=self._spawn,
             finished=self._chats.discard,
@@ -182,7 +170,7 @@ class Coze:
     async def _cancel(self, conversation_id: str, chat_id: str) -> None:
         """Cancels a chat that was left. It is the last that is done for it, so a failure is only logged."""
         try:
-            response, body = await self._exchange(
+            response, body = await exchange(
                 self._request("POST", "/v3/chat/cancel", json={"conversation_id": conversation_id, "chat_id": chat_id}),
                 self._settings.coze_request_timeout,
             )
@@ -203,21 +191,6 @@ class Coze:
         made = await self._requester.amake_request(method, self._settings.coze_api_base + path, **parts)
         return await send(self._session, made)
 
-    async def _exchange(self, request: Any, timeout: float) -> tuple[aiohttp.ClientResponse, bytes]:
-        """The response and its body, read to its end. Raises ServiceError."""
-        started = time.monotonic()
-        try:
-            async with asyncio.timeout(timeout):
-                response = await request
-                try:
-                    return response, await read_body(response, _MAX_ANSWER_BYTES)
-                finally:
-                    response.release()
-        except TimeoutError:
-            raise ServiceError(TIMED_OUT, cause=f"no answer in {time.monotonic() - started:.1f} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise transport_error(error) from None
-
     async def _call(
         self,
         method: str,
@@ -229,7 +202,7 @@ class Coze:
         **parts: Any,
     ) -> tuple[T, str | None]:
         """One call that Coze answers with its JSON envelope: the decoded `data` and the logid. Raises ServiceError."""
-        response, body = await self._exchange(
+        response, body = await exchange(
             self._request(method, path, **parts), timeout or self._settings.coze_request_timeout
         )
         logid = logid_of(response)
@@ -245,6 +218,8 @@ class Coze:
             if _is_absent(response.status, answer):
                 raise ServiceError(ABSENT, code=answer.code, cause=f"{path} is absent", logid=logid)
             failure = coze_failure(asked, code=answer.code or None, status=response.status)
+            if failure is TOKEN_REFUSED:
+                self._token.refused()
             raise ServiceError(
                 failure,
                 code=answer.code,

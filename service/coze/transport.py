@@ -3,23 +3,24 @@
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Any, cast
+import time
+from collections.abc import AsyncIterable, Awaitable
+from typing import Any, cast
 
 import aiohttp
 import httpx
 import msgspec
 from yarl import URL
 
+from service.coze.sdk import HTTPRequest
 from service.errors import BROKE_OFF, NOT_UNDERSTOOD, TIMED_OUT, UNREACHABLE, ServiceError
-
-if TYPE_CHECKING:
-    from cozepy.model import HTTPRequest
 
 # Connections beyond those of the chats: uploads, cancellations, probes.
 _SPARE_CONNECTIONS = 100
 # The length of a line or of all headers of an answer.
 _MAX_HEADER_BYTES = 32 * 1024
+# The length of an answer that is no stream.
+_MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 
 def session(*, connect_timeout: float, max_chats: int) -> aiohttp.ClientSession:
@@ -36,7 +37,7 @@ def session(*, connect_timeout: float, max_chats: int) -> aiohttp.ClientSession:
     )
 
 
-async def send(client: aiohttp.ClientSession, request: "HTTPRequest[Any]") -> aiohttp.ClientResponse:
+async def send(client: aiohttp.ClientSession, request: HTTPRequest[Any]) -> aiohttp.ClientResponse:
     """Sends what the SDK has made. Raises aiohttp.ClientError. Redirects are answers, not followed."""
     headers = {**(request.headers or {}), "Accept-Encoding": "identity"}
     data: bytes | AsyncIterable[bytes] | None = None
@@ -79,6 +80,22 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     if not response.content.at_eof():
         response.close()
     return bytes(body[:limit])
+
+
+async def exchange(request: Awaitable[aiohttp.ClientResponse], timeout: float) -> tuple[aiohttp.ClientResponse, bytes]:
+    """The response to a request that is being sent, and its body, read to its end. Raises ServiceError."""
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(timeout):
+            response = await request
+            try:
+                return response, await read_body(response, _MAX_ANSWER_BYTES)
+            finally:
+                response.release()
+    except TimeoutError:
+        raise ServiceError(TIMED_OUT, cause=f"no answer in {time.monotonic() - started:.1f} s") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise transport_error(error) from None
 
 
 def logid_of(response: aiohttp.ClientResponse) -> str | None:

@@ -62,6 +62,15 @@ class Answer(Struct):
     detail: Detail | None = None
 
 
+class Token(Struct):
+    """What the token endpoint answers: in no envelope, and with an `error_code` in words where it is its own."""
+
+    access_token: str | None = None
+    expires_in: Any = None
+    error_code: str | None = None
+    code: int | None = None
+
+
 class User(Struct):
     user_id: Id = None
     user_name: str | None = None
@@ -97,6 +106,7 @@ decode_chat = msgspec.json.Decoder(ChatFacts, strict=False).decode
 decode_message = msgspec.json.Decoder(Message, strict=False).decode
 decode_message_kind = msgspec.json.Decoder(MessageKind, strict=False).decode
 decode_error = msgspec.json.Decoder(CodeAndMessage, strict=False).decode
+decode_token = msgspec.json.Decoder(Token, strict=False).decode
 decode_user = msgspec.json.Decoder(User, strict=False).decode
 decode_file = msgspec.json.Decoder(File, strict=False).decode
 decode_workspace = msgspec.json.Decoder(Workspace, strict=False).decode

@@ -7,14 +7,14 @@ import asyncio
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from . import account, chats, conversations, files, observe, studio
+from . import account, chats, conversations, files, oauth, observe, studio
 from .play import NO_CONTENT_TYPE
 from .settings import Settings
 from .wire import LOGID, CozeError, failure, new_logid, reply
 from .world import MEBI, WORLD, World
 
 BODY_LIMIT = 15 * MEBI  # Coze's, for all but uploads, which stream
-TOKENS = ("pat_", "sat_", "czs_")
+TOKENS = ("pat_", "sat_")
 
 COMMON = (
     ("POST", "/v3/chat", chats.start),
@@ -35,11 +35,13 @@ CLOUD = (
     ("POST", "/v1/files/retrieve", files.retrieve),
     ("GET", "/v1/users/me", account.me),
     ("GET", "/v1/workspaces", account.workspaces),
+    ("POST", oauth.PATH, oauth.token),
 )
 OWN = (
     ("GET", "/sandbox/state", observe.state),
     ("GET", "/sandbox/bots", observe.bots),
     ("POST", "/sandbox/reset", observe.reset),
+    ("POST", "/sandbox/revoke", oauth.revoke),
     ("POST", "/sandbox/settings", observe.settings),
     ("GET", "/sandbox/files/{id}", files.download),
 )
@@ -107,15 +109,15 @@ async def _coze_request(request: web.Request, handler: Handler) -> web.StreamRes
         return await observe.fail(request, fault)
     if world.studio and request.path in SESSION_ONLY:
         raise studio.NO_SESSION
-    if resource is not None:
+    if resource is not None and request.path != oauth.PATH:
         _authenticate(request, world.studio)
     return await handler(request)
 
 
 def _authenticate(request: web.Request, is_studio: bool) -> None:
-    """Any token that looks like one is good. Raises CozeError as Coze does for others."""
+    """Any token that looks personal or a service's is good. Raises CozeError as Coze does for others."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme != "Bearer" or not token.startswith(TOKENS):
+    if scheme != "Bearer" or not (token.startswith(TOKENS) or oauth.is_good(request, token)):
         if is_studio:
             raise CozeError(700012006, "authentication failed: the token is invalid")
         raise CozeError(4100, status=401)

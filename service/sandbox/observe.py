@@ -8,6 +8,9 @@ The dials of POST /sandbox/settings, each optional:
 - fail: path to fault, for any of Coze's paths, as {"/v1/users/me": {"status": 401, "code": 4101, "msg": "…"}}
   or {"…": {"kind": "html502" | "hang" | "close" | "empty" | "not_json"}};
   with "times": n only the next n requests. The faults given replace those before; {} ends them.
+- oauth_public_key: in PEM, of the service app whose signatures are checked; "" checks none
+- oauth_most_seconds: how long a token lives at most; oauth_delay_seconds: how long one is waited for
+- oauth_expires_in: what the answer says of a token's end, any JSON at all; "right" for the truth
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
+from . import oauth
 from .bots import BOTS
 from .codes import CODES
 from .faults_http import html
@@ -86,6 +90,10 @@ CHECKS: dict[str, Any] = {
     "odd_workspace": lambda value: isinstance(value, bool),
     "upload_types": lambda value: value in ("listed", "any"),
     "fail": _is_faults,
+    "oauth_public_key": oauth.key_is_good,
+    "oauth_most_seconds": lambda value: _is_number(value, oauth.MOST_SECONDS),
+    "oauth_expires_in": lambda value: True,
+    "oauth_delay_seconds": lambda value: _is_number(value, 60),
 }
 
 

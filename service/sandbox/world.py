@@ -56,6 +56,10 @@ class Recent(Generic[V]):
         found = self._values.get(key)
         return found[0] if found else None
 
+    def clear(self) -> None:
+        self._values.clear()
+        self._weight = 0
+
     def newest(self, most: int) -> list[V]:
         """The newest values, oldest first."""
         return [value for value, _ in itertools.islice(reversed(self._values.values()), most)][::-1]
@@ -161,6 +165,10 @@ class Dials:
     odd_workspace: bool = False
     upload_types: str = "listed"
     fail: dict[str, Json] = field(default_factory=dict)
+    oauth_public_key: str = ""
+    oauth_most_seconds: float = 86_399
+    oauth_expires_in: object = "right"
+    oauth_delay_seconds: float = 0
 
 
 class World:
@@ -184,6 +192,8 @@ class World:
         self.chats: Recent[Chat] = Recent(2_000)
         self.uploads: Recent[Upload] = Recent(10_000)
         self.contents: Recent[bytes] = Recent(20)
+        self.tokens: Recent[float] = Recent(10_000)  # those given to service apps, and when each ends
+        self.jtis: Recent[bool] = Recent(10_000)
         self.requests: Counter[str] = Counter()
         self.streams = 0
 

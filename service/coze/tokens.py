@@ -1,0 +1,204 @@
+"""The token of each request to Coze: fixed, read from a file again and again, or fetched with a key and renewed.
+
+The SDK asks `atoken` for it whenever it makes a request. A token that is renewed is renewed beside the requests: those
+that come meanwhile take the old one for as long as it is good, and wait only if it is not.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import structlog
+
+from service.coze import wire
+from service.coze.sdk import AsyncAuth, AsyncJWTOAuthApp, HTTPRequest, Requester, RSAKey
+from service.coze.transport import exchange, logid_of
+from service.errors import BUG, NOT_UNDERSTOOD, ServiceError, oauth_failure
+from service.settings import Settings, token_of, token_of_file
+
+log = structlog.get_logger()
+
+# How often a token's file is looked at; one that changed less long ago may be half written.
+_LOOK_SECONDS = 1.0
+# The lifetime asked for. Coze gives 900 s unless asked, and 86,399 s at most: this one leaves half an hour to mend what
+# keeps a renewal from succeeding.
+_LIFETIME_SECONDS = 7200
+# A token is renewed after this part of its life, and not used in the last part of it, for it must live to its arrival.
+_RENEW_AFTER = 0.75
+_USE_UNTIL = 0.95
+# A life shorter than this, or longer than was asked for by more, is not believed: the clocks differ, or Coze errs.
+_SHORTEST_SECONDS = 4.0
+_SLACK_SECONDS = 60.0
+# Between two attempts to fetch a token, whatever came of the first.
+_PAUSE_SECONDS = 2.0
+
+Send = Callable[[HTTPRequest[Any]], Awaitable[aiohttp.ClientResponse]]
+
+
+class Token(AsyncAuth):
+    """What the SDK signs its requests with; this one stays as it is."""
+
+    token_type = "Bearer"  # noqa: S105 - the name of the scheme
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    @property
+    async def atoken(self) -> str:
+        """The token to use now. Raises ServiceError if there is none."""
+        return self._token
+
+    def refused(self) -> None:
+        """Coze has not accepted the token, however good it seemed."""
+
+
+class FileToken(Token):
+    """A token that somebody else renews, in a file. Whatever becomes of the file, the last good token stays."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._look_at = 0.0
+        self._read = _mark(path)
+        self._good = True
+        super().__init__(token_of_file(path))
+
+    @property
+    async def atoken(self) -> str:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
+            self._look()
+        return self._token
+
+    def _look(self) -> None:
+        try:
+            mark = _mark(self._path)
+            if 0 <= time.time_ns() - mark[0] < _LOOK_SECONDS * 1e9:
+                return
+            if mark != self._read:
+                self._token = token_of_file(self._path)
+                self._read = mark
+                log.info("token file read again")
+            self._good = True
+        except (OSError, ValueError) as error:
+            if self._good:
+                # Neither error quotes the file.
+                reason = error.strerror if isinstance(error, OSError) else f"takes {error}"
+                log.warning("token file cannot be used, the last token stays", reason=reason)
+            self._good = False
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    """What changes with a file, its time in ns first. Raises OSError."""
+    seen = path.stat()
+    return seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_dev
+
+
+class FetchedToken(Token):
+    """A token of Coze's for a service app, fetched by proving with a JWT that one has the app's private key."""
+
+    def __init__(self, settings: Settings, send: Send) -> None:
+        super().__init__("")
+        key = settings.coze_jwt_oauth_private_key or settings.coze_jwt_oauth_private_key_file
+        # The SDK wants the key's text and would check all of it at each signature, for some 40 ms.
+        loaded: Any = RSAKey.import_key(key or "")
+        self._app = AsyncJWTOAuthApp(
+            settings.coze_jwt_oauth_client_id or "",
+            loaded,
+            settings.coze_jwt_oauth_public_key_id or "",
+            settings.coze_api_base,
+        )
+        # The SDK makes and signs the request; what carries it is ours, as with every other.
+        self._app._requester = _Carrier(send, settings.coze_request_timeout)
+        # Times of the monotonic clock: until when the token is good, when it is to be renewed, when one may be fetched.
+        self._good_until = self._renew_at = self._fetch_at = 0.0
+        self._doubted = False
+        self._fetching: asyncio.Task[None] | None = None
+        self._problem = ServiceError(BUG, cause="no token was fetched")
+
+    @property
+    async def atoken(self) -> str:
+        now = time.monotonic()
+        if now >= self._renew_at:
+            if self._fetching is None and now >= self._fetch_at:
+                self._fetching = asyncio.get_running_loop().create_task(self._fetch())
+            if self._fetching is not None and (self._doubted or now >= self._good_until):
+                # One who leaves must not take the token from the others.
+                await asyncio.shield(self._fetching)
+            if time.monotonic() >= self._good_until:
+                problem = self._problem
+                raise ServiceError(problem.failure, code=problem.code, logid=problem.logid, cause=problem.cause)
+        return self._token
+
+    def refused(self) -> None:
+        # The chats that meet one bad token together are many: their calls are one reason to fetch another.
+        if time.monotonic() >= self._fetch_at:
+            self._renew_at = 0.0
+            self._doubted = True
+
+    async def _fetch(self) -> None:
+        try:
+            token, life = await self._ask()
+            now = time.monotonic()
+            self._token = token
+            self._good_until, self._renew_at = now + _USE_UNTIL * life, now + _RENEW_AFTER * life
+            log.info("token fetched", lifetime_seconds=round(life))
+        except ServiceError as error:
+            self._problem = error
+            log.warning("token not fetched", cause=error.cause, code=error.code, logid=error.logid)
+        finally:
+            self._doubted = False
+            self._fetch_at = time.monotonic() + _PAUSE_SECONDS
+            self._fetching = None
+
+    async def _ask(self) -> tuple[str, float]:
+        """A new token and how many seconds it lives. Raises ServiceError."""
+        exchanged: Any = await self._app.get_access_token(_LIFETIME_SECONDS)
+        response, body = exchanged
+        logid = logid_of(response)
+        try:
+            answer = wire.decode_token(body)
+        except wire.UNDECODABLE:
+            answer = wire.Token()
+        if answer.error_code or answer.code or response.status != 200:
+            failure = oauth_failure(answer.error_code, code=answer.code or None, status=response.status)
+            raise ServiceError(failure, code=answer.code, cause=f"no token, HTTP {response.status}", logid=logid)
+        try:
+            token = token_of(answer.access_token or "")
+        except ValueError:
+            raise ServiceError(NOT_UNDERSTOOD, cause="an answer without a token", logid=logid) from None
+        return token, _lifetime(answer.expires_in)
+
+
+class _Carrier(Requester):
+    """The SDK's way to send a request, by the service's own client; gives the response and its body."""
+
+    def __init__(self, send: Send, timeout: float) -> None:
+        super().__init__()
+        self._send = send
+        self._timeout = timeout
+
+    async def asend(self, request: HTTPRequest[Any]) -> Any:
+        return await exchange(self._send(request), self._timeout)
+
+
+def _lifetime(expires_in: Any) -> float:
+    """The seconds until `expires_in`, which Coze gives as Unix time; where that cannot be, those asked for."""
+    now = time.time()
+    earliest, latest = now + _SHORTEST_SECONDS, now + _LIFETIME_SECONDS + _SLACK_SECONDS
+    if isinstance(expires_in, int | float) and earliest <= expires_in <= latest:
+        return expires_in - now
+    log.warning("a token's end is not believed", assumed_seconds=_LIFETIME_SECONDS)
+    return _LIFETIME_SECONDS
+
+
+def token_for(settings: Settings, send: Send) -> Token:
+    """The token of the one way that is configured; `send` carries a request to Coze."""
+    if settings.coze_api_token is not None:
+        return Token(settings.coze_api_token)
+    if settings.coze_api_token_file is not None:
+        return FileToken(settings.coze_api_token_file)
+    return FetchedToken(settings, send)
