@@ -22,6 +22,8 @@ import aiohttp
 import authlib.deprecate
 import httpx
 import pytest
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 
 from service.sandbox import DEFAULT_BOT_ID, running
 from service.sandbox.bots import BOTS
@@ -921,6 +923,78 @@ def test_sdk_streams_from_studio(studio_url: str) -> None:
         text, _ = read(coze.chat.stream(bot_id=DEFAULT_BOT_ID, user_id="sdk", additional_messages=QUESTION))
         assert text == "You said: The sky is blue."
         assert coze.files.upload(file=("a.png", PNG)).bytes == 108
+
+
+def test_sdk_gets_tokens_with_a_key(client: httpx.Client, cloud: str) -> None:
+    key = RSAKey.generate_key(2048)
+    client.post("/sandbox/settings", json={"oauth_public_key": key.as_pem(private=False).decode()}).raise_for_status()
+    app = cozepy.JWTOAuthApp("310000000002", key.as_pem(private=True).decode(), "fingerprint", base_url=cloud)
+    with app._requester.sync_client, cozepy.SyncHTTPClient() as http_client:  # type: ignore[no-untyped-call]
+        token = app.get_access_token(900)
+        auth = cozepy.JWTAuth(oauth_app=app)
+        assert cozepy.Coze(auth, base_url=cloud, http_client=http_client).users.me().user_id
+    assert token.access_token.startswith("czs_")
+    assert 800 < token.expires_in - time.time() <= 900
+    assert client.get("/sandbox/state").json()["requests"][f"POST {TOKEN_PATH}"] == 2
+    headers = {"Authorization": f"Bearer {token.access_token}"}
+    assert client.get("/v1/users/me", headers=headers).status_code == 200
+    client.post("/sandbox/revoke").raise_for_status()
+    assert code_of(client.get("/v1/users/me", headers=headers)) == 4100
+
+
+# --- the tokens of service apps
+
+TOKEN_PATH = "/api/permission/oauth2/token"
+GRANT = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer"}
+APP_KEY = RSAKey.generate_key(2048)
+
+
+def proof(url: str, **changed: Any) -> str:
+    """A JWT as Coze wants it, but for what is changed; None leaves a claim out."""
+    now = int(time.time())
+    claims = {"iss": "310000000002", "aud": httpx.URL(url).netloc.decode(), "iat": now, "exp": now + 600, "jti": "once"}
+    claims = {name: value for name, value in (claims | changed).items() if value is not None}
+    return jwt.encode({"alg": "RS256", "typ": "JWT", "kid": "fingerprint"}, claims, APP_KEY)
+
+
+def ask_for_token(client: httpx.Client, signed: str, body: Json = GRANT) -> httpx.Response:
+    return client.post(TOKEN_PATH, json=body, headers={"Authorization": f"Bearer {signed}"})
+
+
+def test_a_jwt_is_good_for_one_token(client: httpx.Client, cloud: str) -> None:
+    answer = ask_for_token(client, proof(cloud)).json()
+    assert answer.keys() == {"access_token", "expires_in", "token_type", "detail"}
+    again = ask_for_token(client, proof(cloud))
+    assert (again.status_code, again.json()["error_code"]) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"aud": "api.coze.com"}, {"exp": 1}, {"exp": None}, {"iat": None}, {"iat": 1 << 40}, {"jti": None}, {"iss": ""}],
+    ids=str,
+)
+def test_a_jwt_with_a_wrong_claim_is_refused(client: httpx.Client, cloud: str, changed: Json) -> None:
+    assert ask_for_token(client, proof(cloud, **changed)).json()["error_code"] == "invalid_client"
+    assert ask_for_token(client, proof(cloud)).status_code == 200
+
+
+def test_a_jwt_of_another_key_and_what_is_no_jwt_are_refused(client: httpx.Client, cloud: str) -> None:
+    other = RSAKey.generate_key(2048).as_pem(private=False).decode()
+    client.post("/sandbox/settings", json={"oauth_public_key": other}).raise_for_status()
+    for signed in (proof(cloud), "x", "a.b.c"):
+        assert ask_for_token(client, signed).json()["error_code"] == "invalid_client"
+
+
+def test_the_other_fields_of_a_token_request(client: httpx.Client, cloud: str) -> None:
+    wrong = ask_for_token(client, proof(cloud), {"grant_type": "password"})
+    assert wrong.json()["error_code"] == "unsupported_grant_type"
+    for seconds in (86_400, -1, "900"):
+        answer = ask_for_token(client, proof(cloud), {**GRANT, "duration_seconds": seconds})
+        assert answer.json()["error_code"] == "invalid_request"
+
+
+def test_the_studio_gives_no_tokens(studio: httpx.Client, studio_url: str) -> None:
+    assert ask_for_token(studio, proof(studio_url)).status_code == 404
 
 
 # --- many at once
