@@ -6,14 +6,15 @@ import dataclasses
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable
 
-from service import logs, sandbox, settings
+from service import logs, metrics, sandbox, settings
 from service.app import create_app
 from service.callers import new_key
 from service.coze import Coze
 from service.sandbox.settings import BadSettingError, from_environment
-from service.server import listen, serve
+from service.server import listen, serve, serve_metrics
 from service.settings import Settings
 from service.workers import Supervisor, stop_with_parent, tell_parent, worker_command
 
@@ -41,7 +42,7 @@ def main() -> None:
             if arguments.sandbox and arguments.worker is None:
                 own_coze |= _start_sandbox(stack)
             chosen = dataclasses.replace(settings.read(own_coze), sandbox=arguments.sandbox)
-            logs.configure(chosen.log_level)
+            logs.configure(chosen)
             if arguments.worker is not None:
                 stop_with_parent()
                 _serve(chosen, stack.enter_context(socket.socket(fileno=arguments.worker)), tell_parent)
@@ -49,22 +50,45 @@ def main() -> None:
             # Until there is something to stop in order, a stop just ends it.
             for sig in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(sig, lambda *_: sys.exit(0))
+            folder = None
+            if chosen.metrics and chosen.workers > 1:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="coze-service-metrics-"))
+            if chosen.metrics and chosen.metrics_port is not None:
+                serve_metrics(chosen, folder)
             listener = stack.enter_context(listen(chosen))
+            if chosen.workers == 1:
+                _serve(chosen, listener)
+                return
         except (settings.SettingsError, BadSettingError) as error:
             # No traceback: this line is all that an operator needs.
             sys.exit(str(error))
-        if chosen.workers == 1:
-            _serve(chosen, listener)
-            return
         command = worker_command(*(["--sandbox"] if arguments.sandbox else []))
-        env = settings.environment_with(own_coze)
-        supervisor = Supervisor(command, listener, count=chosen.workers, grace=chosen.shutdown_grace, env=env)
+        # prometheus_client reads it as it is imported.
+        env = settings.environment_with(own_coze | ({"PROMETHEUS_MULTIPROC_DIR": folder} if folder else {}))
+        supervisor = Supervisor(
+            command,
+            listener,
+            count=chosen.workers,
+            grace=chosen.shutdown_grace,
+            env=env,
+            on_end=lambda pid: metrics.forget_worker(pid, folder) if folder else None,
+        )
         sys.exit(supervisor.run())
 
 
 def _serve(chosen: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
-    coze = Coze(chosen)
-    serve(create_app(chosen, coze), coze, chosen, listener, ready)
+    if not chosen.tracing:
+        coze = Coze(chosen)
+        serve(create_app(chosen, coze), coze, chosen, listener, ready)
+        return
+    # Costs a third of a second and some megabytes.
+    from service.tracing import Tracing
+
+    settings.share_dotenv("OTEL_")
+    tracing = Tracing()
+    coze = Coze(chosen, [tracing.calls()])
+    serve(create_app(chosen, coze, tracing), coze, chosen, listener, ready)
+    tracing.stop()
 
 
 def _print_new_key(name: str) -> None:

@@ -31,10 +31,8 @@ _CHALLENGE = 'Bearer realm="coze-service"'
 
 
 def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | None = None) -> ASGIResponse:
-    """The answer to a request that failed with `error`; notes for the log what it was."""
-    record = record_of(scope)
-    record.code, record.cause = error.code, error.cause
-    record.logid = error.logid or record.logid
+    """The answer to a request that failed with `error`; takes note of what it was."""
+    record_of(scope).fail(error)
     headers = dict(headers or {})
     if error.retry_after is not None and error.status in (429, 503):
         headers["Retry-After"] = str(error.retry_after)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -10,6 +11,7 @@ from litestar.middleware import DefineMiddleware
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp
 
+from service import metrics
 from service.answers import EXCEPTION_HANDLERS
 from service.body import BodyDrain
 from service.callers import Callers, need_key
@@ -24,8 +26,11 @@ from service.readiness import Readiness
 from service.request_log import RequestLog
 from service.settings import Settings
 
+if TYPE_CHECKING:
+    from service.tracing import Tracing
 
-def create_app(settings: Settings, coze: Coze) -> ASGIApp:
+
+def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None) -> ASGIApp:
     """The service as one ASGI application. It enters and leaves `coze` with the server's lifespan."""
     parts = Parts(settings, coze, Readiness(coze, settings))
 
@@ -44,8 +49,11 @@ def create_app(settings: Settings, coze: Coze) -> ASGIApp:
         allow_headers=["*"],
         expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"],
     )
+    # On a port of their own they are served by __main__.
+    own_metrics = settings.metrics and settings.metrics_port is None
+    metrics_routes = [metrics.endpoint(shared=settings.workers > 1)] if own_metrics else []
     app = Litestar(
-        route_handlers=[*CONTROLLERS, *DOCS, *(PLAYGROUND if settings.playground else ())],
+        route_handlers=[*CONTROLLERS, *DOCS, *(PLAYGROUND if settings.playground else ()), *metrics_routes],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         middleware=middleware,
         guards=[need_key] if settings.api_keys else [],
@@ -57,7 +65,7 @@ def create_app(settings: Settings, coze: Coze) -> ASGIApp:
         logging_config=None,
     )
     _check_routes(app)
-    return RequestLog(BodyDrain(app))
+    return RequestLog(BodyDrain(app), tracing)
 
 
 def routes(app: Litestar) -> set[tuple[str, str]]:

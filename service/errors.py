@@ -215,6 +215,27 @@ def oauth_failure(error: str | None, *, code: int | None, status: int) -> Failur
     return _NO_TOKEN if failure.status == 500 else failure
 
 
+# What Coze did where its words do not say it, for the metrics. Whatever its code or status leads to is an "error".
+_KINDS = {
+    UNREACHABLE: "unreachable",
+    TIMED_OUT: "timed_out",
+    NOT_UNDERSTOOD: "not_understood",
+    BROKE_OFF: "broke_off",
+    CANCELED: "canceled",
+    NEEDS_TOOL: "needs_tool",
+    ABSENT: "absent",
+}
+_SAID_BY_COZE = {*_COZE.values(), *_OURS.values(), *_HTTP.values()} - {FILE_TOO_LARGE}
+
+
+def coze_error(failure: Failure, code: int | None) -> tuple[str, str] | None:
+    """What kind of error of Coze's a failure is, and its code as text: few of both. None if Coze has no part in it."""
+    kind = _KINDS.get(failure) or ("error" if code or failure in _SAID_BY_COZE else None)
+    if kind is None:
+        return None
+    return kind, "none" if not code else str(code) if code in _COZE else "other"
+
+
 def envelope(path: str, message: str) -> bytes:
     """The body of an error answer on `path`."""
     if path == UPLOAD_PATH:

@@ -17,6 +17,7 @@ from generated.models import (
     MessageDeltaEvent,
     ReasoningDeltaEvent,
 )
+from service import metrics
 from service.clock import timestamp
 from service.coze import Chat, ChatEvent
 from service.errors import NOT_UNDERSTOOD, TIMED_OUT, ClientLeft, ServiceError
@@ -53,14 +54,14 @@ class EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = record_of(scope)
-        record.outcome = "left"
+        metrics.OPEN_STREAMS.inc()
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
             await unless_client_leaves(receive, self._write(record))
         except ClientLeft:
             pass
         finally:
-            record.logid = self._chat.logid
+            metrics.OPEN_STREAMS.dec()
             self._chat.leave()
 
     async def _write(self, record: RequestRecord) -> None:
@@ -70,6 +71,7 @@ class EventStream:
             async with asyncio.timeout_at(chat.deadline):
                 while not completed:
                     events = await chat.read(now() + self._heartbeat)
+                    record.count(events)
                     completed = bool(events) and isinstance(events[-1], ChatCompletedEvent)
                     if completed:
                         record.outcome = "completed"
@@ -89,7 +91,7 @@ class EventStream:
             record.outcome = "unread"
 
 
-async def chat_document(chat: Chat, *, bot_id: str, user_id: str) -> ChatResponse:
+async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_id: str) -> ChatResponse:
     """The whole chat, opened and read until Coze has completed it. Raises ServiceError if it does not."""
     content: list[str] = []
     reasoning: list[str] = []
@@ -97,7 +99,9 @@ async def chat_document(chat: Chat, *, bot_id: str, user_id: str) -> ChatRespons
     length = 0
     await chat.open()
     while True:
-        for event in await chat.read(chat.deadline):
+        events = await chat.read(chat.deadline)
+        record.count(events)
+        for event in events:
             match event:
                 case MessageDeltaEvent():
                     content.append(event.content)
@@ -129,7 +133,7 @@ async def chat_document(chat: Chat, *, bot_id: str, user_id: str) -> ChatRespons
 
 
 def _failed(failure: ServiceError, record: RequestRecord) -> bytes:
-    record.outcome, record.code, record.cause = "failed", failure.code, failure.cause
+    record.fail(failure)
     event = ErrorEvent(message=failure.message, timestamp=timestamp())
     return b"data: " + _encode(event) + b"\n\n" + _END
 

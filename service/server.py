@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 from litestar.types import ASGIApp
 
+from service import metrics
 from service.coze import Coze
 from service.protocol import Protocol
 from service.settings import Settings, SettingsError
@@ -119,6 +120,18 @@ def listen(settings: Settings) -> socket.socket:
         page = "playground" if settings.playground else ""
         print(f"\nThe sandbox is ready: {url}/{page}  Docs: {url}/docs  Ctrl-C ends it.\n", file=sys.stderr)
     return listener
+
+
+def serve_metrics(settings: Settings, folder: str | None) -> None:
+    """Serves `/metrics` on METRICS_PORT, of this process or of the workers that write into `folder`; says where.
+
+    Raises SettingsError if it cannot be used.
+    """
+    try:
+        port = metrics.serve(settings.host, settings.metrics_port or 0, folder)
+    except OSError as error:
+        raise SettingsError(f"METRICS_PORT {settings.metrics_port} cannot be used: {error.strerror}.") from None
+    log.info("serving metrics", url=f"http://{_reachable(settings.host)}:{port}/metrics", port=port)
 
 
 def _reachable(host: str) -> str:

@@ -46,6 +46,15 @@ class Settings:
     environment: str
     playground: bool
     log_level: str
+    log_format: str
+    no_color: bool
+    metrics: bool
+    metrics_port: int | None
+    otel_exporter_otlp_endpoint: str | None
+    otel_exporter_otlp_traces_endpoint: str | None
+    otel_exporter_otlp_protocol: str
+    otel_traces_exporter: str
+    otel_sdk_disabled: bool
     coze_connect_timeout: float
     coze_first_event_timeout: float
     coze_event_timeout: float
@@ -59,6 +68,11 @@ class Settings:
     max_concurrent_chats: int
     workers: int
     sandbox: bool = False
+
+    @property
+    def tracing(self) -> bool:
+        wanted = self.otel_exporter_otlp_endpoint or self.otel_exporter_otlp_traces_endpoint
+        return bool(wanted) and self.otel_traces_exporter == "otlp" and not self.otel_sdk_disabled
 
     def __repr__(self) -> str:
         return f"<Settings for {self.coze_api_base}>"
@@ -183,6 +197,15 @@ def _log_level(value: str) -> str:
     return value.upper()
 
 
+def _one_of(*values: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value.lower() not in values:
+            raise ValueError(" or ".join(values))
+        return value.lower()
+
+    return parse
+
+
 def _host(value: str) -> str:
     if not re.fullmatch(r"[0-9A-Za-z.:%_-]+", value):
         raise ValueError("a host name or an IP address, such as 0.0.0.0 or 127.0.0.1")
@@ -262,6 +285,17 @@ SETTINGS = (
     Setting("ENVIRONMENT", "production", _text, "What you call this installation; shown in `/api/v1/config`."),
     Setting("PLAYGROUND", "true", _flag, "Serve the page to chat on at `/playground`."),
     Setting("LOG_LEVEL", "INFO", _log_level, "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`."),
+    Setting("LOG_FORMAT", "auto", _one_of("auto", "json", "console"),
+            "`json`, `console` to read it yourself, or `auto`: `console` on a terminal, else `json`."),
+    Setting("NO_COLOR", "", bool, "Set to anything: no colours on a terminal."),
+    Setting("METRICS", "true", _flag, "Serve figures for Prometheus at `/metrics`."),
+    Setting("METRICS_PORT", None, _whole(0, 65535), "Serve them on this port instead; 0 takes a free one."),
+    Setting("OTEL_EXPORTER_OTLP_ENDPOINT", None, _url,
+            "Trace, and send the spans to this OpenTelemetry collector, such as `http://127.0.0.1:4318`."),
+    Setting("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", None, _url, "The same as a whole address, `/v1/traces` and all."),
+    Setting("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", _one_of("http/protobuf"), "How to speak to it."),
+    Setting("OTEL_TRACES_EXPORTER", "otlp", _one_of("otlp", "none"), "`none`: no traces."),
+    Setting("OTEL_SDK_DISABLED", "false", _flag, "`true`: no traces, either."),
     Setting("COZE_CONNECT_TIMEOUT", "5", _seconds(0.01, 3600), "Seconds to connect to Coze."),
     Setting("COZE_FIRST_EVENT_TIMEOUT", "60", _seconds(0.01, 3600), "Seconds until Coze begins to answer a chat."),
     Setting("COZE_EVENT_TIMEOUT", "120", _seconds(0.01, 3600), "Seconds between two things Coze says in a chat."),
@@ -307,6 +341,17 @@ def environment_with(overrides: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **overrides}
 
 
+def share_dotenv(prefix: str) -> None:
+    """Gives the variables of `.env` that begin with `prefix` to a library that looks for them in the environment."""
+    for name, value in _dotenv(Path.cwd()).items():
+        if name.startswith(prefix) and value and not os.environ.get(name):
+            os.environ[name] = value
+
+
+def _dotenv(folder: Path) -> dict[str, str | None]:
+    return dotenv_values(folder / ".env", interpolate=False)
+
+
 def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:
     """The settings from `overrides`, else the environment, else `.env` in `folder` (the working folder), else defaults.
 
@@ -314,7 +359,7 @@ def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = No
     Raises SettingsError for the first that is missing or bad.
     """
     overrides = overrides or {}
-    dotenv = dotenv_values((folder or Path.cwd()) / ".env", interpolate=False)
+    dotenv = _dotenv(folder or Path.cwd())
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         sources = (overrides,) if setting.name in overrides else (os.environ, dotenv)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 import structlog
@@ -65,16 +65,27 @@ class Worker:
 
 
 class Supervisor:
-    """Runs `count` workers until it is told to stop; `grace` is SHUTDOWN_GRACE, in seconds."""
+    """Runs `count` workers until it is told to stop; `grace` is SHUTDOWN_GRACE, in seconds.
+
+    `on_end` is called with the pid of each that has ended.
+    """
 
     def __init__(
-        self, command: list[str], listener: socket.socket, *, count: int, grace: float, env: Mapping[str, str]
+        self,
+        command: list[str],
+        listener: socket.socket,
+        *,
+        count: int,
+        grace: float,
+        env: Mapping[str, str],
+        on_end: Callable[[int], None],
     ) -> None:
         self._command = command
         self._listener = listener
         self._env = env
         self._count = count
         self._grace = grace
+        self._on_end = on_end
         self._workers: list[Worker] = []
         self._early_deaths = 0
         self._wanted: signal.Signals | None = None
@@ -112,6 +123,7 @@ class Supervisor:
             early = time.monotonic() - worker.started < _HEALTHY_SECONDS
             self._early_deaths = self._early_deaths + 1 if early else 0
             log.error("worker died", pid=worker.process.pid, code=code)
+            self._on_end(worker.process.pid)
             if self._early_deaths >= _MAX_EARLY_DEATHS:
                 log.error("the workers cannot run")
                 return False
@@ -145,6 +157,7 @@ class Supervisor:
                 worker.process.kill()
                 worker.process.wait()
                 good = False
+            self._on_end(worker.process.pid)
         return good
 
 

@@ -28,7 +28,10 @@ class ChatController(Controller):
     @post(operation_id="chat", status_code=200)
     async def chat(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> ASGIApp:
         asked = await _read(request, parts.settings.request_body_timeout)
+        record = record_of(request.scope)
+        record.mode = "stream" if asked.stream else "json"
         chat = parts.coze.chat(asked)
+        record.begin_chat(chat)
         handed_on = False
         try:
             if asked.stream:
@@ -37,11 +40,13 @@ class ChatController(Controller):
                 return EventStream(chat, parts.settings.heartbeat_interval)
             document = await unless_client_leaves(
                 request.receive,
-                chat_document(chat, bot_id=asked.bot_id or parts.settings.coze_bot_id or "", user_id=asked.user_id),
+                chat_document(
+                    chat, record, bot_id=asked.bot_id or parts.settings.coze_bot_id or "", user_id=asked.user_id
+                ),
             )
+            record.outcome = "completed"
             return ASGIResponse(body=msgspec.json.encode(document), media_type="application/json")
         finally:
-            record_of(request.scope).logid = chat.logid
             if not handed_on:
                 chat.leave()
 

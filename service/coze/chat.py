@@ -81,6 +81,11 @@ class Chat:
         """Coze's id of the exchange, once it has answered."""
         return logid_of(self._response) if self._response is not None else None
 
+    @property
+    def ids(self) -> tuple[str | None, str | None]:
+        """Coze's ids of the conversation and of the chat, once it has named them."""
+        return self._translation.conversation_id, self._translation.chat_id
+
     async def open(self) -> None:
         """Returns once Coze has made a good start. Raises ServiceError if the first thing it says is a failure."""
         try:

@@ -6,7 +6,7 @@ ignores HTTP statuses and leaves connections open, so answers are read here, fro
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO, Any, TypeVar
 
 import aiohttp
@@ -15,6 +15,7 @@ import structlog
 from msgspec import UNSET
 
 from generated.models import ChatRequest, User, Workspace
+from service import metrics
 from service.coze import wire
 from service.coze.chat import Chat
 from service.coze.question import messages_for_coze
@@ -58,8 +59,9 @@ class Upload(msgspec.Struct):
 class Coze:
     """One for each process. An async context manager: it owns the connections and what is still to clean up."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, trace_configs: Sequence[aiohttp.TraceConfig] = ()) -> None:
         self._settings = settings
+        self._trace_configs = trace_configs
         self._token = token_for(settings, lambda request: send(self._session, request))
         self._requester = Requester(auth=self._token)
         self._chats: set[Chat] = set()
@@ -68,7 +70,9 @@ class Coze:
 
     async def __aenter__(self) -> "Coze":
         self._session = session(
-            connect_timeout=self._settings.coze_connect_timeout, max_chats=self._settings.max_concurrent_chats
+            connect_timeout=self._settings.coze_connect_timeout,
+            max_chats=self._settings.max_concurrent_chats,
+            trace_configs=self._trace_configs,
         )
         return self
 
@@ -105,10 +109,15 @@ class Coze:
             token_refused=self._token.refused,
             cancel=self._cancel,
             spawn=self._spawn,
-            finished=self._chats.discard,
+            finished=self._finish,
         )
         self._chats.add(chat)
+        metrics.RUNNING_CHATS.set(len(self._chats))
         return chat
+
+    def _finish(self, chat: Chat) -> None:
+        self._chats.discard(chat)
+        metrics.RUNNING_CHATS.set(len(self._chats))
 
     def stop_chats(self) -> None:
         """Ends every chat that still runs, as a failure that says why."""
@@ -178,9 +187,12 @@ class Coze:
                 code = wire.decode_answer(body).code
             except wire.UNDECODABLE:
                 code = None
-            log.info("chat cancelled", status=response.status, code=code, logid=logid_of(response))
+            done = response.status == 200 and code == 0
+            log.info("chat cancelled", status=response.status, code=code, cancel_logid=logid_of(response))
         except ServiceError as error:
-            log.warning("chat not cancelled", cause=error.cause, logid=error.logid)
+            done = False
+            log.warning("chat not cancelled", cause=error.cause)
+        metrics.CANCELLED_CHATS.labels("ok" if done else "failed").inc()
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

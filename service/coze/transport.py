@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 import time
-from collections.abc import AsyncIterable, Awaitable
+from collections.abc import AsyncIterable, Awaitable, Sequence
 from typing import Any, cast
 
 import aiohttp
@@ -23,7 +23,9 @@ _MAX_HEADER_BYTES = 32 * 1024
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 
-def session(*, connect_timeout: float, max_chats: int) -> aiohttp.ClientSession:
+def session(
+    *, connect_timeout: float, max_chats: int, trace_configs: Sequence[aiohttp.TraceConfig]
+) -> aiohttp.ClientSession:
     """A client whose connections are bounded by what the service can ask for at once, and of no other limit."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=max_chats + _SPARE_CONNECTIONS, ttl_dns_cache=60),
@@ -34,6 +36,7 @@ def session(*, connect_timeout: float, max_chats: int) -> aiohttp.ClientSession:
         skip_auto_headers=("User-Agent",),
         max_line_size=_MAX_HEADER_BYTES,
         max_field_size=_MAX_HEADER_BYTES,
+        trace_configs=list(trace_configs),
     )
 
 

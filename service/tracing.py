@@ -1,0 +1,210 @@
+"""OpenTelemetry: a span for each request, one for its chat, one for each call to Coze. Imported only where it is on.
+
+Names: https://opentelemetry.io/docs/specs/semconv/http/http-spans/ and /docs/specs/semconv/gen-ai/; what those do not
+know begins with `coze.`. No text of a message, no query, no address and no id of a person gets into a span.
+"""
+
+import logging
+import threading
+import time
+from types import SimpleNamespace
+
+import aiohttp
+import structlog
+from litestar.types import HTTPScope
+from msgspec import UNSET
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_trace_id, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from service.contract import contract
+from service.coze import logid_of
+from service.request_log import RequestRecord, current_record
+from service.settings import SettingsError
+
+log = structlog.get_logger()
+
+# What monitors ask every few seconds.
+_UNTRACED = frozenset({"/", "/health", "/metrics"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Only the trace goes on to Coze: baggage would carry whatever a client writes into it.
+_W3C = TraceContextTextMapPropagator()
+# How long the end of the process waits for the last spans to be taken.
+_GOODBYE_SECONDS = 5.0
+_COMPLAINT_SECONDS = 60.0
+# Coze's ids are some twenty digits.
+_MAX_ID_CHARACTERS = 128
+
+
+class Tracing:
+    """One for each process. OpenTelemetry's SDK reads its `OTEL_…` variables itself."""
+
+    def __init__(self) -> None:
+        """Raises SettingsError if one of them is bad."""
+        logger = logging.getLogger("opentelemetry")
+        logger.handlers[:] = [_Complaints()]
+        logger.propagate = False
+        try:
+            resource = Resource.create({SERVICE_VERSION: contract().version})
+            if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
+                resource = resource.merge(Resource({SERVICE_NAME: "coze-service"}))
+            self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+            self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        except ValueError as error:
+            raise SettingsError(f"An OTEL_ variable is bad: {error}") from None
+        self._tracer = self._provider.get_tracer("service")
+
+    def begin_request(self, scope: HTTPScope, request_id: str) -> "RequestSpans | None":
+        if scope["path"] in _UNTRACED:
+            return None
+        carrier = {
+            name.decode(): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in (b"traceparent", b"tracestate")
+        }
+        return RequestSpans(self._tracer, _W3C.extract(carrier), scope, request_id)
+
+    def calls(self) -> aiohttp.TraceConfig:
+        """What makes a span of each call that a client session carries, and hands the trace on."""
+        config = aiohttp.TraceConfig()
+        config.on_request_start.append(self._begin_call)
+        config.on_request_end.append(_end_call)
+        config.on_request_exception.append(_fail_call)
+        return config
+
+    def stop(self) -> None:
+        """Hands over the last spans; a collector that does not take them does not hold the process."""
+        stopping = threading.Thread(target=self._provider.shutdown, name="traces-stop", daemon=True)
+        stopping.start()
+        stopping.join(_GOODBYE_SECONDS)
+
+    async def _begin_call(
+        self, _: aiohttp.ClientSession, call: SimpleNamespace, params: aiohttp.TraceRequestStartParams
+    ) -> None:
+        record = current_record()
+        call.span = None
+        if record is None or record.spans is None:
+            return
+        url = params.url.with_query(None).with_fragment(None)
+        span = self._tracer.start_span(
+            f"{params.method} {url.path}",
+            record.spans.parent,
+            SpanKind.CLIENT,
+            {
+                "http.request.method": params.method,
+                "server.address": url.host or "",
+                "server.port": url.port or 0,
+                "url.full": str(url),
+            },
+        )
+        _W3C.inject(params.headers, set_span_in_context(span))
+        call.span = span
+
+
+async def _end_call(_: aiohttp.ClientSession, call: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
+    span: Span | None = call.span
+    if span is None:
+        return
+    status = params.response.status
+    span.set_attribute("http.response.status_code", status)
+    if logid := logid_of(params.response):
+        span.set_attribute("coze.logid", logid)
+    if status >= 400:
+        span.set_attribute("error.type", str(status))
+        span.set_status(StatusCode.ERROR)
+    span.end()
+
+
+async def _fail_call(
+    _: aiohttp.ClientSession, call: SimpleNamespace, params: aiohttp.TraceRequestExceptionParams
+) -> None:
+    span: Span | None = call.span
+    if span is not None:
+        span.set_attribute("error.type", type(params.exception).__name__)
+        span.set_status(StatusCode.ERROR)
+        span.end()
+
+
+class RequestSpans:
+    """The spans of one request. `parent` is what its calls to Coze belong to."""
+
+    def __init__(self, tracer: Tracer, caller: Context, scope: HTTPScope, request_id: str) -> None:
+        self._tracer = tracer
+        method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+        self._request = tracer.start_span(
+            method,
+            caller,
+            SpanKind.SERVER,
+            {"http.request.method": method, "url.scheme": scope["scheme"], "coze.request_id": request_id},
+        )
+        self._chat: Span | None = None
+        self.parent = set_span_in_context(self._request, Context())
+        self.trace_id = format_trace_id(self._request.get_span_context().trace_id)
+
+    def begin_chat(self) -> None:
+        self._chat = self._tracer.start_span("chat", self.parent, attributes={"gen_ai.operation.name": "chat"})
+        self.parent = set_span_in_context(self._chat, Context())
+
+    def end(self, record: RequestRecord, method: str, route: str | None) -> None:
+        if self._chat is not None:
+            _describe_chat(self._chat, record)
+            self._chat.end()
+        span = self._request
+        if route is not None:
+            span.update_name(f"{method if method in _METHODS else 'HTTP'} {route}")
+            span.set_attribute("http.route", route)
+        if record.status is not None:
+            span.set_attribute("http.response.status_code", record.status)
+        if record.status is None or record.status >= 500:
+            span.set_attribute("error.type", str(record.status or "no answer"))
+            span.set_status(StatusCode.ERROR)
+        span.end()
+
+
+def _describe_chat(span: Span, record: RequestRecord) -> None:
+    span.set_attribute("coze.mode", record.mode or "")
+    span.set_attribute("coze.outcome", record.outcome or "")
+    span.set_attribute("coze.deltas", record.deltas)
+    conversation_id, chat_id = record.chat.ids if record.chat is not None else (None, None)
+    for name, text in (
+        ("gen_ai.conversation.id", conversation_id),
+        ("coze.chat_id", chat_id),
+        ("coze.logid", record.logid),
+    ):
+        if text is not None:
+            span.set_attribute(name, text[:_MAX_ID_CHARACTERS])
+    if record.first_delta_seconds is not None:
+        ago = time.perf_counter() - record.started - record.first_delta_seconds
+        span.add_event("first delta", timestamp=time.time_ns() - int(ago * 1e9))
+        span.set_attribute("coze.time_to_first_delta", record.first_delta_seconds)
+    if record.usage is not None:
+        for name, tokens in (
+            ("gen_ai.usage.input_tokens", record.usage.input_count),
+            ("gen_ai.usage.output_tokens", record.usage.output_count),
+        ):
+            if tokens is not UNSET:
+                span.set_attribute(name, tokens)
+    if record.outcome == "failed":
+        span.set_attribute("error.type", str(record.code or record.cause or "failed"))
+        span.set_status(StatusCode.ERROR)
+
+
+class _Complaints(logging.Handler):
+    """What OpenTelemetry has to say, such as that its collector is away: a line in a minute, and no traceback."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._silent_until = 0.0
+
+    def emit(self, complaint: logging.LogRecord) -> None:
+        now = time.monotonic()
+        if now < self._silent_until:
+            return
+        self._silent_until = now + _COMPLAINT_SECONDS
+        # Other parts of it quote what they could not read, such as the headers with the collector's key.
+        told = complaint.getMessage() if complaint.name.startswith("opentelemetry.exporter.") else str(complaint.msg)
+        log.warning("tracing complains", reason=told[:200])
