@@ -18,6 +18,8 @@ _HEAD_SECONDS = 30.0
 _MAX_WAITING_REQUESTS = 4
 # How long a client may take nothing of an answer while more of it waits. Until then it costs a few buffers.
 _STALLED_SECONDS = 120.0
+# How long a connection stays open at a stop, for a request that is on its way to it: a proxy sends those at any time.
+_PARTING_SECONDS = 0.5
 
 
 class Protocol(HttpToolsProtocol):
@@ -33,6 +35,7 @@ class Protocol(HttpToolsProtocol):
         self._stall_timer: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
         self._deaf = False
+        self._parting = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -74,6 +77,23 @@ class Protocol(HttpToolsProtocol):
             # The parser is done with the request; what still comes would be taken for another one.
             self._deaf = True
             self.cycle.keep_alive = False
+        if self._parting:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        self._parting = True
+        # An answer that has begun cannot say any more that it is the last; if one more request comes, that one's will.
+        self.timeout_keep_alive = _PARTING_SECONDS  # type: ignore[assignment] # it takes any number
+        if not self._is_idle() and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+        self.loop.call_later(_PARTING_SECONDS, self._end_if_idle)
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _end_if_idle(self) -> None:
+        if self._is_idle():
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()

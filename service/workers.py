@@ -55,9 +55,10 @@ class Worker:
         except OSError:
             return False
 
-    def stop(self) -> None:
+    def stop(self, sig: signal.Signals) -> None:
+        """SIGTERM ends its work; SIGHUP lets it go on with what its connections bring, until those are closed."""
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(sig)
 
     def ended_well(self, seconds: float) -> bool:
         """Waits so many seconds for its end; one that was stopped before it could serve ended well, too."""
@@ -139,14 +140,14 @@ class Supervisor:
                 self._stop([new])
                 return
             self._workers[at] = new
-            self._stop([old])
+            self._stop([old], signal.SIGHUP)
             if self._wanted in _STOPS:
                 return
 
-    def _stop(self, workers: list[Worker]) -> bool:
+    def _stop(self, workers: list[Worker], sig: signal.Signals = signal.SIGTERM) -> bool:
         """Whether all have ended by themselves, and well."""
         for worker in workers:
-            worker.stop()
+            worker.stop(sig)
         deadline = time.monotonic() + self._grace + _PATIENCE_SECONDS
         good = True
         for worker in workers:

@@ -51,13 +51,17 @@ def install_node_packages() -> bool:
     return done.returncode == 0
 
 
-def install_chromium() -> bool:
-    """A browser, and letters to write Chinese with. Debian keeps one version of them, so none is named here."""
-    wanted = {"chromium": shutil.which("chromium"), "fonts-noto-cjk": _chinese_fonts()}
+def install_debian_packages() -> bool:
+    """A browser, letters to write Chinese with, a proxy. Debian keeps one version of each, so none is named here."""
+    wanted = {
+        "chromium": shutil.which("chromium"),
+        "fonts-noto-cjk": _chinese_fonts(),
+        "nginx": shutil.which("nginx", path=f"{PATH}:/usr/sbin"),
+    }
     missing = [name for name, there in wanted.items() if not there]
     if missing:
         if not shutil.which("apt-get") or os.geteuid() != 0:
-            raise Skipped(f"the tests in a browser need {' and '.join(missing)}, which only root can install here")
+            raise Skipped(f"some tests need {' and '.join(missing)}, which only root can install here")
         apt = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=300")
         noninteractive = ENV | {"DEBIAN_FRONTEND": "noninteractive"}
         for command in (("update",), ("install", "--yes", "--no-install-recommends", *missing)):
@@ -87,7 +91,7 @@ def main(arguments: list[str]) -> int:
         ("generated/ is what openapi.yaml makes", python("datamodel_code_generator", "--check")),
         ("npm ci", install_node_packages),
         ("redocly lint", lint_contract),
-        ("Chromium", install_chromium),
+        ("Debian packages", install_debian_packages),
         ("pytest", python("pytest", *arguments)),
     ]
     summary, failed = [], False

@@ -64,10 +64,10 @@ def logged(service: Service, event: str) -> int:
     return sum(line["event"] == event for line in service.lines())
 
 
-def make_doubtful(service: Service, coze: Upstream) -> None:
-    """Lets Coze refuse the token once."""
+def refused_by_coze(service: Service, coze: Upstream) -> bool:
+    """Lets Coze refuse the token once; whether it did."""
     coze.set(fail={**coze.state(0)["settings"]["fail"], USER_PATH: {"code": 4100, "status": 401, "times": 1}})
-    assert service.http.get("/api/v1/user/info").status_code == 500
+    return service.http.get("/api/v1/user/info").status_code == 500
 
 
 @contextlib.contextmanager
@@ -123,8 +123,7 @@ def test_while_no_token_can_be_fetched_the_one_that_lives_goes_on(coze: Upstream
     with chatting(renewing) as statuses:
         coze.set(fail={TOKEN_PATH: {"kind": "html502", "times": 1_000_000}})
         # A refusal counts only some seconds after the token was fetched.
-        while not logged(renewing, "token not fetched"):
-            make_doubtful(renewing, coze)
+        wait_until(lambda: refused_by_coze(renewing, coze) and logged(renewing, "token not fetched"))
         wait_until(lambda: logged(renewing, "token not fetched") >= 3)
         before = logged(renewing, "token fetched")
         coze.set(fail={})

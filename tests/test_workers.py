@@ -71,7 +71,9 @@ def test_a_restart_of_all_refuses_nobody(start: Start, upstream: Upstream, bots:
     service.process.send_signal(signal.SIGHUP)
 
     def replaced() -> bool:
+        # On new connections, and on one that is kept open.
         assert ask(service, 5) == {200}
+        assert {service.chat().status_code for _ in range(5)} == {200}
         now = {process.pid for process in workers(service)}
         return len(now) == 2 and not now & before
 

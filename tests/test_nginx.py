@@ -1,0 +1,179 @@
+"""The example configuration for nginx, in real nginx before the service with two workers."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from conftest import ROOT, Service, Start, Upstream, events_of, wait_until
+
+EXAMPLE = ROOT / "examples" / "nginx" / "coze.conf"
+# Debian keeps it where only root looks.
+NGINX = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+LIMIT = 10 * 1024 * 1024
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, service_port: int) -> Iterator[str]:
+    """nginx with the example as it is but for its ports, all it writes in `folder`; its base URL."""
+    if NGINX is None:
+        pytest.skip("nginx is not installed (on Debian: apt install nginx)")
+    port, example = free_port(), EXAMPLE.read_text()
+    for stands, comes in (("listen 80;", f"listen 127.0.0.1:{port};"), ("127.0.0.1:2026", f"127.0.0.1:{service_port}")):
+        assert example.count(stands) == 1
+        example = example.replace(stands, comes)
+    (folder / "coze.conf").write_text(example)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    # As Debian's own nginx.conf goes on, whose workers could not enter the folder.
+    (folder / "nginx.conf").write_text(
+        ("user root;\n" if os.geteuid() == 0 else "")
+        + f"worker_processes 2; pid {folder}/pid; error_log stderr; events {{ worker_connections 1024; }}\nhttp {{\n"
+        + "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+        + "access_log off; gzip on;\ninclude coze.conf;\n}\n"
+    )
+    command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr", "-g", "daemon off;"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+
+        def answers() -> bool:
+            assert process.poll() is None, (folder / "log").read_text()
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                return True
+            return False
+
+        wait_until(answers)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def behind(start: Start) -> Service:
+    return start(WORKERS="2", FORWARDED_ALLOW_IPS="127.0.0.1", HEARTBEAT_INTERVAL="0.3")
+
+
+@pytest.fixture(scope="module")
+def front(behind: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of nginx before `behind`."""
+    port = int(behind.url.rpartition(":")[2])
+    with (
+        nginx(tmp_path_factory.mktemp("nginx"), port) as url,
+        httpx.Client(base_url=url, timeout=60, headers={"Origin": "https://frontend.example"}) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def fresh(upstream: Upstream) -> None:
+    upstream.reset()
+    upstream.set(delta_seconds=0)
+
+
+def chat(bot: str, content: str = "Hello", *, stream: bool = True) -> dict[str, Any]:
+    return {"user_id": "u", "bot_id": bot, "stream": stream, "messages": [{"role": "user", "content": content}]}
+
+
+def test_events_arrive_while_the_chat_still_runs_and_a_client_that_leaves_frees_coze(
+    front: httpx.Client, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    with front.stream("POST", "/api/v1/chat", json=chat(bots["for-ever"])) as answer:
+        lines = (line for line in answer.iter_lines() if line)
+        for _ in range(3):
+            assert next(lines).startswith('data: {"type":"message_delta"')
+            assert upstream.state(0)["streams"] == 1
+        assert "content-encoding" not in answer.headers
+    wait_until(lambda: upstream.state(0)["streams"] == 0)
+    wait_until(lambda: [chat["cancel_calls"] for chat in upstream.state()["chats"]] == [1])
+
+
+def test_a_json_chat_that_is_left_frees_coze(front: httpx.Client, upstream: Upstream, bots: dict[str, str]) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        front.post("/api/v1/chat", json=chat(bots["for-ever"], stream=False), timeout=1)
+    wait_until(lambda: [chat["cancel_calls"] for chat in upstream.state()["chats"]] == [1])
+
+
+def test_a_heartbeat_passes_at_once(front: httpx.Client, upstream: Upstream, bots: dict[str, str]) -> None:
+    with front.stream("POST", "/api/v1/chat", json=chat(bots["stall"])) as answer:
+        assert any(line.startswith(": ping") for line in answer.iter_lines())
+        assert upstream.state(0)["streams"] == 1
+
+
+def test_the_limit_of_an_upload_is_the_service_s(front: httpx.Client, upstream: Upstream) -> None:
+    def upload(size: int) -> httpx.Response:
+        return front.post("/api/v1/upload", files={"file": ("a.csv", b"x" * size)})
+
+    assert upload(LIMIT).status_code == 200
+    assert upstream.state()["uploads"][-1]["bytes"] == LIMIT
+    for size, message in ((LIMIT + 1, "File too large. Maximum size is 10MB"), (4 * LIMIT, "Request body too large.")):
+        refused = upload(size)
+        assert refused.status_code == 413
+        assert refused.json() == {"success": False, "message": message, "file_id": None, "file_url": None}
+        assert refused.headers["access-control-allow-origin"] == "*"
+        assert refused.headers["x-request-id"]
+    assert front.post("/api/v1/chat", content=bytes(4 * LIMIT)).json().keys() == {"success", "message", "data"}
+
+
+def test_the_client_s_address_is_its_own_whatever_it_claims(front: httpx.Client, behind: Service) -> None:
+    claims = {
+        "X-Forwarded-For": "203.0.113.9",
+        "Forwarded": "for=203.0.113.9;host=evil.example;proto=https",
+        "X-Real-IP": "203.0.113.9",
+    }
+    with httpx.Client(base_url=front.base_url, transport=httpx.HTTPTransport(local_address="127.0.0.7")) as client:
+        answer = client.get("/api/v1/config", headers={**claims, "X-Request-ID": "whose-1"})
+    assert answer.headers["x-request-id"] == "whose-1"
+    lines = [line for line in behind.lines() if line.get("request_id") == "whose-1"]
+    assert [line["client"] for line in lines] == ["127.0.0.7"]
+    assert front.get("/").headers["x-request-id"]
+
+
+def test_metrics_are_not_for_the_outside(front: httpx.Client) -> None:
+    for path in ("/metrics", "/metrics/", "//metrics", "/%6detrics"):
+        answer = front.get(front.base_url.copy_with(raw_path=path.encode()))
+        assert (answer.status_code, answer.json()["data"]) == (404, None), path
+
+
+def test_a_service_that_is_away_is_said_in_the_envelope(tmp_path: Path) -> None:
+    with nginx(tmp_path, free_port()) as url:
+        answer = httpx.get(f"{url}/health")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.json()["data"] is None
+
+
+def test_a_restart_of_the_service_under_load_refuses_nobody(front: httpx.Client, behind: Service) -> None:
+    def workers() -> set[int]:
+        return {process.pid for process in psutil.Process(behind.process.pid).children()}
+
+    wait_until(lambda: len(workers()) == 2)
+    before = workers()
+    behind.process.send_signal(signal.SIGHUP)
+
+    def one(number: int) -> list[str]:
+        ends = []
+        while len(workers()) != 2 or workers() & before:
+            answer = front.post("/api/v1/chat", json={**chat("", "Hello", stream=True), "user_id": f"u{number}"})
+            assert answer.status_code == 200, answer.text
+            ends.append(events_of(answer.text)[-2]["type"])
+        return ends
+
+    with ThreadPoolExecutor(6) as clients:
+        ends = [end for ends in clients.map(one, range(6)) for end in ends]
+    assert set(ends) == {"chat_completed"}
