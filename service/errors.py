@@ -185,7 +185,7 @@ _HTTP: dict[int, Failure] = {
 }
 
 # The words of the token endpoint.
-_OAUTH: dict[str | None, Failure] = {
+_OAUTH: dict[str, Failure] = {
     "access_deny": _NO_TOKEN,
     "internal_error": _DOWN,
     "invalid_client": _NO_TOKEN,
@@ -209,7 +209,7 @@ def coze_failure(asked: Asked, *, code: int | None = None, status: int = 200) ->
     return failure
 
 
-def oauth_failure(error: str | None, *, code: int | None, status: int) -> Failure:
+def oauth_failure(error: str, *, code: int | None, status: int) -> Failure:
     """Why there is no token, by the token endpoint's `error`, else Coze's `code`, else the HTTP `status`."""
     failure = _OAUTH.get(error) or coze_failure(Asked.NOTHING, code=code, status=status)
     return _NO_TOKEN if failure.status == 500 else failure

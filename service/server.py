@@ -20,6 +20,7 @@ from service import metrics
 from service.coze import Coze
 from service.protocol import Protocol
 from service.settings import Settings, SettingsError
+from service.workers import RETIRE
 
 log = structlog.get_logger()
 
@@ -45,8 +46,7 @@ class _Server(uvicorn.Server):
         self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # One that is only replaced goes on with what its connections bring until they are closed.
-        self._coze.stopping = self._coze.stopping or sig != signal.SIGHUP
+        self._coze.stopping = self._coze.stopping or sig != RETIRE
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -67,7 +67,7 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn's own raises the signal once more at the end, and the process would not exit with 0.
-        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM, RETIRE)}
         try:
             yield
         finally:

@@ -20,6 +20,9 @@ import structlog
 log = structlog.get_logger()
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
+# To a worker that is replaced: it goes on with what its connections bring until those are closed, then it ends.
+# Not SIGHUP, which may be ignored from the start, as under nohup.
+RETIRE = signal.SIGUSR1
 _CHECK_SECONDS = 0.1
 # A worker that dies within so many seconds was not able to run: so many of those in a row end the service.
 _HEALTHY_SECONDS = 5.0
@@ -56,7 +59,6 @@ class Worker:
             return False
 
     def stop(self, sig: signal.Signals) -> None:
-        """SIGTERM ends its work; SIGHUP lets it go on with what its connections bring, until those are closed."""
         if self.process.poll() is None:
             self.process.send_signal(sig)
 
@@ -140,7 +142,7 @@ class Supervisor:
                 self._stop([new])
                 return
             self._workers[at] = new
-            self._stop([old], signal.SIGHUP)
+            self._stop([old], RETIRE)
             if self._wanted in _STOPS:
                 return
 

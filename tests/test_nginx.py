@@ -81,9 +81,12 @@ def front(behind: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(autouse=True)
-def fresh(upstream: Upstream) -> None:
+def fresh(upstream: Upstream) -> Iterator[None]:
     upstream.reset()
     upstream.set(delta_seconds=0)
+    yield
+    # A stream that ends after the next reset would be missing from its count.
+    wait_until(lambda: upstream.state(0)["streams"] == 0)
 
 
 def chat(bot: str, content: str = "Hello", *, stream: bool = True) -> dict[str, Any]:

@@ -173,12 +173,12 @@ def test_what_keeps_a_token_from_being_fetched_is_said_and_heals(
         ("invalid_client", None, 200, 500),
         ("internal_error", None, 200, 503),
         ("unheard_of", None, 400, 500),
-        (None, 4100, 401, 500),
-        (None, None, 404, 500),
-        (None, None, 502, 503),
+        ("None", 4100, 401, 500),
+        ("None", None, 404, 500),
+        ("None", None, 502, 503),
     ],
 )
-def test_what_the_token_endpoint_says(error: str | None, code: int | None, status: int, expected: int) -> None:
+def test_what_the_token_endpoint_says(error: str, code: int | None, status: int, expected: int) -> None:
     assert oauth_failure(error, code=code, status=status).status == expected
 
 

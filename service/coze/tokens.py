@@ -164,7 +164,7 @@ class FetchedToken(Token):
         except wire.UNDECODABLE:
             answer = wire.Token()
         if answer.error_code or answer.code or response.status != 200:
-            failure = oauth_failure(answer.error_code, code=answer.code or None, status=response.status)
+            failure = oauth_failure(str(answer.error_code), code=answer.code or None, status=response.status)
             raise ServiceError(failure, code=answer.code, cause=f"no token, HTTP {response.status}", logid=logid)
         try:
             token = token_of(answer.access_token or "")

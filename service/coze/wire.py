@@ -67,7 +67,7 @@ class Token(Struct):
 
     access_token: str | None = None
     expires_in: Any = None
-    error_code: str | None = None
+    error_code: Any = None
     code: int | None = None
 
 
