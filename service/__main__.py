@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import re
 import signal
 import socket
 import sys
@@ -23,17 +24,21 @@ def main() -> None:
     """Serves until it is stopped. Ends at once, with one line, if a setting is missing or bad."""
     parser = argparse.ArgumentParser(prog="python -m service", description="The HTTP gateway to Coze (扣子) bots.")
     parser.add_argument("--sandbox", action="store_true", help="serve a Coze of its own: no account, no network")
-    # For the service's own use: serve on a socket that the parent process holds.
-    parser.add_argument("--worker", type=int, metavar="FD", help=argparse.SUPPRESS)
     parser.add_argument(
         "--new-api-key",
-        type=settings.key_name,
+        nargs="?",
+        const="caller",
         metavar="NAME",
-        help="print a new key for the caller of this name, and its entry in API_KEYS",
+        help="print a new key for a caller, and its entry for API_KEYS",
     )
+    # For the service's own use: serve on a socket that the parent process holds.
+    parser.add_argument("--worker", type=int, metavar="FD", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.new_api_key is not None:
-        _print_new_key(arguments.new_api_key)
+        if not re.fullmatch(settings.CALLER_NAME, arguments.new_api_key):
+            parser.error("NAME takes letters, digits and . _ -, at most 64 of them")
+        key, entry = new_key(arguments.new_api_key)
+        print(f"The key, for the caller; it is shown only now: {key}\nFor the service: API_KEYS={entry}")
         return
     with contextlib.ExitStack() as stack:
         try:
@@ -89,11 +94,6 @@ def _serve(chosen: Settings, listener: socket.socket, ready: Callable[[], None] 
     coze = Coze(chosen, [tracing.calls()])
     serve(create_app(chosen, coze, tracing), coze, chosen, listener, ready)
     tracing.stop()
-
-
-def _print_new_key(name: str) -> None:
-    key, entry = new_key(name)
-    print(f"The key, for its caller alone: {key}\nIts entry in API_KEYS:         {entry}")
 
 
 def _start_sandbox(stack: contextlib.ExitStack) -> dict[str, str]:

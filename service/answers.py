@@ -13,7 +13,6 @@ from service.errors import (
     BUG,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
-    WRONG_KEY,
     ClientLeft,
     Failure,
     ServiceError,
@@ -27,7 +26,6 @@ log = structlog.get_logger()
 _FRAMEWORK = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
 # A client that left sees none; the log does. nginx's number for it.
 _CLIENT_LEFT = 499
-_CHALLENGE = 'Bearer realm="coze-service"'
 
 
 def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | None = None) -> ASGIResponse:
@@ -36,9 +34,6 @@ def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | No
     headers = dict(headers or {})
     if error.retry_after is not None and error.status in (429, 503):
         headers["Retry-After"] = str(error.retry_after)
-    if error.status == 401:
-        wrong = error.message == WRONG_KEY.message
-        headers["WWW-Authenticate"] = _CHALLENGE + (', error="invalid_token"' if wrong else "")
     return ASGIResponse(
         body=envelope(scope["path"], error.message),
         status_code=error.status,

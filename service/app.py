@@ -14,11 +14,12 @@ from litestar.types import ASGIApp
 from service import metrics
 from service.answers import EXCEPTION_HANDLERS
 from service.body import BodyDrain
-from service.callers import Callers, need_key
+from service.callers import Callers, RequireKey
 from service.contract import contract
 from service.controllers import CONTROLLERS
 from service.coze import Coze
 from service.docs import DOCS
+from service.forwarded import Forwarded
 from service.parts import Parts
 from service.playground import PLAYGROUND
 from service.rate_limit import RateLimit, RateLimiter
@@ -32,40 +33,41 @@ if TYPE_CHECKING:
 
 def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None) -> ASGIApp:
     """The service as one ASGI application. It enters and leaves `coze` with the server's lifespan."""
+    limiter = RateLimiter(settings.rate_limit_requests, settings.rate_limit_window, settings.rate_limit_storage)
+    callers = Callers(settings.api_keys)
     parts = Parts(settings, coze, Readiness(coze, settings))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with coze:
+        async with coze, limiter:
             yield
 
-    middleware = [DefineMiddleware(Callers, keys=settings.api_keys)] if settings.api_keys else []
-    if settings.enable_rate_limit:
-        limiter = RateLimiter(settings.rate_limit_requests, settings.rate_limit_window)
-        middleware.append(DefineMiddleware(RateLimit, limiter=limiter))
-    cors = CORSConfig(
-        allow_origins=list(settings.cors_allow_origins),
-        allow_methods=["GET", "POST", "OPTIONS"],
-        allow_headers=["*"],
-        expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"],
-    )
     # On a port of their own they are served by __main__.
     own_metrics = settings.metrics and settings.metrics_port is None
     metrics_routes = [metrics.endpoint(shared=settings.workers > 1)] if own_metrics else []
     app = Litestar(
         route_handlers=[*CONTROLLERS, *DOCS, *(PLAYGROUND if settings.playground else ()), *metrics_routes],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
-        middleware=middleware,
-        guards=[need_key] if settings.api_keys else [],
+        middleware=[
+            # Whoever has no key is counted before being refused, so that keys cannot be tried without end.
+            *([DefineMiddleware(RateLimit, limiter=limiter, callers=callers)] if settings.enable_rate_limit else ()),
+            *([DefineMiddleware(RequireKey, callers=callers)] if settings.api_keys else ()),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
-        cors_config=cors,
+        cors_config=CORSConfig(
+            allow_origins=list(settings.cors_allow_origins),
+            allow_methods=["GET", "POST", "OPTIONS"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"],
+        ),
         lifespan=[lifespan],
         # The contract is openapi.yaml; the framework must not write another.
         openapi_config=None,
         logging_config=None,
     )
     _check_routes(app)
-    return RequestLog(BodyDrain(app), tracing)
+    served = RequestLog(BodyDrain(app), tracing)
+    return Forwarded(served, settings.forwarded_allow_ips) if settings.forwarded_allow_ips else served
 
 
 def routes(app: Litestar) -> set[tuple[str, str]]:

@@ -58,8 +58,8 @@ class ClientLeft(Exception):
 
 # The service's own.
 BAD_REQUEST = Failure(400, "The request is not valid.")
-NO_KEY = Failure(401, "This service asks for a key: send it in the Authorization header, as a bearer token.")
-WRONG_KEY = Failure(401, "The service does not know this key.")
+KEY_MISSING = Failure(401, "This service asks for an API key in the Authorization header.")
+KEY_WRONG = Failure(401, "The API key is not valid.")
 NOT_FOUND = Failure(404, "There is nothing at this address.")
 METHOD_NOT_ALLOWED = Failure(405, "This address does not take this method.")
 BODY_TOO_LARGE = Failure(413, "Request body too large.")

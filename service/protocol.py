@@ -25,10 +25,11 @@ _PARTING_SECONDS = 0.5
 class Protocol(HttpToolsProtocol):
     """One connection. A head that is too long or too slow, or that is none, ends it; so does a client that stalls."""
 
-    def __init__(self, *args: Any, open_to_all: bool, **kwargs: Any) -> None:
+    # What a page may read of the answer to no request at all, whose origin nobody knows.
+    cors = b"access-control-allow-origin: *\r\n"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Whether any web page may read what is said here; of a head that cannot be read, the origin is not known.
-        self._cors = b"access-control-allow-origin: *\r\n" if open_to_all else b""
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
@@ -108,7 +109,7 @@ class Protocol(HttpToolsProtocol):
         self.transport.write(
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
             b"%bx-request-id: %b\r\nconnection: close\r\n\r\n%b"
-            % (len(body), self._cors, new_request_id().encode(), body)
+            % (len(body), self.cors, new_request_id().encode(), body)
         )
         self.transport.close()
 
@@ -145,3 +146,9 @@ class Protocol(HttpToolsProtocol):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+
+class NarrowedProtocol(Protocol):
+    """The same where not every website may call."""
+
+    cors = b""

@@ -58,8 +58,8 @@ class RequestRecord:
         self.send = send
         # What the answer gets besides its own headers, whoever makes it.
         self.headers = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
-        self.caller: str | None = None  # the name of the key that it brought
         self.status: int | None = None  # None: nothing was answered
+        self.caller: str | None = None  # the name of the API key
         self.failure: Failure | None = None
         self.code: int | None = None  # Coze's
         self.cause: str | None = None

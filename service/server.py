@@ -8,9 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from types import FrameType
-from typing import cast
 
 import structlog
 import uvicorn
@@ -18,8 +16,8 @@ from litestar.types import ASGIApp
 
 from service import metrics
 from service.coze import Coze
-from service.protocol import Protocol
-from service.settings import Settings, SettingsError
+from service.protocol import NarrowedProtocol, Protocol
+from service.settings import MEMORY, Settings, SettingsError
 from service.workers import RETIRE
 
 log = structlog.get_logger()
@@ -82,15 +80,14 @@ def serve(
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=cast("type[Protocol]", partial(Protocol, open_to_all="*" in settings.cors_allow_origins)),
+        http=Protocol if "*" in settings.cors_allow_origins else NarrowedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.forwarded_allow_ips),
-        forwarded_allow_ips=list(settings.forwarded_allow_ips),
+        proxy_headers=False,  # service/forwarded.py reads them
         timeout_graceful_shutdown=int(settings.shutdown_grace) + _LAST_WORDS_SECONDS + _UVICORN_SECONDS,
         timeout_keep_alive=75,
     )
@@ -115,7 +112,7 @@ def listen(settings: Settings) -> socket.socket:
         environment=settings.environment,
         workers=settings.workers,
     )
-    if settings.workers > 1 and settings.enable_rate_limit:
+    if settings.workers > 1 and settings.enable_rate_limit and settings.rate_limit_storage == MEMORY:
         log.warning("each worker counts for itself, and a client may call up to WORKERS times as often")
     if settings.sandbox:
         page = "playground" if settings.playground else ""

@@ -16,6 +16,11 @@ from dotenv import dotenv_values
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
+# The value of RATE_LIMIT_STORAGE that means this process alone.
+MEMORY = "memory://"
+# How the holder of an API key may be called.
+CALLER_NAME = "[A-Za-z0-9._-]{1,64}"
+
 
 class SettingsError(Exception):
     """A variable is missing or bad. The text is one line for the operator and never holds a secret's value."""
@@ -40,9 +45,10 @@ class Settings:
     enable_rate_limit: bool
     rate_limit_requests: int
     rate_limit_window: int
-    api_keys: tuple[tuple[str, bytes], ...]  # names, and the SHA-256 of each key
-    cors_allow_origins: tuple[str, ...]
+    rate_limit_storage: str
     forwarded_allow_ips: tuple[str, ...]
+    api_keys: tuple[tuple[str, bytes], ...]
+    cors_allow_origins: tuple[str, ...]
     environment: str
     playground: bool
     log_level: str
@@ -222,35 +228,43 @@ def _networks(value: str) -> tuple[str, ...]:
     return parts
 
 
-def key_name(value: str) -> str:
-    """The name of a caller's key. Raises ValueError saying what it takes."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
-        raise ValueError("at most 64 letters, digits, dots, dashes and underscores")
+def _limit_storage(value: str) -> str:
+    takes = (
+        "memory://, or an address such as valkey://user:password@host:6379/0 of scheme redis, rediss, valkey or valkeys"
+    )
+    if value == MEMORY:
+        return value
+    try:
+        parts = urlsplit(value)
+        good = bool(parts.scheme in ("redis", "rediss", "valkey", "valkeys") and parts.hostname and parts.port != 0)
+    except ValueError:
+        raise ValueError(takes) from None
+    plain = re.fullmatch(r"[!-~]+", value) and re.fullmatch(r"(/[0-9]{0,4})?", parts.path)
+    if not good or not plain or parts.query or parts.fragment:
+        raise ValueError(takes)
     return value
 
 
 def _api_keys(value: str) -> tuple[tuple[str, bytes], ...]:
-    keys = []
-    for entry in value.split(",") if value else ():
-        name, _, digest = entry.strip().partition(":")
-        try:
-            keys.append((key_name(name), bytes.fromhex(digest)))
-        except ValueError:
-            digest = ""
-        if len(digest) != 64:
-            raise ValueError("name:hash of each key, separated by commas, as --new-api-key prints it")
-    return tuple(keys)
+    # Only nothing at all means that nobody needs a key: a slip of the pen must not open the service.
+    if not value:
+        return ()
+    keys: dict[bytes, str] = {}
+    for number, part in enumerate((part.strip() for part in value.split(",")), 1):
+        match = re.fullmatch(rf"(?:({CALLER_NAME}):)?([0-9A-Fa-f]{{64}})", part)
+        if not match or bytes.fromhex(match[2]) in keys:
+            raise ValueError("entries `name:hash` separated by commas, each hash the SHA-256 of another key in hex")
+        # Two keys of one name are one caller: so a key is changed without a break.
+        keys[bytes.fromhex(match[2])] = match[1] or f"key-{number}"
+    return tuple((name, digest) for digest, name in keys.items())
 
 
 def _origins(value: str) -> tuple[str, ...]:
-    origins = tuple(part.strip() for part in value.split(","))
-    for origin in origins:
-        # As a browser sends it: in lower case, without a path.
-        if origin != "*" and not re.fullmatch(
-            r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", origin
-        ):
-            raise ValueError("origins such as https://shop.example, separated by commas, or *")
-    return origins
+    parts = tuple(part.strip().lower() for part in value.split(","))
+    for part in parts:
+        if part != "*" and not re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", part):
+            raise ValueError("origins such as https://shop.example separated by commas, without a path, or *")
+    return parts
 
 
 # fmt: off
@@ -273,15 +287,20 @@ SETTINGS = (
     Setting("COZE_USER_ID", None, _text, "A user id to suggest to frontends; shown in `/api/v1/config`."),
     Setting("HOST", "0.0.0.0", _host, "The address to listen on."),  # noqa: S104 - the documented default
     Setting("PORT", "2026", _whole(0, 65535), "The port to listen on; 0 takes a free one."),
-    Setting("ENABLE_RATE_LIMIT", "true", _flag, "Limit the calls of each client address."),
+    Setting("ENABLE_RATE_LIMIT", "true", _flag, "Limit the calls of each API key, or else of each client address."),
     Setting("RATE_LIMIT_REQUESTS", "100", _whole(1, 1_000_000), "So many calls are allowed"),
     Setting("RATE_LIMIT_WINDOW", "60", _whole(1, 86_400), "in so many seconds."),
-    Setting("API_KEYS", "", _api_keys,
-            "Ask callers for a key: `name:hash` of each, separated by commas; `--new-api-key` makes one.", secret=True),
-    Setting("CORS_ALLOW_ORIGINS", "*", _origins,
-            "The web pages that may call, such as `https://shop.example`, separated by commas; `*` is all."),
+    Setting("RATE_LIMIT_STORAGE", MEMORY, _limit_storage,
+            "Where calls are counted: in each process, or for all at `redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`.",
+            secret=True),
     Setting("FORWARDED_ALLOW_IPS", "", _networks,
-            "The proxies whose `X-Forwarded-For` counts: addresses or networks, separated by commas; `*` is all."),
+            "The proxies whose `Forwarded` and `X-Forwarded-…` count: addresses or networks, separated by commas; "
+            "`*` is all."),
+    Setting("API_KEYS", "", _api_keys,
+            "Whom to serve: `name:hash` as `python -m service --new-api-key name` makes it, separated by commas.",
+            secret=True),
+    Setting("CORS_ALLOW_ORIGINS", "*", _origins,
+            "The websites that may call: origins such as `https://shop.example`, separated by commas; `*` is all."),
     Setting("ENVIRONMENT", "production", _text, "What you call this installation; shown in `/api/v1/config`."),
     Setting("PLAYGROUND", "true", _flag, "Serve the page to chat on at `/playground`."),
     Setting("LOG_LEVEL", "INFO", _log_level, "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`."),

@@ -1,22 +1,29 @@
 """/docs in Chromium, offline: Swagger UI lists every operation, and "Try it out" executes them."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from browser import chromium, keep_screenshot, page_on
-from conftest import Service, Upstream
-from playwright.sync_api import FilePayload, Locator, Page, expect
+from conftest import Service, Start, Upstream
+from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
 from service.contract import contract
 
 
 @pytest.fixture(scope="module")
-def page(service: Service, upstream: Upstream) -> Iterator[Page]:
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, service: Service, upstream: Upstream) -> Iterator[Page]:
     upstream.reset()
     upstream.set(delta_seconds=0)
-    with chromium() as browser, page_on(browser, f"{service.url}/docs", statuses=(404,)) as opened:
+    with page_on(browser, f"{service.url}/docs", statuses=(404,)) as opened:
         expect(opened.locator(".opblock")).to_have_count(len(contract().routes))
         yield opened
 
@@ -102,3 +109,16 @@ def test_the_others(page: Page, tag: str, operation: str) -> None:
     status, body = executed(opened(page, tag, operation))
     assert status == 200
     assert "message" in json.loads(body)
+
+
+def test_a_service_that_asks_for_a_key(browser: Browser, start: Start) -> None:
+    service = start(API_KEYS=hashlib.sha256(b"key-of-the-docs").hexdigest())
+    with page_on(browser, f"{service.url}/docs", statuses=(401,)) as page:
+        status, body = executed(opened(page, "System", "getConfig"))
+        assert (status, json.loads(body)["success"]) == (401, False)
+        page.locator(".auth-wrapper .authorize").first.click()
+        page.locator(".modal-ux input").fill("key-of-the-docs")
+        page.locator(".modal-ux .authorize").click()
+        page.locator(".modal-ux .btn-done").click()
+        status, body = executed(opened(page, "System", "getConfig"))
+        assert (status, json.loads(body)["success"]) == (200, True)

@@ -1,5 +1,6 @@
 """The playground in Chromium: chats, streams, files, stopping, errors, both languages, and nothing from elsewhere."""
 
+import hashlib
 import json
 import re
 import struct
@@ -206,6 +207,26 @@ def test_an_error(
         card.get_by_role("button", name="Try again").click()
         expect(page.locator(".bot .bubble").last).to_contain_text("Hello! I am")
         assert page.get_by_role("alert").count() == 0
+
+
+def test_a_service_that_asks_for_a_key(browser: Browser, start: Start) -> None:
+    service = start(API_KEYS=hashlib.sha256(b"key-of-the-page").hexdigest())
+    with page_on(browser, f"{service.url}/playground", statuses=(401,)) as page:
+        open_at(page)
+        ask(page, "Hello")
+        card = page.get_by_role("alert")
+        expect(card).to_contain_text("An API key is needed · HTTP 401")
+        page.get_by_label("API key").fill("key-of-the-page")
+        card.get_by_role("button", name="Try again").click()
+        expect(page.locator(".bot .bubble").last).to_contain_text("Hello! I am")
+        assert "key-of-the-page" not in page.locator("#events").inner_text()
+        page.reload()
+        open_at(page)
+        ask(page, "Hello")
+        expect(page.locator(".bot .bubble").last).to_contain_text("Hello! I am")
+    with page_on(browser, f"{service.url}/playground", statuses=(401,), locale="zh-CN") as page:
+        open_at(page)
+        expect(page.get_by_label("API 密钥")).to_be_visible()
 
 
 def test_a_service_that_is_gone(browser: Browser, start: Start) -> None:

@@ -71,6 +71,24 @@ def test_a_missing_token_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RATE_LIMIT_WINDOW", "1.5"),
         ("LOG_LEVEL", "LOUD"),
         ("FORWARDED_ALLOW_IPS", "10.0.0.0/99"),
+        ("RATE_LIMIT_STORAGE", "memory"),
+        ("RATE_LIMIT_STORAGE", "redis://"),
+        ("RATE_LIMIT_STORAGE", "http://127.0.0.1"),
+        ("RATE_LIMIT_STORAGE", "redis://127.0.0.1:0"),
+        ("RATE_LIMIT_STORAGE", "redis://127.0.0.1:port"),
+        ("RATE_LIMIT_STORAGE", "redis://[::1"),
+        ("RATE_LIMIT_STORAGE", "valkey://127.0.0.1/first"),
+        ("RATE_LIMIT_STORAGE", "valkey://127.0.0.1?db=1"),
+        ("API_KEYS", ","),
+        ("API_KEYS", "key"),
+        ("API_KEYS", "shop:" + "0" * 63),
+        ("API_KEYS", "my shop:" + "0" * 64),
+        ("API_KEYS", f"a:{'0' * 64},b:{'0' * 64}"),
+        ("API_KEYS", "a:" + "0" * 64 + ","),
+        ("CORS_ALLOW_ORIGINS", "shop.example"),
+        ("CORS_ALLOW_ORIGINS", "https://shop.example/"),
+        ("CORS_ALLOW_ORIGINS", "https://*.example"),
+        ("CORS_ALLOW_ORIGINS", ","),
         ("SHUTDOWN_GRACE", "-1"),
         ("SHUTDOWN_GRACE", "nan"),
         ("COZE_CONNECT_TIMEOUT", "inf"),
@@ -83,6 +101,20 @@ def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value:
     with pytest.raises(SettingsError, match=f"^{name} takes .+") as caught:
         settings.read()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("RATE_LIMIT_STORAGE", "redis://:secret@127.0.0.1:x"), ("API_KEYS", "shop:secret"), ("API_KEYS", "secret")],
+)
+def test_a_bad_value_that_may_hold_a_secret_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("COZE_API_TOKEN", "pat_1")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name} takes") as caught:
+        settings.read()
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("token", ["pat_secret\nvalue", "pat_secret value", "pat_秘密"])
@@ -183,6 +215,7 @@ def test_one_way_to_a_token_is_set_and_whole(
 
 def test_no_setting_shows_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COZE_API_TOKEN", "pat_secret")
+    monkeypatch.setenv("RATE_LIMIT_STORAGE", "redis://:secret@127.0.0.1")
     assert "secret" not in repr(settings.read())
 
 

@@ -52,6 +52,16 @@ function clearEvents() {
   $("no-events").hidden = false;
 }
 
+// The API key, where the service asks for one
+
+/** `fetch`, with the key. A 401 opens the field for it. */
+async function fetchWithKey(path, init = {}) {
+  const key = $("key").value.trim();
+  const response = await fetch(path, { ...init, headers: { ...init.headers, ...(key && { Authorization: `Bearer ${key}` }) } });
+  if (response.status === 401) $("key-field").hidden = false;
+  return response;
+}
+
 // Errors
 
 /** What went wrong, as a person wants to know it. `fields`: status, message, retryAfter (seconds), requestId. */
@@ -72,33 +82,15 @@ async function failureOf(response) {
   });
 }
 
-// The key, where the service asks for one
-
-const key = $("key");
-key.value = sessionStorage.getItem("key") ?? "";
-$("key-field").hidden = !key.value;
-key.addEventListener("change", () => {
-  sessionStorage.setItem("key", key.value.trim());
-  readConfig().catch(() => {});
-});
-
-/** `fetch`, with the key if there is one. Shows where to put it if it is missing or wrong. */
-async function request(path, init = {}) {
-  const headers = key.value.trim() ? { ...init.headers, Authorization: `Bearer ${key.value.trim()}` } : init.headers;
-  const response = await fetch(path, { ...init, headers });
-  if (response.status === 401) $("key-field").hidden = false;
-  return response;
-}
-
 const offline = () => new Failure(texts.offline, { message: texts.offlineMore });
 
-/** `request`, with the wire shown in the raw pane and every answer but a good one thrown as a Failure. */
+/** `fetch`, with the wire shown in the raw pane and every answer but a good one thrown as a Failure. */
 async function call(path, shown, init) {
   raw(`→ ${init.method} ${path}\n${shown}`, "note");
   const since = performance.now();
   let response;
   try {
-    response = await request(path, init);
+    response = await fetchWithKey(path, init);
   } catch (error) {
     raw(`✕ ${error.name}`, "bad", since);
     throw error.name === "AbortError" ? error : offline();
@@ -400,6 +392,10 @@ $("stop").addEventListener("click", () => {
 });
 $("new").addEventListener("click", newConversation);
 $("clear").addEventListener("click", clearEvents);
+$("key").addEventListener("change", () => {
+  sessionStorage.setItem("api-key", $("key").value.trim());
+  readConfig().catch(() => {});
+});
 $("bot").addEventListener("change", () => keep(null)); // a conversation belongs to its bot
 $("file").addEventListener("change", (event) => {
   [...event.target.files].forEach(attach);
@@ -435,16 +431,18 @@ async function showHealth() {
 }
 
 async function readConfig() {
-  const { data } = await (await request("/api/v1/config")).json();
+  const { data } = await (await fetchWithKey("/api/v1/config")).json();
   if (data?.default_bot_id) $("bot").placeholder = data.default_bot_id;
   if (data?.default_user_id) $("user").value = data.default_user_id;
   if (data?.environment !== "sandbox") return;
-  $("bots").append(...Object.entries(texts.bots).map(([value, label]) => make("option", { value, label })));
+  $("bots").replaceChildren(...Object.entries(texts.bots).map(([value, label]) => make("option", { value, label })));
 }
 
 translate(document.documentElement);
 $("user").value = `playground-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
 $("starters").append(...texts.starters.map((text) => button(text, () => ask(text, []))));
+$("key").value = sessionStorage.getItem("api-key") ?? "";
+$("key-field").hidden = !$("key").value;
 refresh();
 showHealth();
 readConfig().catch(() => {});

@@ -14,7 +14,7 @@ const ENGLISH = {
   notJson: "The answer is not what this service sends. Is there a proxy in between?",
   upload: (name) => `${name} was not uploaded`,
   errors: {
-    400: "The request is not right", 401: "The service asks for a key", 404: "Not found", 413: "Too large", 429: "Too many requests",
+    400: "The request is not right", 401: "An API key is needed", 404: "Not found", 413: "Too large", 429: "Too many requests",
     500: "The operator has to mend something", 503: "Not available at the moment",
   },
   error: "Something went wrong",
@@ -37,7 +37,7 @@ const CHINESE = {
   welcome: "问问你的智能体吧", welcomeMore: "左边是用户看到的回答，旁边是前端收到的每一个事件。",
   message: "消息", attachments: "附件", attach: "附件", keys: "Enter 发送 · Shift+Enter 换行 · Esc 停止",
   stop: "停止", send: "发送", settings: "设置", bot: "智能体 ID", botHint: "留空则使用服务的默认智能体。",
-  user: "用户 ID", key: "API 密钥", keyHint: "该服务需要密钥。密钥只保存在当前标签页，关闭即清除。", stream: "流式回答", conversationId: "会话 ID", newConversation: "新会话",
+  user: "用户 ID", key: "API 密钥", keyHint: "此服务需要密钥。密钥保存到关闭标签页为止。", stream: "流式回答", conversationId: "会话 ID", newConversation: "新会话",
   events: "原始事件", clear: "清空", noEvents: "这里显示网络上传输的内容。",
   ready: "服务正常", notReady: "服务未就绪", unreachable: "无法连接服务",
   placeholder: "输入消息…", askAbout: "就文件提问…", attachHint: "添加附件：选择、拖入或粘贴",
@@ -53,7 +53,7 @@ const CHINESE = {
   notJson: "收到的不是本服务的应答，中间是否有代理？",
   upload: (name) => `${name} 上传失败`,
   errors: {
-    400: "请求有误", 401: "需要密钥", 404: "未找到", 413: "内容过大", 429: "请求过多", 500: "需要运维人员处理", 503: "服务暂时不可用",
+    400: "请求有误", 401: "需要 API 密钥", 404: "未找到", 413: "内容过大", 429: "请求过多", 500: "需要运维人员处理", 503: "服务暂时不可用",
   },
   error: "出错了",
   bots: {
