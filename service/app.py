@@ -1,11 +1,12 @@
 """The application: what is plugged into what, and nothing else."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
+from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 from litestar.routes import HTTPRoute
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
 
 def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None) -> ASGIApp:
     """The service as one ASGI application. It enters and leaves `coze` with the server's lifespan."""
-    limiter = RateLimiter(settings.rate_limit_requests, settings.rate_limit_window, settings.rate_limit_storage)
+    limit = settings.rate_limit_requests, settings.rate_limit_window, settings.rate_limit_storage
+    limiter = RateLimiter(*limit) if settings.enable_rate_limit else None
     callers = Callers(settings.api_keys)
     parts = Parts(settings, coze, Readiness(coze, settings))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with coze, limiter:
+        async with coze, limiter or nullcontext():
             yield
 
     # On a port of their own they are served by __main__.
@@ -50,7 +52,7 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         middleware=[
             # Whoever has no key is counted before being refused, so that keys cannot be tried without end.
-            *([DefineMiddleware(RateLimit, limiter=limiter, callers=callers)] if settings.enable_rate_limit else ()),
+            *([DefineMiddleware(RateLimit, limiter=limiter, callers=callers)] if limiter else ()),
             *([DefineMiddleware(RequireKey, callers=callers)] if settings.api_keys else ()),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
@@ -60,6 +62,8 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"],
         ),
+        # A cache must not give one website what was answered to another, or to nobody's page.
+        response_headers=[] if "*" in settings.cors_allow_origins else [ResponseHeader(name="Vary", value="Origin")],
         lifespan=[lifespan],
         # The contract is openapi.yaml; the framework must not write another.
         openapi_config=None,

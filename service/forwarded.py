@@ -60,9 +60,8 @@ class Forwarded:
         for name, value in scope["headers"]:
             if name == b"forwarded" or name.startswith(b"x-forwarded-"):
                 # Several lines are one list.
-                headers[name] = (
-                    f"{headers[name]},{value.decode('latin-1')}" if name in headers else value.decode("latin-1")
-                )
+                text = value.decode("latin-1")
+                headers[name] = f"{headers[name]},{text}" if name in headers else text
         said: list[_Hop] = []
         if b"x-forwarded-for" in headers:
             said.append(self._client(peer, (_Hop(_node(text)) for text in _parts(headers[b"x-forwarded-for"]))))

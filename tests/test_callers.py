@@ -159,9 +159,11 @@ def test_only_named_websites_may_call(keyed: Service) -> None:
         for origin in ("https://other.example", "https://shop.example.evil", "http://shop.example", "null"):
             answer = keyed.http.get(path, headers={"Origin": origin})
             assert "access-control-allow-origin" not in answer.headers
+    for headers in ({}, {"Origin": SHOP}, {"Origin": "https://other.example"}):
+        assert keyed.http.get(CONFIG, headers={**bearer(KEY), **headers}).headers["vary"] == "Origin"
     for origin, allowed in ((SHOP, True), ("https://other.example", False)):
-        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-        answer = keyed.http.options("/api/v1/chat", headers=headers)
+        preflight = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        answer = keyed.http.options("/api/v1/chat", headers=preflight)
         assert (answer.headers.get("access-control-allow-origin") == origin) == allowed
 
 

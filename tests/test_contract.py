@@ -160,12 +160,14 @@ def test_every_answer_has_an_example_and_its_headers(name: str) -> None:
     counted = path.startswith("/api/v1/")
     responses = {int(status): resolved(response) for status, response in OPERATIONS[name]["responses"].items()}
     assert {200, 400, 500} <= set(responses)
-    assert (429 in responses) == counted
+    assert (401 in responses) == (429 in responses) == counted
+    assert ({"apiKey": []} in OPERATIONS[name].get("security", [])) == counted
     for status, response in responses.items():
         headers = set(response["headers"])
         assert "X-Request-ID" in headers, status
         assert ({"RateLimit", "RateLimit-Policy"} <= headers) == counted, status
         assert ("Retry-After" in headers) == (status in (429, 503)), status
+        assert ("WWW-Authenticate" in headers) == (status == 401), status
         for media in response["content"].values():
             assert media["examples"], status
             for example in media["examples"].values():

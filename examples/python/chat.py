@@ -29,8 +29,10 @@ class CozeError(Exception):
 
 
 class Coze:
-    def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=120)
+    def __init__(self, url: str, key: str | None = None) -> None:
+        # A key is needed only where the service asks for one.
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.http = httpx.Client(base_url=url, timeout=120, headers=headers)
 
     def chat(self, request: ChatRequest) -> ChatResponse:
         return msgspec.json.decode(self._checked(self._post(request)).content, type=ChatResponse)

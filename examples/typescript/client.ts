@@ -21,7 +21,7 @@ export class CozeError extends Error {
   }
 }
 
-/** `key` only where the service asks for one, and only where the code that holds it is yours: not in a public page. */
+/** `key`: only where the service asks for one. In a page, everybody can read it. */
 export function createCoze(baseUrl: string, key?: string) {
   const api = createClient<paths>({ baseUrl, headers: key ? { Authorization: `Bearer ${key}` } : {} });
   return {
