@@ -34,7 +34,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 # Only the trace goes on to Coze: baggage would carry whatever a client writes into it.
 _W3C = TraceContextTextMapPropagator()
 # How long the end of the process waits for the last spans to be taken.
-_GOODBYE_SECONDS = 5.0
+_GOODBYE_SECONDS = 3.0
 _COMPLAINT_SECONDS = 60.0
 # Coze's ids are some twenty digits.
 _MAX_ID_CHARACTERS = 128
