@@ -62,6 +62,10 @@ class Worker:
         if self.process.poll() is None:
             self.process.send_signal(sig)
 
+    def close(self) -> None:
+        """Once it has ended: lets go of what led to it."""
+        self._channel.close()
+
     def ended_well(self, seconds: float) -> bool:
         """Waits so many seconds for its end; one that was stopped before it could serve ended well, too."""
         return self.process.wait(seconds) in (0, -signal.SIGTERM)
@@ -126,7 +130,7 @@ class Supervisor:
             early = time.monotonic() - worker.started < _HEALTHY_SECONDS
             self._early_deaths = self._early_deaths + 1 if early else 0
             log.error("worker died", pid=worker.process.pid, code=code)
-            self._on_end(worker.process.pid)
+            self._ended(worker)
             if self._early_deaths >= _MAX_EARLY_DEATHS:
                 log.error("the workers cannot run")
                 return False
@@ -160,8 +164,12 @@ class Supervisor:
                 worker.process.kill()
                 worker.process.wait()
                 good = False
-            self._on_end(worker.process.pid)
+            self._ended(worker)
         return good
+
+    def _ended(self, worker: Worker) -> None:
+        worker.close()
+        self._on_end(worker.process.pid)
 
 
 def tell_parent() -> None:

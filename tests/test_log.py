@@ -1,10 +1,19 @@
 """The log: one JSON line for each request, with what an operator needs and nothing that is nobody's business."""
 
+import ast
+import json
+import os
+import pty
 import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from conftest import Service, Start, Upstream, wait_until
+from conftest import ROOT, Service, Start, Upstream, wait_until
 
 CANARY = "pat_CANARY7c1f"
 TEXT = "a-very-private-sentence"
@@ -82,3 +91,73 @@ def test_the_token_and_the_texts_appear_nowhere(
     assert CANARY not in service.output()
     assert TEXT not in service.output()
     assert "Traceback" not in service.output()
+
+
+def test_every_line_of_all_workers_is_whole(start: Start, bots: dict[str, str]) -> None:
+    service = start(WORKERS="2")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: httpx.get(f"{service.url}/health", timeout=60), range(100)))
+        list(pool.map(lambda _: service.chat(bot=bots["failed-midway-4028"]), range(20)))
+    assert service.stop() == 0
+    lines = [json.loads(line) for line in service.output().splitlines()]
+    assert [line["event"] for line in lines].count("request") == 120
+    assert all(line["logid"] for line in lines if line.get("route") == "/api/v1/chat")
+
+
+@pytest.mark.parametrize(("log_format", "no_color"), [("auto", ""), ("auto", "1"), ("json", "")])
+def test_on_a_terminal(tmp_path: Path, log_format: str, no_color: str) -> None:
+    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    env |= {"COZE_API_TOKEN": CANARY, "COZE_API_BASE": "http://coze.invalid", "HOST": "127.0.0.1", "PORT": "0"}
+    env |= {"LOG_FORMAT": log_format, "NO_COLOR": no_color}
+    ours, theirs = pty.openpty()
+    it = subprocess.Popen([sys.executable, "-W", "error", "-m", "service"], cwd=tmp_path, env=env, stdout=theirs)
+    try:
+        os.close(theirs)
+        seen = b""
+        while b"listening" not in seen:
+            seen += os.read(ours, 10_000)
+        (port,) = re.findall(rb"http://127.0.0.1:([0-9]+)", seen)
+        assert httpx.get(f"http://127.0.0.1:{int(port)}/", timeout=60).status_code == 200
+        it.terminate()
+        while b"stopping" not in seen:
+            seen += os.read(ours, 10_000)
+        os.close(ours)
+        # The terminal is gone before the service is.
+        assert it.wait(60) == 0
+    finally:
+        it.kill()
+        it.wait()
+    assert (b"\x1b[" in seen) == (log_format == "auto" and not no_color)
+    assert seen.startswith(b"{") == (log_format == "json")
+    assert CANARY.encode() not in seen
+
+
+def test_what_comes_from_elsewhere_does_not_steer_the_terminal(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    program = (
+        "import structlog; from service import logs, settings;"
+        "logs.configure(settings.read({'COZE_API_TOKEN': 'pat_test', 'LOG_FORMAT': 'console'}));"
+        "structlog.get_logger().info('request', cause='\\x1b[2Jgone')"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    out = capfdbinary.readouterr().out
+    assert b"gone" in out
+    assert b"\x1b" not in out
+
+
+def test_the_manual_lists_every_event() -> None:
+    """Those that the service's own code names; what libraries say is theirs."""
+    named = set()
+    for path in (ROOT / "service").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="log"), attr=level), args=[ast.Constant(value=event)]
+                ):
+                    named.add((event, level))
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="log"))):
+                    raise AssertionError(f"{path.name}:{node.lineno} names its event in a way not looked at here")
+    rows = re.findall(r"^\| `(.+?)` \| (info|warning|error) \| ", (ROOT / "docs/logs.md").read_text(), re.MULTILINE)
+    assert set(rows) == named
+    assert len(rows) == len(named)

@@ -181,7 +181,7 @@ def test_all_workers_count_together(full: Service, upstream: Upstream, bots: dic
     wait_until(lambda: figures(full)("requests_total", route="/api/v1/config") == 20)
     asked = {**SLOW, "bot_id": bots["stall-after-start"], "stream": True}
     with contextlib.ExitStack() as chats:
-        statuses = []
+        statuses: list[int] = []
         # Which worker takes a connection is left to chance.
         while statuses.count(200) < 2 and len(statuses) < 200:
             client = chats.enter_context(httpx.Client(timeout=30))
@@ -232,7 +232,7 @@ def queries() -> Iterator[str]:
 def asked_for(query: str) -> set[tuple[str, str]]:
     """The pairs of a series' name and a label that a query selects or groups it by; "" for the name alone."""
     # What is not in a scrape: the label that Prometheus itself adds.
-    found = set()
+    found: set[tuple[str, str]] = set()
 
     def visit(node: Any, grouped: frozenset[str]) -> None:
         match node:
