@@ -238,7 +238,7 @@ def asked_for(query: str) -> set[tuple[str, str]]:
         match node:
             case promql.VectorSelector():
                 labels = {matcher.name for matcher in node.matchers.matchers} | grouped | {""}
-                found.update((node.name, label) for label in labels - {"job"})
+                found.update((str(node.name), label) for label in labels - {"job"})
             case promql.MatrixSelector():
                 visit(node.vector_selector, grouped)
             case promql.AggregateExpr():
