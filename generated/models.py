@@ -232,8 +232,10 @@ class UploadResponse(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="Where the file can be seen, if anywhere. 文件地址，可能为 null。",
-                examples=["https://example.com/files/file_123456789"],
+                description="Where the file can be seen: a link that nobody guesses and that ends after some days. Null where the service\nkeeps no files, or could not keep this one; `file_id` is good all the same.\n文件的访问链接，数日后失效；未能保留时为 null，不影响 `file_id`。\n",
+                examples=[
+                    "https://example.com/api/v1/files/AABpXvOAUNhY4JhezH9gQYqvDMWrWBovwm3H6loqR0i3yyse8ZPZarLJn5MJL2nmMHWyjRJ4"
+                ],
             ),
         ]
         | None
@@ -250,6 +252,9 @@ class UploadResponse(Struct, kw_only=True):
         Annotated[str, Meta(description="The description as it was sent. 文件描述。", examples=["这是一个PDF文档"])]
         | UnsetType
     ) = UNSET
+
+
+FileContent: TypeAlias = Annotated[bytes, Meta(description="The bytes of a file. 文件内容。")]
 
 
 class UploadErrorResponse(Struct, kw_only=True):

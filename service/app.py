@@ -20,9 +20,10 @@ from service.contract import contract
 from service.controllers import CONTROLLERS
 from service.coze import Coze
 from service.docs import DOCS
+from service.files import Files
 from service.forwarded import Forwarded
 from service.parts import Parts
-from service.playground import PLAYGROUND
+from service.playground import playground
 from service.rate_limit import RateLimit, RateLimiter
 from service.readiness import Readiness
 from service.request_log import RequestLog
@@ -31,24 +32,30 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from service.tracing import Tracing
 
+_EXPOSED_HEADERS = [
+    *("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"),
+    *("Accept-Ranges", "Content-Disposition", "Content-Range", "ETag"),
+]
+
 
 def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None) -> ASGIApp:
     """The service as one ASGI application. It enters and leaves `coze` with the server's lifespan."""
     limit = settings.rate_limit_requests, settings.rate_limit_window, settings.rate_limit_storage
     limiter = RateLimiter(*limit) if settings.enable_rate_limit else None
     callers = Callers(settings.api_keys)
-    parts = Parts(settings, coze, Readiness(coze, settings))
+    files = Files(settings)
+    parts = Parts(settings, coze, Readiness(coze, settings), files)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with coze, limiter or nullcontext():
+        async with coze, files, limiter or nullcontext():
             yield
 
     # On a port of their own they are served by __main__.
     own_metrics = settings.metrics and settings.metrics_port is None
     metrics_routes = [metrics.endpoint(shared=settings.workers > 1)] if own_metrics else []
     app = Litestar(
-        route_handlers=[*CONTROLLERS, *DOCS, *(PLAYGROUND if settings.playground else ()), *metrics_routes],
+        route_handlers=[*CONTROLLERS, *DOCS, *(playground(settings) if settings.playground else ()), *metrics_routes],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         middleware=[
             # Whoever has no key is counted before being refused, so that keys cannot be tried without end.
@@ -60,7 +67,7 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
             allow_origins=list(settings.cors_allow_origins),
             allow_methods=["GET", "POST", "OPTIONS"],
             allow_headers=["*"],
-            expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"],
+            expose_headers=_EXPOSED_HEADERS,
         ),
         # A cache must not give one website what was answered to another, or to nobody's page.
         response_headers=[] if "*" in settings.cors_allow_origins else [ResponseHeader(name="Vary", value="Origin")],
@@ -77,7 +84,7 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
 def routes(app: Litestar) -> set[tuple[str, str]]:
     """All (method, path) pairs of the API, the documentation's own pages aside."""
     return {
-        (str(method), route.path)
+        (str(method), route.path_format)
         for route in app.routes
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers

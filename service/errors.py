@@ -68,6 +68,8 @@ TOO_MANY_REQUESTS = Failure(429, "Too many requests.", 1)
 BUG = Failure(500, "Internal server error")
 FULL = Failure(503, "The service is answering as many chats as it can. Try again in a moment.", 5)
 STOPPING = Failure(503, "The service is stopping. Try again in a moment.", 5)
+RANGE_NOT_THERE = Failure(416, "The file has no such range of bytes.")
+NO_FILES = Failure(503, "The file cannot be read just now. Try again in a moment.", 5)
 NO_SPACE = Failure(503, "The service cannot store the file just now. Try again in a moment.", 30)
 
 # Coze as seen from outside: the connection, the time, the form of its answer.

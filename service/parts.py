@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from service.coze import Coze
+from service.files import Files
 from service.readiness import Readiness
 from service.settings import Settings
 
@@ -14,3 +15,4 @@ class Parts:
     settings: Settings
     coze: Coze
     readiness: Readiness
+    files: Files

@@ -71,6 +71,15 @@ class Settings:
     health_interval: float
     request_body_timeout: float
     shutdown_grace: float
+    file_store: str | None
+    file_store_max_bytes: int
+    file_lifetime: int
+    public_base_url: str | None
+    aws_access_key_id: str | None
+    aws_secret_access_key: str | None
+    aws_session_token: str | None
+    aws_region: str | None
+    aws_endpoint_url: str | None
     max_concurrent_chats: int
     workers: int
     sandbox: bool = False
@@ -79,6 +88,12 @@ class Settings:
     def tracing(self) -> bool:
         wanted = self.otel_exporter_otlp_endpoint or self.otel_exporter_otlp_traces_endpoint
         return bool(wanted) and self.otel_traces_exporter == "otlp" and not self.otel_sdk_disabled
+
+    @property
+    def aws(self) -> dict[str, str]:
+        """Those of AWS that are set, by their names."""
+        names = (setting.name.lower() for setting in SETTINGS if setting.name.startswith("AWS_"))
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def __repr__(self) -> str:
         return f"<Settings for {self.coze_api_base}>"
@@ -170,6 +185,16 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _file_store(value: str) -> str | None:
+    """None: off."""
+    if value.lower() == "off":
+        return None
+    bucket = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?"
+    if ("://" in value and not re.fullmatch(bucket, value)) or not value.isprintable():
+        raise ValueError("a folder, s3://bucket, s3://bucket/prefix, or off")
+    return value
+
+
 def _flag(value: str) -> bool:
     match value.lower():
         case "true" | "1" | "yes" | "on":
@@ -181,7 +206,7 @@ def _flag(value: str) -> bool:
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,10}", value) or not low <= int(value) <= high:
+        if not re.fullmatch(r"[0-9]{1,15}", value) or not low <= int(value) <= high:
             raise ValueError(f"a whole number from {low} to {high}")
         return int(value)
 
@@ -325,6 +350,19 @@ SETTINGS = (
     Setting("HEALTH_INTERVAL", "5", _seconds(0, 3600), "Seconds for which `/health` repeats what Coze answered."),
     Setting("REQUEST_BODY_TIMEOUT", "30", _seconds(0.01, 3600), "Seconds a client may pause while it sends."),
     Setting("SHUTDOWN_GRACE", "30", _seconds(0, 3600), "Seconds that running chats get to finish at a stop."),
+    Setting("FILE_STORE", ".files", _file_store,
+            "Where uploads are kept for their `file_url`: a folder, `s3://bucket/prefix`, or `off`."),
+    Setting("FILE_STORE_MAX_BYTES", "1073741824", _whole(1024 ** 2, 10 ** 15 - 1),
+            "Bytes that they may take there in all; the oldest make room."),
+    Setting("FILE_LIFETIME", "604800", _whole(1, 10 ** 9), "Seconds for which a file and the link to it live."),
+    Setting("PUBLIC_BASE_URL", None, _url,
+            "What links to files begin with, such as `https://api.example.com`; else where the request went."),
+    Setting("AWS_ACCESS_KEY_ID", None, _token, "For S3. What is not set here is looked for as AWS's own tools do.",
+            secret=True),
+    Setting("AWS_SECRET_ACCESS_KEY", None, _token, "The key's secret.", secret=True),
+    Setting("AWS_SESSION_TOKEN", None, _token, "The token of temporary credentials.", secret=True),
+    Setting("AWS_REGION", None, _token, "The bucket's region."),
+    Setting("AWS_ENDPOINT_URL", None, _url, "Where S3 is, if not at AWS."),
     Setting("MAX_CONCURRENT_CHATS", "1000", _whole(1, 100_000), "Chats at once in each process; one more gets 503."),
     Setting("WORKERS", "1", _whole(1, 64), "Processes that share the port."),
 )

@@ -1,31 +1,48 @@
-"""Tag Files: upload files that a chat can then refer to."""
+"""Tag Files: upload files that a chat can then refer to, and see what was uploaded."""
 
 from typing import Any
 
-from litestar import Controller, Request, post
+from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from generated.models import UploadResponse
-from service.errors import UPLOAD_PATH
+from service.errors import NOT_FOUND, UPLOAD_PATH, ServiceError
+from service.files import FileAnswer
+from service.files.links import FILES_PATH, base_url
 from service.form import read_upload
 from service.leaving import unless_client_leaves
 from service.parts import Parts
 
 
 class FilesController(Controller):
-    path = UPLOAD_PATH
+    path = "/"
 
-    @post(operation_id="uploadFile", status_code=200)
+    @post(UPLOAD_PATH, operation_id="uploadFile", status_code=200)
     async def upload_file(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> UploadResponse:
         async with read_upload(request, timeout=parts.settings.request_body_timeout) as form:
-            file_id, file_url = await unless_client_leaves(request.receive, parts.coze.upload(form.upload))
+            upload = form.upload
+            file_id, file_url = await unless_client_leaves(request.receive, parts.coze.upload(upload))
+            if file_url is None:
+                base = base_url(request.scope["scheme"], request.headers, parts.settings.public_base_url)
+                file_url = await parts.files.keep(upload.file, form.size, upload.name, base)
         return UploadResponse(
             success=True,
             message="File uploaded successfully",
             file_id=file_id,
             file_url=file_url,
-            file_name=form.upload.name,
+            file_name=upload.name,
             bytes=form.size,
             description=UNSET if form.description is None else form.description,
         )
+
+    @get(FILES_PATH + "{link:str}", operation_id="getFile")
+    async def get_file(
+        self, request: Request[Any, Any, Any], parts: NamedDependency[Parts], link: FromPath[str]
+    ) -> ASGIApp:
+        file = await parts.files.open(link)
+        if file is None:
+            raise ServiceError(NOT_FOUND, "There is no such file, or its link is no longer valid.")
+        return FileAnswer(file, request.headers)

@@ -1,38 +1,46 @@
 """/playground: one page to chat on, of plain HTML, CSS and JavaScript. `PLAYGROUND=false` leaves it out."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from litestar import Response, get
 from litestar.datastructures import CacheControlHeader
 from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
+from service.settings import Settings
+
 _STATIC = Path(__file__).resolve().parent / "static"
 _PAGE = (_STATIC / "playground.html").read_bytes()
-# The page runs its own script and speaks with its own service. Blobs are the pictures that the user picks.
+# The page runs its own script and speaks with its own service. Blobs are the pictures that the user picks; what
+# was sent is shown from where its `file_url` leads.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{files}; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
 
 
-@get("/playground", include_in_schema=False, sync_to_thread=False)
-def playground_page() -> Response[bytes]:
-    return Response(_PAGE, media_type="text/html", headers=_HEADERS)
+def playground(settings: Settings) -> list[ControllerRouterHandler]:
+    """The page and what it loads."""
+    base = urlsplit(settings.public_base_url or "")
+    policy = _POLICY.format(files=f" {base.scheme}://{base.netloc}" if base.netloc else "")
 
+    @get("/playground", include_in_schema=False, sync_to_thread=False)
+    def playground_page() -> Response[bytes]:
+        return Response(_PAGE, media_type="text/html", headers=_HEADERS | {"Content-Security-Policy": policy})
 
-PLAYGROUND: list[ControllerRouterHandler] = [
-    playground_page,
-    create_static_files_router(
-        path="/playground/assets",
-        directories=[_STATIC],
-        include_in_schema=False,
-        # A page of one version must not run the script of another.
-        cache_control=CacheControlHeader(no_cache=True),
-    ),
-]
+    return [
+        playground_page,
+        create_static_files_router(
+            path="/playground/assets",
+            directories=[_STATIC],
+            include_in_schema=False,
+            # A page of one version must not run the script of another.
+            cache_control=CacheControlHeader(no_cache=True),
+        ),
+    ]

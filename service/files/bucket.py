@@ -1,0 +1,132 @@
+"""Files in a bucket of S3, or of whatever speaks S3, through obstore.
+
+Each process counts what it adds and lists the bucket when that is much: between two listings the bucket may go over
+its bound by a tenth for each other process.
+"""
+
+import asyncio
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
+from typing import IO
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import S3Store
+
+from service.files.links import KEY_BYTES, NAME
+from service.files.store import Bounds, StoredFile, StoreError, room_for
+
+# Each is a request of its own: a client that reads slowly holds none open.
+_CHUNK_BYTES = 1024 * 1024
+_REQUEST_SECONDS = 30
+# However often a request is tried again.
+_TOTAL_SECONDS = 60
+
+
+class OpenObject:
+    """A file of the bucket. One that leaves the bucket can be read no further."""
+
+    chunk_bytes = _CHUNK_BYTES
+
+    def __init__(self, bucket: S3Store, name: str, size: int) -> None:
+        self._bucket = bucket
+        self._name = name
+        self.size = size
+
+    async def read(self, start: int, end: int) -> bytes:
+        async with _explained():
+            return bytes(await obstore.get_range_async(self._bucket, self._name, start=start, end=end))
+
+    async def close(self) -> None:
+        pass
+
+
+class Bucket:
+    """`s3://bucket/prefix`. `credentials` are obstore's settings; what is not among them it looks for where AWS's own
+    tools do.
+    """
+
+    def __init__(self, url: str, bounds: Bounds, credentials: dict[str, str]) -> None:
+        parts = urlsplit(url)
+        plain = credentials.get("aws_endpoint_url", "").startswith("http:")
+        self._bucket = S3Store(
+            parts.netloc,
+            prefix=parts.path.strip("/") or None,
+            config=credentials,  # type: ignore[arg-type] # names as in the environment are taken too
+            client_options={"allow_http": plain, "timeout": timedelta(seconds=_REQUEST_SECONDS)},
+            retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=_REQUEST_SECONDS)},
+        )
+        self._bounds = bounds
+        self._counting = asyncio.Lock()
+        self._used: int | None = None  # None: not counted yet
+        self._added = 0
+
+    async def key(self, *, create: bool) -> bytes | None:
+        async with _explained():
+            if create:
+                with contextlib.suppress(AlreadyExistsError):
+                    await obstore.put_async(self._bucket, "key", secrets.token_bytes(KEY_BYTES), mode="create")
+            try:
+                return bytes(await (await obstore.get_async(self._bucket, "key")).bytes_async())
+            except FileNotFoundError:
+                return None
+
+    async def put(self, name: str, file: IO[bytes], size: int) -> None:
+        async with _explained():
+            async with self._counting:
+                await self._make_room(room_for(size))
+            # In parts, one after the other, so that little of it is in memory.
+            await obstore.put_async(self._bucket, name, file, max_concurrency=1)
+
+    async def open(self, name: str) -> OpenObject | None:
+        async with _explained():
+            try:
+                found = await obstore.head_async(self._bucket, name)
+            except FileNotFoundError:
+                return None
+            return OpenObject(self._bucket, name, found["size"])
+
+    async def clean(self) -> None:
+        async with _explained(), self._counting:
+            files = await self._files()
+            await self._remove(files, {*self._bounds.overdue(files, time.time())})
+
+    async def _make_room(self, wanted: int) -> None:
+        limit = self._bounds.max_bytes
+        if self._used is None or self._used + wanted > limit or self._added + wanted > limit // 10:
+            files = await self._files()
+            await self._remove(files, {*self._bounds.surplus(files, wanted, time.time())})
+        assert self._used is not None
+        self._used += wanted
+        self._added += wanted
+
+    async def _files(self) -> list[StoredFile]:
+        return [
+            StoredFile(found["path"], room_for(found["size"]))
+            async for some in obstore.list(self._bucket)
+            for found in some
+            if NAME.fullmatch(found["path"])
+        ]
+
+    async def _remove(self, files: Iterable[StoredFile], gone: set[StoredFile]) -> None:
+        if gone:
+            await obstore.delete_async(self._bucket, [file.name for file in gone])
+        self._used = sum(file.room for file in files if file not in gone)
+        self._added = 0
+
+
+@contextlib.asynccontextmanager
+async def _explained() -> AsyncIterator[None]:
+    """Failures as StoreError. Of their text only the code that S3 gave, or its status: the rest quotes the request."""
+    try:
+        async with asyncio.timeout(_TOTAL_SECONDS):
+            yield
+    except (BaseError, OSError) as error:
+        said = re.search(r"<Code>(\w+)</Code>|status code: (\d{3})", str(error))
+        cause = (said[1] or said[2]) if said else "no answer"
+        raise StoreError(f"S3: {cause}") from error

@@ -1,0 +1,194 @@
+"""Files in a local folder that any number of processes share.
+
+A file is written under another name, flushed, and renamed: it is whole or not there. What all files take is written
+in `account`, whose lock a process holds while it makes room, so that the folder never holds more than its bound. The
+lock of a file that is being written goes with its writer: what is not locked is a leftover of a crash.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from service.files.links import KEY_BYTES, NAME
+from service.files.store import Bounds, StoredFile, StoreError, room_for
+
+_CHUNK_BYTES = 128 * 1024
+_UNFINISHED = ".part"
+
+
+class OpenLocalFile:
+    """A file of the folder; it stays readable while it is open, even when it has left the folder."""
+
+    chunk_bytes = _CHUNK_BYTES
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    async def read(self, start: int, end: int) -> bytes:
+        with _explained():
+            found = await asyncio.to_thread(os.pread, self._descriptor, end - start, start)
+        if len(found) != end - start:
+            raise StoreError("the file is shorter than it was")
+        return found
+
+    async def close(self) -> None:
+        await asyncio.to_thread(os.close, self._descriptor)
+
+
+class Folder:
+    """The folder, made when there is something to keep; others cannot look into it."""
+
+    def __init__(self, folder: Path, bounds: Bounds) -> None:
+        self._folder = folder
+        self._bounds = bounds
+        self._counted = False
+
+    async def key(self, *, create: bool) -> bytes | None:
+        return await asyncio.to_thread(self._key, create)
+
+    async def put(self, name: str, file: IO[bytes], size: int) -> None:
+        await asyncio.to_thread(self._put, name, file, size)
+
+    async def open(self, name: str) -> OpenLocalFile | None:
+        def open_it() -> OpenLocalFile:
+            return OpenLocalFile(os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC))
+
+        with _explained():
+            try:
+                return await asyncio.to_thread(open_it)
+            except FileNotFoundError:
+                return None
+
+    async def clean(self) -> None:
+        await asyncio.to_thread(self._clean)
+
+    def _key(self, create: bool) -> bytes | None:
+        path = self._folder / "key"
+        with _explained():
+            if not create and not path.exists():
+                return None
+            with self._account():
+                if not path.exists():
+                    unfinished = self._folder / f"key{_UNFINISHED}"
+                    with open(unfinished, "wb", opener=_private) as file:
+                        file.write(secrets.token_bytes(KEY_BYTES))
+                        file.flush()
+                        os.fsync(file.fileno())
+                    unfinished.rename(path)
+                    self._flush()
+                return path.read_bytes()
+
+    def _put(self, name: str, file: IO[bytes], size: int) -> None:
+        unfinished = self._folder / (name + _UNFINISHED)
+        with _explained():
+            try:
+                with contextlib.ExitStack() as stack:
+                    with self._account() as account:
+                        self._make_room(account, size)
+                        written = stack.enter_context(open(unfinished, "xb", opener=_private))
+                        fcntl.flock(written, fcntl.LOCK_EX)
+                        # In its full size from the beginning, so that whoever counts while it grows counts right.
+                        written.truncate(size)
+                    shutil.copyfileobj(file, written, _CHUNK_BYTES)
+                    written.flush()
+                    os.fsync(written.fileno())
+                    with self._account():
+                        unfinished.rename(self._folder / name)
+                self._flush()
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
+
+    def _clean(self) -> None:
+        with _explained():
+            if not self._folder.exists():
+                return
+            with self._account() as account:
+                self._remove_leftovers()
+                files = self._files()
+                gone = {*self._bounds.overdue(files, time.time()), *self._bounds.surplus(files, 0, time.time())}
+                self._remove(gone)
+                _write(account, sum(file.room for file in files if file not in gone))
+
+    def _make_room(self, account: int, size: int) -> None:
+        wanted = room_for(size)
+        used = _read(account)
+        # A machine that lost its power may have lost what was written here last.
+        if not self._counted or used + wanted > self._bounds.max_bytes:
+            files = self._files()
+            gone = self._bounds.surplus(files, wanted, time.time())
+            self._remove(gone)
+            used = sum(file.room for file in files) - sum(file.room for file in gone)
+            self._counted = True
+        _write(account, used + wanted)
+
+    def _files(self) -> list[StoredFile]:
+        """The files, and those that are being written. Whatever else is in the folder is not ours to touch."""
+        found = []
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                # One that could not be written may leave at any time.
+                with contextlib.suppress(FileNotFoundError):
+                    if NAME.fullmatch(entry.name.removesuffix(_UNFINISHED)):
+                        found.append(StoredFile(entry.name, room_for(entry.stat().st_size)))
+        return found
+
+    def _remove(self, files: set[StoredFile] | list[StoredFile]) -> None:
+        for file in files:
+            (self._folder / file.name).unlink(missing_ok=True)
+
+    def _remove_leftovers(self) -> None:
+        for path in self._folder.glob(f"*{_UNFINISHED}"):
+            if not NAME.fullmatch(path.stem):
+                continue
+            with contextlib.suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+    @contextlib.contextmanager
+    def _account(self) -> Iterator[int]:
+        """The descriptor of `account`, while no other process has it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        account = os.open(self._folder / "account", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(account, fcntl.LOCK_EX)
+            yield account
+        finally:
+            os.close(account)
+
+    def _flush(self) -> None:
+        """Makes sure that the names in the folder survive a loss of power."""
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _read(account: int) -> int:
+    text = os.pread(account, 20, 0)
+    return int(text) if text.isdigit() else 0
+
+
+def _write(account: int, used: int) -> None:
+    os.pwrite(account, b"%020d" % used, 0)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(error.strerror or type(error).__name__) from error
