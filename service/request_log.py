@@ -64,10 +64,10 @@ class RequestRecord:
         self.code: int | None = None  # Coze's
         self.cause: str | None = None
         self.spans: RequestSpans | None = None  # where requests are traced
+        self.outcome: str | None = None  # how a chat or a download ended: completed, failed, left, unread
         # Of a chat:
         self.mode: str | None = None  # "stream" or "json"
         self.chat: Chat | None = None
-        self.outcome: str | None = None  # how it ended, once Coze was asked: completed, failed, left, unread
         self.deltas = 0
         self.first_delta_seconds: float | None = None  # since the request began
         self.usage: Usage | None = None

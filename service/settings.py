@@ -189,7 +189,7 @@ def _file_store(value: str) -> str | None:
     """None: off."""
     if value.lower() == "off":
         return None
-    bucket = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?"
+    bucket = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*/?"
     if ("://" in value and not re.fullmatch(bucket, value)) or not value.isprintable():
         raise ValueError("a folder, s3://bucket, s3://bucket/prefix, or off")
     return value
@@ -357,11 +357,11 @@ SETTINGS = (
     Setting("FILE_LIFETIME", "604800", _whole(1, 10 ** 9), "Seconds for which a file and the link to it live."),
     Setting("PUBLIC_BASE_URL", None, _url,
             "What links to files begin with, such as `https://api.example.com`; else where the request went."),
-    Setting("AWS_ACCESS_KEY_ID", None, _token, "For S3. What is not set here is looked for as AWS's own tools do.",
+    Setting("AWS_ACCESS_KEY_ID", None, token_of, "For S3. What is not set here is looked for as AWS's own tools do.",
             secret=True),
-    Setting("AWS_SECRET_ACCESS_KEY", None, _token, "The key's secret.", secret=True),
-    Setting("AWS_SESSION_TOKEN", None, _token, "The token of temporary credentials.", secret=True),
-    Setting("AWS_REGION", None, _token, "The bucket's region."),
+    Setting("AWS_SECRET_ACCESS_KEY", None, token_of, "The key's secret.", secret=True),
+    Setting("AWS_SESSION_TOKEN", None, token_of, "The token of temporary credentials.", secret=True),
+    Setting("AWS_REGION", None, token_of, "The bucket's region."),
     Setting("AWS_ENDPOINT_URL", None, _url, "Where S3 is, if not at AWS."),
     Setting("MAX_CONCURRENT_CHATS", "1000", _whole(1, 100_000), "Chats at once in each process; one more gets 503."),
     Setting("WORKERS", "1", _whole(1, 64), "Processes that share the port."),

@@ -163,6 +163,8 @@ def test_every_answer_has_an_example_and_its_headers(name: str) -> None:
     assert (401 in responses) == (429 in responses) == counted
     assert ({"apiKey": []} in OPERATIONS[name].get("security", [])) == counted
     for status, response in responses.items():
+        if status == 304:  # by its nature without content
+            continue
         headers = set(response["headers"])
         assert "X-Request-ID" in headers, status
         assert ({"RateLimit", "RateLimit-Policy"} <= headers) == counted, status
@@ -180,8 +182,13 @@ def test_every_answer_has_an_example_and_its_headers(name: str) -> None:
 def test_the_service_has_each_operation_and_no_other_method(name: str, service: Service) -> None:
     path = name.split()[1]
     promised = {method.upper() for method in DOCUMENT["paths"][path] if method in METHODS}
+    if "{link}" in path:
+        uploaded = service.http.post("/api/v1/upload", files={"file": ("a.txt", b"1")}).json()
+        address = uploaded["file_url"]
+    else:
+        address = path
     for method in {*(method.upper() for method in METHODS), "QUERY", "PROPFIND"} - {"OPTIONS"}:
-        answer = service.http.request(method, path, headers={"Origin": "https://example.com"})
+        answer = service.http.request(method, address, headers={"Origin": "https://example.com"})
         if method in promised:
             assert answer.status_code not in (404, 405, 501), method
         elif method == "HEAD":

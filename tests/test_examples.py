@@ -244,6 +244,10 @@ def test_a_page(
         expect(answers.last).to_contain_text("evening.png")
         expect(answers.last).to_contain_text("You said: What is in this picture?")
         expect(page.locator(".user").last).to_have_text("What is in this picture? (evening.png)")
+        if name == "react":
+            sent = page.locator(".user img")
+            expect(sent).to_have_attribute("src", re.compile(re.escape(service.url) + r"/api/v1/files/"))
+            page.wait_for_function("image => image.naturalWidth == 240", arg=sent.element_handle())
         assert len({chat["conversation_id"] for chat in upstream.state()["chats"]}) == 1
         keep_screenshot(page, f"example-{name}")
     with page_on(browser, f"{pages[name]}bot={bots['for-ever']}", service.url) as page:

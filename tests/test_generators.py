@@ -22,6 +22,7 @@ OPERATIONS = (
     "getHealth",
     "chat",
     "uploadFile",
+    "getFile",
     "getUserInfo",
     "listWorkspaces",
     "getConfig",

@@ -138,7 +138,8 @@ def test_a_picture_and_a_question_about_it(browser: Browser, on_sandbox: Service
         assert "second.png" not in answer
         assert "You said: What is in this picture?" in answer
         shown = page.get_by_role("img", name="evening.png")
-        assert shown.evaluate("image => image.naturalWidth") == 240
+        expect(shown).to_have_attribute("src", re.compile(re.escape(on_sandbox.url) + "/api/v1/files/"))
+        page.wait_for_function("image => image.naturalWidth == 240", arg=shown.element_handle())
         keep_screenshot(page, "playground")
 
 

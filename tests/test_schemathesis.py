@@ -62,4 +62,5 @@ def test_no_more_is_off_than_has_a_reason() -> None:
         "operations/chat/fuzzing/checks/positive_data_acceptance",
         "operations/chat/stateful/checks/positive_data_acceptance",
         "operations/uploadFile/fuzzing/checks/negative_data_rejection",
+        "operations/uploadFile/stateful/checks/negative_data_rejection",
     ]

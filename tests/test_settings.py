@@ -93,6 +93,14 @@ def test_a_missing_token_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SHUTDOWN_GRACE", "nan"),
         ("COZE_CONNECT_TIMEOUT", "inf"),
         ("MAX_CONCURRENT_CHATS", "0"),
+        ("FILE_STORE", "s3://"),
+        ("FILE_STORE", "s3://Bucket"),
+        ("FILE_STORE", "s3://bucket/../x"),
+        ("FILE_STORE", "gs://bucket"),
+        ("FILE_STORE", "a\nb"),
+        ("FILE_STORE_MAX_BYTES", "1000"),
+        ("FILE_LIFETIME", "0"),
+        ("PUBLIC_BASE_URL", "api.example.com"),
     ],
 )
 def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

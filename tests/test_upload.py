@@ -39,11 +39,13 @@ def test_a_file_with_a_description(service: Service, upstream: Upstream) -> None
     answer = upload(service, "文档 1.csv", description="这是一个文档")
     assert answer.status_code == 200, answer.text
     stored = upstream.state()["uploads"][-1]
+    file_url = answer.json()["file_url"]
+    assert service.http.get(file_url).content == CSV
     assert answer.json() == {
         "success": True,
         "message": "File uploaded successfully",
         "file_id": stored["id"],
-        "file_url": None,
+        "file_url": file_url,
         "file_name": "文档 1.csv",
         "bytes": len(CSV),
         "description": "这是一个文档",

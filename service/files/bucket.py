@@ -127,6 +127,5 @@ async def _explained() -> AsyncIterator[None]:
         async with asyncio.timeout(_TOTAL_SECONDS):
             yield
     except (BaseError, OSError) as error:
-        said = re.search(r"<Code>(\w+)</Code>|status code: (\d{3})", str(error))
-        cause = (said[1] or said[2]) if said else "no answer"
-        raise StoreError(f"S3: {cause}") from error
+        said = re.search(r"<Code>(\w+)</Code>", str(error)) or re.search(r"status code: (\d{3})", str(error))
+        raise StoreError(f"S3: {said[1] if said else 'no answer'}") from error

@@ -4,7 +4,7 @@ import { about, CozeError, createCoze, type Message } from "../../typescript/cli
 const coze = createCoze(import.meta.env.VITE_COZE_URL ?? "http://127.0.0.1:2026");
 const bot_id = new URLSearchParams(location.search).get("bot"); // null: the service's default bot
 
-type Line = { role: "user" | "assistant" | "error"; text: string };
+type Line = { role: "user" | "assistant" | "error"; text: string; picture?: string };
 
 export function Chat() {
   const [lines, setLines] = useState<Line[]>([]);
@@ -12,13 +12,16 @@ export function Chat() {
   const conversation = useRef<string | null>(null);
 
   const add = (role: Line["role"], text: string) => setLines((old) => [...old, { role, text }]);
-  // The last line is the answer; it is replaced, never changed in place.
-  const grow = (text: string) =>
-    setLines((old) => old.map((line, i) => (i === old.length - 1 ? { ...line, text: line.text + text } : line)));
+  // The last line is replaced, never changed in place.
+  const change = (changed: (line: Line) => Line) =>
+    setLines((old) => old.map((line, i) => (i === old.length - 1 ? changed(line) : line)));
+  const grow = (text: string) => change((line) => ({ ...line, text: line.text + text }));
 
   async function messageOf(text: string, file: File): Promise<Message> {
     if (!file.size) return { role: "user", content: text };
-    const { file_id } = await coze.upload(file);
+    const { file_id, file_url } = await coze.upload(file);
+    // The service shows these and no others; null where it keeps no files.
+    if (file_url && /^image\/(png|jpeg|gif|webp)$/.test(file.type)) change((line) => ({ ...line, picture: file_url }));
     return about(text, file_id, file.type.startsWith("image/") ? "image" : "file");
   }
 
@@ -53,6 +56,7 @@ export function Chat() {
       <div role="log">
         {lines.map((line, i) => (
           <p key={i} className={line.role} role={line.role === "error" ? "alert" : undefined}>
+            {line.picture && <img src={line.picture} alt="" />}
             {line.text}
           </p>
         ))}

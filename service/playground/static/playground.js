@@ -11,7 +11,7 @@ const welcome = $("welcome");
 
 let conversationId = null;
 let running = null; // the AbortController of the chat that is being answered
-let files = []; // what the next question is about: { file, chip, id, upload }
+let files = []; // what the next question is about: { file, chip, id, url, upload }
 
 /** A new element. Text only ever goes in as text, so nothing that a bot says can become part of the page. */
 function make(tag, { text, ...properties } = {}, ...children) {
@@ -163,7 +163,7 @@ async function attach(file) {
     });
     const text = await response.text();
     raw(text, "", since);
-    entry.id = JSON.parse(text).file_id;
+    ({ file_id: entry.id, file_url: entry.url } = JSON.parse(text));
     state.textContent = sizeOf(file);
   } catch (error) {
     detach(entry);
@@ -200,12 +200,20 @@ function messageOf(text, about) {
   return { role: "user", content: JSON.stringify(parts), content_type: "object_string" };
 }
 
+/** The picture as it was sent; where it cannot be had, as it was picked. */
+function pictureOf({ file, url }) {
+  const picture = make("img", { alt: file.name });
+  const asPicked = () => Object.assign(picture, { onerror: null, src: URL.createObjectURL(file) });
+  if (url) Object.assign(picture, { onerror: asPicked, src: url });
+  else asPicked();
+  return picture;
+}
+
 function showQuestion(text, about) {
   const shown = make("div", { className: "message user" });
-  for (const { file } of about) {
-    shown.append(file.type.startsWith("image/")
-      ? make("img", { src: URL.createObjectURL(file), alt: file.name })
-      : make("p", { className: "bubble", text: `📎 ${file.name}` }));
+  for (const entry of about) {
+    const { type, name } = entry.file;
+    shown.append(type.startsWith("image/") ? pictureOf(entry) : make("p", { className: "bubble", text: `📎 ${name}` }));
   }
   shown.append(make("p", { className: "bubble", text }));
   welcome.remove();
