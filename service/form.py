@@ -1,5 +1,6 @@
 """The upload's form: the file goes to a spool as it comes, so that memory stays bounded whatever its size."""
 
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,7 +35,7 @@ _MAX_DESCRIPTION_CHARACTERS = _max_length("description")
 _MAX_FORM_BYTES = _MAX_FILE_BYTES + 1024 * 1024
 _MAX_PARTS = 32
 _MAX_NAME_CHARACTERS = 255
-# A file up to this size is never written to disk.
+# A form that is refused before so much of its file has come never touches the disk.
 _SPOOL_BYTES = 256 * 1024
 
 
@@ -55,7 +56,9 @@ async def read_upload(request: Request[Any, Any, Any], *, timeout: float) -> Asy
         await _read(request, form, timeout)
         yield form
     finally:
-        form.upload.file.close()
+        # What a full disk did not take is needed no more.
+        with contextlib.suppress(OSError):
+            form.upload.file.close()
 
 
 async def _read(request: Request[Any, Any, Any], form: UploadForm, timeout: float) -> None:
@@ -70,6 +73,9 @@ async def _read(request: Request[Any, Any, Any], form: UploadForm, timeout: floa
             async for chunk in chunks:
                 for event in parser.parse(chunk):
                     parts.take(event)
+        # The HTTP client asks for the number too, which moves the file to the disk, and passes over what fails there.
+        form.upload.file.fileno()
+        form.upload.file.flush()
     except ParserLimitReached:
         raise ServiceError(BAD_REQUEST, f"The form has more than {_MAX_PARTS} parts, or too long headers.") from None
     except MultipartError:

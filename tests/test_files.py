@@ -1,7 +1,10 @@
 """GET /api/v1/files/{link}: what was uploaded is seen by its `file_url`, in a folder and on S3, whatever happens."""
 
+import asyncio
 import contextlib
+import errno
 import fcntl
+import io
 import os
 import re
 import resource
@@ -22,14 +25,15 @@ import obstore
 import psutil
 import pytest
 from browser import chromium
-from conftest import Service, Start, wait_until
+from conftest import Service, Start, Upstream, wait_until
 from envelope import assert_error
 from obstore.store import S3Store
 from test_playground import picture
 
 from service.contract import contract
 from service.files import links
-from service.files.store import Bounds, StoredFile
+from service.files.folder import Folder
+from service.files.store import Bounds, StoredFile, StoreError
 
 MIB = 1024 * 1024
 PNG: bytes = picture()["buffer"]
@@ -256,10 +260,11 @@ def test_a_link_that_is_not_whole_or_not_ours_leads_nowhere(keeping: Service, st
 
 def test_links_are_in_no_log(keeping: Service) -> None:
     link_itself = link(keeping).rpartition("/")[2]
-    keeping.http.get(f"/api/v1/files/{link_itself}")
-    keeping.http.get(f"/api/v1/files/{link_itself}x")
-    wait_until(lambda: keeping.lines()[-1].get("status") == 404)
-    assert keeping.lines()[-2]["route"] == "/api/v1/files/{link}"
+    for path, name in ((link_itself, "right"), (link_itself + "x", "wrong")):
+        keeping.http.get(f"/api/v1/files/{path}", headers={"X-Request-ID": name})
+        wait_until(lambda: [line for line in keeping.lines() if line.get("request_id") == name])  # noqa: B023
+        (line,) = (line for line in keeping.lines() if line.get("request_id") == name)
+        assert line["route"] == "/api/v1/files/{link}"
     assert link_itself not in keeping.output()
 
 
@@ -329,8 +334,7 @@ def test_a_life_ends(store: Store, start: Start, tmp_path: Path) -> None:
 
 def not_kept(service: Service) -> str:
     """The cause that the log gives for an upload that was not kept."""
-    # Small enough for the spool that it is in memory, so that only the store can fail.
-    assert upload(service, PNG + bytes(200_000), "evening.png") is None
+    assert upload(service, PNG.ljust(99_500), "evening.png") is None
     return str([line["cause"] for line in service.lines() if line["event"] == "file not kept"][-1])
 
 
@@ -341,19 +345,38 @@ def test_off_keeps_nothing(start: Start) -> None:
     assert not [line for line in service.lines() if line["event"] == "file not kept"]
 
 
-def test_a_full_disk_loses_only_the_link(start: Start, tmp_path: Path) -> None:
+def test_a_full_disk_loses_only_the_link(start: Start, upstream: Upstream, tmp_path: Path) -> None:
     store = in_folder(tmp_path / "files")
     service = start(**store.env)
     url = link(service)
     process = psutil.Process(service.process.pid)
-    # No file may grow beyond this: a disk that is full for all but small files, for root as for others.
+    # No file may grow beyond this: a disk that is full for all but small files, for root as for others. That is room
+    # for the upload, but not for what is kept with it.
     process.rlimit(psutil.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
     assert not_kept(service) == "File too large"
+    assert upstream.state()["uploads"][-1]["bytes"] == 99_500
+    # And no room for the upload: Coze gets no half of it.
+    refused = service.http.post("/api/v1/upload", files={"file": ("a.txt", bytes(200_000))})
+    assert_error(refused, 503)
+    assert upstream.state()["uploads"][-1]["bytes"] == 99_500
     assert len(kept(store)) == 1
     assert not [name for name in store.sizes() if name.endswith(".part")]
     process.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert httpx.get(url).content == PNG
     assert httpx.get(link(service, PNG * 200)).content == PNG * 200
+
+
+def test_a_file_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    class Breaking(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > MIB:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().read(size)
+
+    folder = Folder(tmp_path / "files", Bounds(10 * MIB, 100))
+    with pytest.raises(StoreError, match="No space left on device"):
+        asyncio.run(folder.put(links.new_name(1), Breaking(bytes(2 * MIB)), 2 * MIB))
+    assert set(in_folder(tmp_path / "files").sizes()) == {"account"}
 
 
 def test_a_folder_that_cannot_be_used(start: Start, tmp_path: Path) -> None:
@@ -477,8 +500,9 @@ def test_nothing_in_a_file_runs_in_a_browser(service: Service) -> None:
             with page.expect_download() as saved:
                 page.evaluate("url => { location.href = url; }", url)
             assert saved.value.suggested_filename == name
+        for url in (page_url, drawing):
             with page.expect_response(url):
-                page.evaluate(f"url => document.body.append(({made('iframe')})(url))", url)
+                page.evaluate(f"url => void document.body.append(({made('iframe')})(url))", url)
         assert loads("script", script) is False
         assert loads("img", drawing) is False
         assert loads("img", link(service)) is True

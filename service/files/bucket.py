@@ -68,13 +68,12 @@ class Bucket:
 
     async def key(self, *, create: bool) -> bytes | None:
         async with _explained():
-            if create:
+            if (key := await self._stored_key()) is None and create:
                 with contextlib.suppress(AlreadyExistsError):
                     await obstore.put_async(self._bucket, "key", secrets.token_bytes(KEY_BYTES), mode="create")
-            try:
-                return bytes(await (await obstore.get_async(self._bucket, "key")).bytes_async())
-            except FileNotFoundError:
-                return None
+                # Whoever was first.
+                key = await self._stored_key()
+            return key
 
     async def put(self, name: str, file: IO[bytes], size: int) -> None:
         async with _explained():
@@ -95,6 +94,12 @@ class Bucket:
         async with _explained(), self._counting:
             files = await self._files()
             await self._remove(files, {*self._bounds.overdue(files, time.time())})
+
+    async def _stored_key(self) -> bytes | None:
+        try:
+            return bytes(await (await obstore.get_async(self._bucket, "key")).bytes_async())
+        except FileNotFoundError:
+            return None
 
     async def _make_room(self, wanted: int) -> None:
         limit = self._bounds.max_bytes

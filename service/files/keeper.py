@@ -83,7 +83,7 @@ class Files:
             if base_url is None:
                 raise StoreError("the request's Host is not a host, so that no link can lead here")
             key = await self._known_key(self._store, create=True)
-            assert key is not None
+            assert key is not None  # it has been made
             stored_name = new_name(int(time.time()) + self._bounds.lifetime)
             await asyncio.to_thread(_add_about, file, size, name)
             await self._store.put(stored_name, file, size + _ABOUT_BYTES)
