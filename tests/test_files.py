@@ -8,6 +8,7 @@ import io
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -332,6 +333,17 @@ def test_a_life_ends(store: Store, start: Start, tmp_path: Path) -> None:
     wait_until(lambda: not kept(brief))
 
 
+def test_a_link_ends_before_its_file_has_left(service: Service) -> None:
+    link(service)
+    folder = Path(psutil.Process(service.process.pid).cwd()) / ".files"
+    newest = max(kept(in_folder(folder)))
+    for seconds, status in ((-1, 404), (600, 200)):
+        name = links.new_name(time.time() + seconds)
+        shutil.copy(folder / newest, folder / name)
+        url = "/api/v1/files/" + links.link_to(name, (folder / "key").read_bytes())
+        assert service.http.get(url).status_code == status
+
+
 def not_kept(service: Service) -> str:
     """The cause that the log gives for an upload that was not kept."""
     assert upload(service, PNG.ljust(99_500), "evening.png") is None
@@ -438,7 +450,7 @@ def test_a_crash_leaves_whole_files_only(start: Start, tmp_path: Path) -> None:
         thread.join()
     assert set(kept(store).values()) == {len(PNG) + 2048, len(content) + 2048}
     # One more that nobody writes any more, and one that somebody does.
-    dead, alive = (tmp_path / "files" / f"{links.new_name(int(time.time()) + 99)}.part" for _ in range(2))
+    dead, alive = (tmp_path / "files" / f"{links.new_name(time.time() + 99)}.part" for _ in range(2))
     dead.write_bytes(b"x")
     with alive.open("wb") as writer:
         fcntl.flock(writer, fcntl.LOCK_EX)
@@ -542,4 +554,4 @@ def test_a_link_is_its_name_and_its_signature() -> None:
     assert links.name_in(made, key) == name
     assert links.name_in(made, os.urandom(32)) is None
     assert len({links.new_name(1) for _ in range(1000)}) == 1000
-    assert sorted([links.new_name(2), links.new_name(1)])[0].startswith("000000000001")
+    assert sorted([links.new_name(2), links.new_name(1)])[0].startswith("0000000003e8")

@@ -113,37 +113,40 @@ class Folder:
                 return
             with self._account() as account:
                 self._remove_leftovers()
-                files = self._files()
-                gone = {*self._bounds.overdue(files, time.time()), *self._bounds.surplus(files, 0, time.time())}
-                self._remove(gone)
-                _write(account, sum(file.room for file in files if file not in gone))
+                files, unfinished = self._files()
+                now = time.time()
+                gone = {*self._bounds.overdue(files, now), *self._bounds.surplus(files, unfinished, now)}
+                _write(account, self._remove(files, gone) + unfinished)
 
     def _make_room(self, account: int, size: int) -> None:
         wanted = room_for(size)
         used = _read(account)
         # A machine that lost its power may have lost what was written here last.
         if not self._counted or used + wanted > self._bounds.max_bytes:
-            files = self._files()
-            gone = self._bounds.surplus(files, wanted, time.time())
-            self._remove(gone)
-            used = sum(file.room for file in files) - sum(file.room for file in gone)
+            files, unfinished = self._files()
+            gone = self._bounds.surplus(files, unfinished + wanted, time.time())
+            used = self._remove(files, {*gone}) + unfinished
             self._counted = True
         _write(account, used + wanted)
 
-    def _files(self) -> list[StoredFile]:
-        """The files, and those that are being written. Whatever else is in the folder is not ours to touch."""
-        found = []
+    def _files(self) -> tuple[list[StoredFile], int]:
+        """The files, and what those take that are being written. Whatever else is in the folder is not ours."""
+        files, unfinished = [], 0
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                # One that could not be written may leave at any time.
-                with contextlib.suppress(FileNotFoundError):
-                    if NAME.fullmatch(entry.name.removesuffix(_UNFINISHED)):
-                        found.append(StoredFile(entry.name, room_for(entry.stat().st_size)))
-        return found
+                if NAME.fullmatch(entry.name):
+                    files.append(StoredFile(entry.name, room_for(entry.stat().st_size)))
+                elif NAME.fullmatch(entry.name.removesuffix(_UNFINISHED)):
+                    # One that cannot be written may leave at any time.
+                    with contextlib.suppress(FileNotFoundError):
+                        unfinished += room_for(entry.stat().st_size)
+        return files, unfinished
 
-    def _remove(self, files: set[StoredFile] | list[StoredFile]) -> None:
-        for file in files:
+    def _remove(self, files: list[StoredFile], gone: set[StoredFile]) -> int:
+        """Removes of `files` those that are `gone`; what the others take."""
+        for file in gone:
             (self._folder / file.name).unlink(missing_ok=True)
+        return sum(file.room for file in files if file not in gone)
 
     def _remove_leftovers(self) -> None:
         for path in self._folder.glob(f"*{_UNFINISHED}"):

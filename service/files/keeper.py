@@ -84,7 +84,7 @@ class Files:
                 raise StoreError("the request's Host is not a host, so that no link can lead here")
             key = await self._known_key(self._store, create=True)
             assert key is not None  # it has been made
-            stored_name = new_name(int(time.time()) + self._bounds.lifetime)
+            stored_name = new_name(time.time() + self._bounds.lifetime)
             await asyncio.to_thread(_add_about, file, size, name)
             await self._store.put(stored_name, file, size + _ABOUT_BYTES)
             return base_url + FILES_PATH + link_to(stored_name, key)
@@ -101,7 +101,7 @@ class Files:
         try:
             key = await self._known_key(self._store, create=False)
             name = name_in(link, key) if key else None
-            if name is None or (seconds_left := expiry_of(name) - int(time.time())) <= 0:
+            if name is None or (seconds_left := expiry_of(name) - time.time()) <= 0:
                 return None
             file = await self._store.open(name)
             if file is None:
@@ -113,7 +113,7 @@ class Files:
                 raise
         except (StoreError, msgspec.MsgspecError) as error:
             raise ServiceError(NO_FILES, cause=f"file store: {error}") from None
-        return KeptFile(file, name, about, min(seconds_left, self._bounds.lifetime))
+        return KeptFile(file, name, about, int(min(seconds_left, self._bounds.lifetime)))
 
     async def _known_key(self, store: FileStore, *, create: bool) -> bytes | None:
         if self._key is None:

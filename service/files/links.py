@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 FILES_PATH = "/api/v1/files/"
 KEY_BYTES = 32
-# The end of the file's life in seconds since 1970, and the random part. Names sort by age. With the signature the
+# The end of the file's life in milliseconds since 1970, and the random part. Names sort by age. With the signature the
 # length divides by three, so that base64 has one spelling for each link.
 _TIME_BYTES = 6
 _NAME_BYTES = _TIME_BYTES + 16
@@ -21,14 +21,14 @@ _HOST = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(
 NAME = re.compile(rf"[0-9a-f]{{{2 * _NAME_BYTES}}}")
 
 
-def new_name(expires: int) -> str:
+def new_name(expires: float) -> str:
     """A name for a file that lives until `expires`, in seconds since 1970."""
-    return (expires.to_bytes(_TIME_BYTES, "big") + secrets.token_bytes(_NAME_BYTES - _TIME_BYTES)).hex()
+    return (int(expires * 1000).to_bytes(_TIME_BYTES, "big") + secrets.token_bytes(_NAME_BYTES - _TIME_BYTES)).hex()
 
 
-def expiry_of(name: str) -> int:
+def expiry_of(name: str) -> float:
     """When the file's life ends, in seconds since 1970."""
-    return int(name[: 2 * _TIME_BYTES], 16)
+    return int(name[: 2 * _TIME_BYTES], 16) / 1000
 
 
 def link_to(name: str, key: bytes) -> str:

@@ -66,7 +66,7 @@ class Bounds:
         room for the next ones too. Raises StoreError if there cannot be room.
         """
         if wanted > self.max_bytes:
-            raise StoreError("the file is larger than FILE_STORE_MAX_BYTES")
+            raise StoreError("there is no room for the file within FILE_STORE_MAX_BYTES")
         used = sum(file.room for file in files)
         if used + wanted <= self.max_bytes:
             return []
