@@ -15,11 +15,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.answers import error_answer
 from service.errors import KEY_MISSING, KEY_WRONG, ServiceError
+from service.files.links import FILES_PATH
 from service.request_log import record_of
 
 _API = "/api/v1/"
-# Links to files carry a signature of their own.
-_SIGNED = "/api/v1/files/"
 _BEARER = re.compile(rb"bearer +([!-~]+) *", re.IGNORECASE)
 _CHALLENGE = 'Bearer realm="coze-service"'
 
@@ -99,4 +98,5 @@ class RequireKey:
 
 
 def _is_signed(scope: Scope) -> bool:
-    return bool(scope["type"] == ScopeType.HTTP and scope["method"] == "GET" and scope["path"].startswith(_SIGNED))
+    """Whether it asks for a file, by a link that carries a signature of its own."""
+    return bool(scope["type"] == ScopeType.HTTP and scope["method"] == "GET" and scope["path"].startswith(FILES_PATH))

@@ -13,6 +13,7 @@ from service.errors import NO_FILES, ServiceError
 from service.files.folder import Folder
 from service.files.links import FILES_PATH, KEY_BYTES, expiry_of, link_to, name_in, new_name
 from service.files.store import Bounds, FileStore, OpenFile, StoreError
+from service.metrics import STORE_FAILURES
 from service.settings import Settings
 
 log = structlog.get_logger()
@@ -61,8 +62,8 @@ class Files:
         self._store = _store(settings, self._bounds)
         self._key: bytes | None = None
         self._cleaning: asyncio.Task[None] | None = None
-        # How many uploads reached Coze and were not kept.
-        self.failures = 0
+        # Uploads that reached Coze and were not kept.
+        self._failures = STORE_FAILURES.labels("files")
 
     async def __aenter__(self) -> Self:
         if self._store is not None:
@@ -89,7 +90,7 @@ class Files:
             await self._store.put(stored_name, file, size + _ABOUT_BYTES)
             return base_url + FILES_PATH + link_to(stored_name, key)
         except Exception as error:
-            self.failures += 1
+            self._failures.inc()
             cause = str(error) if isinstance(error, StoreError) else getattr(error, "strerror", None)
             log.error("file not kept", cause=cause or type(error).__name__)
             return None
