@@ -1,4 +1,4 @@
-"""The command: `python -m service`, and with `--sandbox` the same on a Coze of its own."""
+"""The command: `coze-service` or `python -m service`, and with `--sandbox` the same on a Coze of its own."""
 
 import argparse
 import contextlib
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from service import logs, metrics, sandbox, settings
 from service.app import create_app
 from service.callers import new_key
+from service.contract import contract
 from service.coze import Coze
 from service.sandbox.settings import BadSettingError, from_environment
 from service.server import listen, serve, serve_metrics
@@ -22,7 +23,13 @@ from service.workers import Supervisor, stop_with_parent, tell_parent, worker_co
 
 def main() -> None:
     """Serves until it is stopped. Ends at once, with one line, if a setting is missing or bad."""
-    parser = argparse.ArgumentParser(prog="python -m service", description="The HTTP gateway to Coze (扣子) bots.")
+    parser = argparse.ArgumentParser(
+        prog="coze-service",
+        description="A small HTTP gateway to Coze (扣子) bots that keeps the token on the server.",
+        epilog=_variables(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=contract().version)
     parser.add_argument("--sandbox", action="store_true", help="serve a Coze of its own: no account, no network")
     parser.add_argument(
         "--new-api-key",
@@ -79,6 +86,16 @@ def main() -> None:
             on_end=lambda pid: metrics.forget_worker(pid, folder) if folder else None,
         )
         sys.exit(supervisor.run())
+
+
+def _variables() -> str:
+    """The settings for `--help`, and where more is said."""
+    lines = ["variables, from the environment, else from .env in the working folder:"]
+    for setting in settings.SETTINGS:
+        lines += [f"  {setting.name}={setting.default or ''}", f"      {setting.help.replace('`', '')}"]
+    lines += ["", "SIGTERM stops it in order; SIGHUP, with WORKERS of 2 or more, restarts the workers one by one."]
+    lines += ["Once it runs: /docs to read and try the API, /playground to chat, /openapi.yaml for the contract."]
+    return "\n".join(lines)
 
 
 def _serve(chosen: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None) -> None:

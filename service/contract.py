@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 import yaml
 
-CONTRACT_FILE = Path(__file__).resolve().parent.parent / "openapi.yaml"
+# A wheel carries it beside this module; in a checkout it stands at the top.
+_HERE = Path(__file__).resolve().parent
+_FILE = next(path for folder in (_HERE, _HERE.parent) if (path := folder / "openapi.yaml").exists())
 _METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
 
@@ -39,6 +41,6 @@ class Contract(msgspec.Struct, frozen=True):
 
 @cache
 def contract() -> Contract:
-    source = CONTRACT_FILE.read_bytes()
+    source = _FILE.read_bytes()
     document = yaml.load(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
     return Contract(source=source, json=msgspec.json.encode(document), document=document)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from service import sandbox
 ROOT = Path(__file__).resolve().parent.parent
 BOT = sandbox.DEFAULT_BOT_ID
 START_SECONDS = 60
+COMMAND = (sys.executable, "-W", "error", "-m", "service")
 
 
 class Service:
@@ -65,15 +66,15 @@ class Service:
 
 
 @contextlib.contextmanager
-def running_service(folder: Path, *arguments: str, **env: str) -> Iterator[Service]:
-    """`python -m service` with only these variables, in an empty `folder`, on a free port."""
+def running_service(folder: Path, *arguments: str, command: Sequence[str] = COMMAND, **env: str) -> Iterator[Service]:
+    """`python -m service`, or `command`, with only these variables, in an empty `folder`, on a free port."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "service.log"
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SYSTEMROOT") if name in os.environ}
     variables = {"HOST": "127.0.0.1", "PORT": "0", "ENABLE_RATE_LIMIT": "false", **env}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "service", *arguments],
+            [*command, *arguments],
             cwd=folder,
             env=inherited | variables,
             stdout=output,

@@ -1,0 +1,95 @@
+"""The wheel: built from the source distribution, installed away from the checkout, started with nothing around it."""
+
+import email
+import os
+import shutil
+import subprocess
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, Service, running_service
+
+from service.settings import SETTINGS
+
+UV = shutil.which("uv", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])) or "uv"
+VERSION = yaml.safe_load((ROOT / "openapi.yaml").read_text())["info"]["version"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel; uv makes it from the source distribution, not from the checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run([UV, "build", "--quiet", "--out-dir", folder, ROOT], check=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`coze-service` in an environment of its own, with the locked versions of what it needs."""
+    folder = tmp_path_factory.mktemp("installed")
+    locked = folder / "requirements.txt"
+    export = [UV, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--project", ROOT, "-o", locked]
+    subprocess.run(export, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([UV, "venv", "--quiet", folder / "venv"], check=True)
+    python = folder / "venv/bin/python"
+    install = [UV, "pip", "install", "--quiet", "--python", python]
+    subprocess.run([*install, "--require-hashes", "-r", locked], check=True)
+    subprocess.run([*install, "--no-deps", wheel], check=True)
+    return folder / "venv/bin/coze-service"
+
+
+@pytest.fixture(scope="module")
+def installed(command: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with running_service(folder, "--sandbox", command=[str(command)], WORKERS="2") as running:
+        yield running
+
+
+def test_the_installed_service_chats(installed: Service) -> None:
+    answer = installed.chat()
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"]["content"].startswith("Hello!")
+
+
+def test_the_contract_and_the_pages_are_inside(installed: Service) -> None:
+    assert installed.http.get("/openapi.yaml").content == (ROOT / "openapi.yaml").read_bytes()
+    for path in ("/docs", "/docs/assets/swagger-ui-bundle.js", "/playground"):
+        assert installed.http.get(path, follow_redirects=True).status_code == 200, path
+
+
+def test_there_is_one_version(installed: Service, command: Path, wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        assert email.message_from_bytes(archive.read(metadata))["Version"] == VERSION
+    assert run(command, "--version").stdout.strip() == VERSION
+    assert installed.http.get("/").json()["version"] == VERSION
+    assert installed.http.get("/api/v1/config").json()["data"]["version"] == VERSION
+
+
+def test_the_help_names_every_option_and_variable(command: Path) -> None:
+    said = run(command, "--help").stdout
+    for name in ("--sandbox", "--version", *(setting.name for setting in SETTINGS)):
+        assert name in said, name
+
+
+def test_without_a_token_one_line_says_what_is_missing(command: Path, tmp_path: Path) -> None:
+    ended = run(command, folder=tmp_path, code=1)
+    assert ended.stderr.startswith("COZE_API_TOKEN is required")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_the_wheel_holds_the_service_alone(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+    assert tops == {"service", "generated", f"coze_service-{VERSION}.dist-info"}
+
+
+def run(command: Path, *arguments: str, folder: Path | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
+    ended = subprocess.run([command, *arguments], cwd=folder, env={}, capture_output=True, text=True, check=False)
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    return ended
