@@ -18,7 +18,7 @@ from service import sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
 BOT = sandbox.DEFAULT_BOT_ID
-START_SECONDS = 60
+START_SECONDS = 180
 COMMAND = (sys.executable, "-W", "error", "-m", "service")
 
 

@@ -33,11 +33,11 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`coze-service` in an environment of its own, with the locked versions of what it needs."""
     folder = tmp_path_factory.mktemp("installed")
     locked = folder / "requirements.txt"
-    export = [UV, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--project", ROOT, "-o", locked]
+    export: list[str | Path] = [UV, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--project", ROOT, "-o", locked]
     subprocess.run(export, check=True, stdout=subprocess.DEVNULL)
     subprocess.run([UV, "venv", "--quiet", folder / "venv"], check=True)
     python = folder / "venv/bin/python"
-    install = [UV, "pip", "install", "--quiet", "--python", python]
+    install: list[str | Path] = [UV, "pip", "install", "--quiet", "--python", python]
     subprocess.run([*install, "--require-hashes", "-r", locked], check=True)
     subprocess.run([*install, "--no-deps", wheel], check=True)
     return folder / "venv/bin/coze-service"

@@ -1,0 +1,30 @@
+# The service as an image: from uv.lock and its hashes, as a user without rights, on a root that may be read-only.
+#   docker build -t coze-service . && docker run --read-only --tmpfs /tmp --env-file .env -p 2026:2026 coze-service
+FROM python:3.12-slim-trixie AS build
+RUN python -m pip install --no-cache-dir uv==0.13.9
+WORKDIR /app
+ENV UV_PROJECT_ENVIRONMENT=/app/venv UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
+# What the service needs changes seldom, and is a layer of its own.
+COPY pyproject.toml uv.lock ./
+RUN uv sync --locked --no-dev --no-install-project
+COPY openapi.yaml README.md LICENSE ./
+COPY generated generated
+COPY service service
+RUN uv sync --locked --no-dev --no-editable
+
+FROM python:3.12-slim-trixie
+LABEL org.opencontainers.image.title="coze-service" \
+      org.opencontainers.image.description="A small HTTP gateway to Coze (扣子) bots that keeps the token on the server" \
+      org.opencontainers.image.licenses="MIT"
+# The environment holds absolute paths: it stays where it was made.
+COPY --from=build /app/venv /app/venv
+ENV PATH=/app/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+# The working folder: .env may be mounted here.
+WORKDIR /app
+# A number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+EXPOSE 2026
+STOPSIGNAL SIGTERM
+# Whether the process lives; whether Coze answers, which a restart does not mend, is asked at /health.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-Ic", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 2026), timeout=4); c.request('GET', '/'); raise SystemExit(c.getresponse().status != 200)"]
+ENTRYPOINT ["coze-service"]
