@@ -37,8 +37,8 @@ def container(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_compose_keeps_its_schema() -> None:
-    check = [Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    subprocess.run([*check, ROOT / "compose.yaml"], check=True)
+    check = Path(sys.executable).parent / "check-jsonschema"
+    subprocess.run([check, "--builtin-schema", "vendor.compose-spec", ROOT / "compose.yaml"], check=True)
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Service", "PodDisruptionBudget"])

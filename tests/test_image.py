@@ -40,10 +40,11 @@ def container(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> I
     root = tmp_path_factory.mktemp("image")
     # The steps reach the package index as this process does; the service gets none of it.
     outside = {name: value for name, value in os.environ.items() if name not in RUN_VARIABLES}
-    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", sys.executable]
+    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    command = [*unshare, sys.executable, str(ROOT / "tests/image.py"), str(root)]
     coze = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
     folder = tmp_path_factory.mktemp("outside")
-    with running_service(folder, str(root), command=[*unshare, str(ROOT / "tests/image.py")], **(outside | coze)) as running:
+    with running_service(folder, command=command, **(outside | coze)) as running:
         made = Container(running)
         yield made
         if made.first.is_running():

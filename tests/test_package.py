@@ -33,8 +33,8 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`coze-service` in an environment of its own, with the locked versions of what it needs."""
     folder = tmp_path_factory.mktemp("installed")
     locked = folder / "requirements.txt"
-    export: list[str | Path] = [UV, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--project", ROOT, "-o", locked]
-    subprocess.run(export, check=True, stdout=subprocess.DEVNULL)
+    export = [UV, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--output-file", str(locked)]
+    subprocess.run(export, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     subprocess.run([UV, "venv", "--quiet", folder / "venv"], check=True)
     python = folder / "venv/bin/python"
     install: list[str | Path] = [UV, "pip", "install", "--quiet", "--python", python]
