@@ -19,6 +19,7 @@ usage: ./run.sh COMMAND
   status    is it running, and does it answer
   logs      follow its log
   test      set up, then every check and every test
+  supply    set up, then list in dist/supply what is shipped: hashes, licences, bill of materials, known weaknesses
   bench     set up, then measure what a chat costs, beside two others; `bench --help` says what more there is
 TEXT
 }
@@ -154,6 +155,7 @@ case "${1:-}" in
   status) status ;;
   logs) [ -f "$LOG_FILE" ] || fail "there is no log yet"; exec tail -n 100 -f "$LOG_FILE" ;;
   test) shift; set_up; exec .venv/bin/python -m tests.check "$@" ;;
+  supply) shift; set_up; exec .venv/bin/python -m tests.supply "$@" ;;
   bench) shift; set_up --group bench; exec .venv/bin/python -m benchmarks "$@" ;;
   -h | --help | help) usage ;;
   *) usage >&2; exit 2 ;;
