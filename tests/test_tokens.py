@@ -72,16 +72,16 @@ def refused_by_coze(service: Service, coze: Upstream) -> bool:
 
 @contextlib.contextmanager
 def chatting(service: Service) -> Iterator[list[int]]:
-    """Four clients that chat without a pause while the block runs; their statuses."""
+    """Two clients that chat without a pause while the block runs; their statuses."""
     statuses: list[int] = []
     over = threading.Event()
 
-    def work(number: int) -> None:
+    def work(stream: bool) -> None:
         while not over.is_set():
-            statuses.append(service.chat("Hello", stream=number % 2 == 0).status_code)
+            statuses.append(service.chat("Hello", stream=stream).status_code)
 
-    with ThreadPoolExecutor(4) as clients:
-        running = [clients.submit(work, number) for number in range(4)]
+    with ThreadPoolExecutor(2) as clients:
+        running = [clients.submit(work, stream) for stream in (True, False)]
         try:
             yield statuses
         finally:
