@@ -3,7 +3,8 @@
 Every stage starts from this machine's root instead of its base image, which needs a registry: an overlay in FOLDER
 takes what the steps write. The rest is as an engine does it: the last stage holds only what it copies, and its
 entrypoint runs as its user, with its variables and those of this process named in RUN_VARIABLES, on a read-only root
-with a /tmp of its own. To be started by root as `unshare --mount --pid --fork --kill-child`; the service is process 1.
+with volumes and a /tmp of its own. To be started by root as `unshare --mount --pid --fork --kill-child`; the service is
+process 1.
 """
 
 import os
@@ -31,6 +32,7 @@ class Stage:
         self.folder = "/"
         self.user = "0:0"
         self.entrypoint: Sequence[str] = ()
+        self.volumes: list[str] = []
         self.root = folder / "root"
         for made in (self.root, folder / "written", folder / "work"):
             made.mkdir(parents=True)
@@ -100,6 +102,8 @@ def build(folder: Path) -> Stage:
             case "ENTRYPOINT", Stage():
                 assert step.json, "a shell would stand between the signals and the service"
                 stage.entrypoint = step.value
+            case "VOLUME", Stage():
+                stage.volumes += step.value
             case (("LABEL" | "EXPOSE" | "STOPSIGNAL" | "HEALTHCHECK"), Stage()):
                 pass
             case other, _:
@@ -112,6 +116,13 @@ def main(folder: Path) -> None:
     # Not on the overlay or whatever else / may be: an overlay cannot be written into another.
     _run("mount", "-t", "tmpfs", "tmpfs", str(folder))
     image = build(folder)
+    for at, volume in enumerate(image.volumes):
+        # With what the image has there, owner and all, as a new volume of an engine.
+        kept = folder / f"volume{at}"
+        shutil.copytree(image.inside(volume), kept)
+        owner = image.inside(volume).stat()
+        os.chown(kept, owner.st_uid, owner.st_gid)
+        _run("mount", "--bind", str(kept), str(image.inside(volume)))
     _run("mount", "-o", "remount,ro", str(image.root))
     _run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", str(image.root / "tmp"))
     given = {name: os.environ[name] for name in RUN_VARIABLES if name in os.environ}
