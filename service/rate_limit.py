@@ -6,6 +6,7 @@ Only `/api/v1/*` counts; preflights, `/`, `/health` and the docs are free.
 
 import math
 import time
+from typing import TYPE_CHECKING
 
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
@@ -17,7 +18,9 @@ from service.callers import Callers, is_api_call
 from service.errors import TOO_MANY_REQUESTS, ServiceError
 from service.request_log import record_of
 from service.settings import MEMORY
-from service.shared_count import SharedCount
+
+if TYPE_CHECKING:
+    from service.shared_count import SharedCount
 
 
 class RateLimiter:
@@ -33,7 +36,12 @@ class RateLimiter:
         self._item = RateLimitItemPerSecond(requests, window)
         # A moving window: a fixed one lets twice the number through around its edge.
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._shared = None if storage == MEMORY else SharedCount(storage)
+        self._shared: SharedCount | None = None
+        if storage != MEMORY:
+            # Only here: its client is large, and most count for themselves.
+            from service import shared_count
+
+            self._shared = shared_count.SharedCount(storage)
 
     async def __aenter__(self) -> None:
         if self._shared is not None:
