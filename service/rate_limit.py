@@ -1,4 +1,4 @@
-"""How often one caller may call: exactly N times in any window, on the `limits` library.
+"""How often one caller may call: exactly N times in any window, in this process or in a store that all share.
 
 Headers: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (`RateLimit`, `RateLimit-Policy`).
 Only `/api/v1/*` counts; preflights, `/`, `/health` and the docs are free.
@@ -6,11 +6,9 @@ Only `/api/v1/*` counts; preflights, `/`, `/health` and the docs are free.
 
 import math
 import time
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
-from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.answers import error_answer
@@ -23,25 +21,59 @@ if TYPE_CHECKING:
     from service.shared_count import SharedCount
 
 
+class OwnCount:
+    """The count of this process alone: when the calls of each key came that still count.
+
+    The memory store of `limits` keeps every key for ever and goes through all of them at nearly each call.
+    """
+
+    def __init__(self, requests: int, window: int) -> None:
+        self._requests = requests
+        self._window = window
+        # By their last call, the one longest ago first.
+        self._calls: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many keys are remembered."""
+        return len(self._calls)
+
+    def hit(self, key: str) -> tuple[bool, int, float]:
+        """Counts a call: whether it may pass, how many are left, and in how many seconds there are more."""
+        now = time.monotonic()
+        over = now - self._window
+        # Two for each that may be added, so that those whose time is over do not pile up.
+        for _ in range(2):
+            oldest = next(iter(self._calls), None)
+            if oldest is None or self._calls[oldest][-1] > over:
+                break
+            del self._calls[oldest]
+        calls = self._calls.setdefault(key, deque())
+        while calls and calls[0] <= over:
+            calls.popleft()
+        if allowed := len(calls) < self._requests:
+            calls.append(now)
+            self._calls.move_to_end(key)
+        return allowed, self._requests - len(calls), calls[0] - over
+
+
 class RateLimiter:
     """`requests` calls in `window` seconds for each key, counted in this process or in the store at `storage`.
 
-    Enter it before use. While the store does not answer, this process counts by the same limit for itself: nobody is
-    refused because the store is down, and nobody goes without a limit.
+    The window moves: a fixed one lets twice the number through around its edge. Enter it before use. While the store
+    does not answer, this process counts by the same limit for itself: nobody is refused because the store is down, and
+    nobody goes without a limit.
     """
 
     def __init__(self, requests: int, window: int, storage: str = MEMORY) -> None:
         self._requests = requests
         self._window = window
-        self._item = RateLimitItemPerSecond(requests, window)
-        # A moving window: a fixed one lets twice the number through around its edge.
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._own = OwnCount(requests, window)
         self._shared: SharedCount | None = None
         if storage != MEMORY:
             # Only here: its client is large, and most count for themselves.
             from service import shared_count
 
-            self._shared = shared_count.SharedCount(storage)
+            self._shared = shared_count.SharedCount(storage, requests, window)
 
     async def __aenter__(self) -> None:
         if self._shared is not None:
@@ -53,11 +85,9 @@ class RateLimiter:
 
     async def hit(self, key: str) -> tuple[bool, int, int]:
         """Counts a call: whether it may pass, how many are left, and in how many seconds there are more."""
-        counted = None if self._shared is None else await self._shared.hit(self._item, key)
-        if counted is None:
-            counted = self._limiter.hit(self._item, key), self._limiter.get_window_stats(self._item, key)
-        allowed, (reset_at, left) = counted
-        return allowed, max(left, 0), min(max(math.ceil(reset_at - time.time()), 1), self._window)
+        counted = None if self._shared is None else await self._shared.hit(key)
+        allowed, left, seconds = counted or self._own.hit(key)
+        return allowed, max(left, 0), min(max(math.ceil(seconds), 1), self._window)
 
     def headers(self, left: int, seconds: int) -> list[tuple[bytes, bytes]]:
         return [

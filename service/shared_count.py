@@ -7,6 +7,7 @@ that were waiting when it went are delayed, by a second at most; it is tried aga
 import asyncio
 import contextlib
 import contextvars
+import time
 from urllib.parse import urlsplit
 
 import structlog
@@ -31,7 +32,8 @@ _TRY = RateLimitItemPerSecond(1, 1, namespace="TRY")
 class SharedCount:
     """The count at `uri`, of which only host and port are ever shown. Enter it before use."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, requests: int, window: int) -> None:
+        self._item = RateLimitItemPerSecond(requests, window)
         parts = urlsplit(uri)
         self._address = f"{parts.hostname}:{parts.port or 6379}"
         # How often the store has not answered, the tries in the background included.
@@ -44,10 +46,12 @@ class SharedCount:
         # should, and a burst within one is counted exactly all the same.
         storage = RedisStorage(uri, implementation="valkey", connection_pool=self._pool)  # type: ignore[arg-type]
         self._limiter = MovingWindowRateLimiter(storage)
+        # A call that waits for its turn does not wait for the store.
+        self._turns = asyncio.Semaphore(_MAX_CONNECTIONS)
         self._recovery: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
-        await self.hit(_TRY, "")
+        await self._hit(_TRY, "")
 
     async def __aexit__(self, *_: object) -> None:
         if self._recovery is not None:
@@ -56,12 +60,23 @@ class SharedCount:
                 await self._recovery
         await self._pool.aclose()
 
-    async def hit(self, item: RateLimitItem, key: str) -> tuple[bool, WindowStats] | None:
-        """Counts a call: whether it may pass and how the window stands then. None if the store does not answer."""
-        if self._recovery is not None:
+    async def hit(self, key: str) -> tuple[bool, int, float] | None:
+        """Counts a call: whether it may pass, how many are left, and in how many seconds there are more.
+
+        None if the store does not answer.
+        """
+        counted = await self._hit(self._item, key)
+        if counted is None:
             return None
+        allowed, (reset_at, left) = counted
+        return allowed, left, reset_at - time.time()
+
+    async def _hit(self, item: RateLimitItem, key: str) -> tuple[bool, WindowStats] | None:
         try:
-            return await self._ask(item, key)
+            async with self._turns:
+                if self._recovery is not None:
+                    return None
+                return await self._ask(item, key)
         # Whatever a store, or what is no store at all, does or says: it must not fail the call.
         except Exception as error:
             self._failures.inc()

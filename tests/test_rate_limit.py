@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from conftest import Service, Start
+from conftest import Service, Start, wait_until
 
-from service.rate_limit import RateLimiter
+from service.rate_limit import OwnCount, RateLimiter
 
 CONFIG = "/api/v1/config"
 
@@ -85,6 +85,16 @@ def test_the_window_moves(start: Start) -> None:
         answer = service.http.get(CONFIG)
         assert answer.status_code in (200, 429)
         passed += answer.status_code == 200
+
+
+def test_a_client_that_has_gone_is_forgotten() -> None:
+    count = OwnCount(2, 1)
+    for number in range(1000):
+        assert count.hit(f"client {number}") == (True, 1, 1)
+    assert len(count) == 1000
+    # Each call finds room for more than it takes, once the others' windows are over.
+    wait_until(lambda: count.hit("still here") and len(count) == 1)
+    assert count.hit("client 1")[0]
 
 
 def test_off(service: Service) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -148,6 +149,27 @@ def test_a_store_that_hangs(start: Start, store: Store) -> None:
     left = 60 - store.count()
     assert calls(service, left + 1) == [200] * left + [429]
     assert said(service, LOST) == 1
+
+
+def test_a_crowd_is_no_failure_of_the_store(start: Start, store: Store) -> None:
+    """More calls at once than there are connections to the store, and a store that takes its time for each."""
+    service = limited(start, store, 50)
+    calm = threading.Event()
+
+    def hesitate() -> None:
+        while not calm.wait(0.05):
+            store.client.client_pause(150)
+
+    hesitation = threading.Thread(target=hesitate)
+    hesitation.start()
+    try:
+        with ThreadPoolExecutor(200) as pool:
+            statuses = Counter(pool.map(one_call, [service] * 200))
+    finally:
+        calm.set()
+        hesitation.join()
+    assert statuses == {200: 50, 429: 150}
+    assert said(service, LOST) == 0
 
 
 def test_a_store_that_is_not_there_at_the_start(start: Start, store: Store) -> None:
