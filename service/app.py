@@ -5,8 +5,6 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from litestar import Litestar
-from litestar.config.cors import CORSConfig
-from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 from litestar.routes import HTTPRoute
@@ -18,6 +16,7 @@ from service.body import BodyDrain
 from service.callers import Callers, RequireKey
 from service.contract import contract
 from service.controllers import CONTROLLERS
+from service.cors import Cors, cors_config
 from service.coze import Coze
 from service.docs import DOCS
 from service.files import Files
@@ -31,11 +30,6 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.tracing import Tracing
-
-_EXPOSED_HEADERS = [
-    *("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"),
-    *("Accept-Ranges", "Content-Disposition", "Content-Range", "ETag"),
-]
 
 
 def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None) -> ASGIApp:
@@ -51,6 +45,7 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
         async with coze, files, limiter or nullcontext():
             yield
 
+    cors = cors_config(settings.cors_allow_origins)
     # On a port of their own they are served by __main__.
     own_metrics = settings.metrics and settings.metrics_port is None
     metrics_routes = [metrics.endpoint(shared=settings.workers > 1)] if own_metrics else []
@@ -63,21 +58,14 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
             *([DefineMiddleware(RequireKey, callers=callers)] if settings.api_keys else ()),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
-        cors_config=CORSConfig(
-            allow_origins=list(settings.cors_allow_origins),
-            allow_methods=["GET", "POST", "OPTIONS"],
-            allow_headers=["*"],
-            expose_headers=_EXPOSED_HEADERS,
-        ),
-        # A cache must not give one website what was answered to another, or to nobody's page.
-        response_headers=[] if "*" in settings.cors_allow_origins else [ResponseHeader(name="Vary", value="Origin")],
+        cors_config=cors,
         lifespan=[lifespan],
         # The contract is openapi.yaml; the framework must not write another.
         openapi_config=None,
         logging_config=None,
     )
     _check_routes(app)
-    served = RequestLog(BodyDrain(app), tracing)
+    served = RequestLog(BodyDrain(Cors(app, cors)), tracing)
     return Forwarded(served, settings.forwarded_allow_ips) if settings.forwarded_allow_ips else served
 
 

@@ -1,7 +1,7 @@
 """A chat's events as the two things a client can ask for: a stream of server-sent events, or one JSON document."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from litestar.types import Receive, Scope, Send
@@ -138,11 +138,11 @@ def _failed(failure: ServiceError, record: RequestRecord) -> bytes:
     return b"data: " + _encode(event) + b"\n\n" + _END
 
 
-def _blocks(events: list[ChatEvent], completed: bool) -> list[bytes]:
+def _blocks(events: list[ChatEvent], completed: bool) -> Iterator[bytes]:
     """What to write for `events`, of which silence is none; whole events in each block."""
     if not events:
-        return [_PING]
-    blocks: list[bytes] = []
+        yield _PING
+        return
     block = bytearray()
     for event in events:
         for piece in (event,) if isinstance(event, _NEVER_CUT) else _short(event):
@@ -151,12 +151,11 @@ def _blocks(events: list[ChatEvent], completed: bool) -> list[bytes]:
             _encode_into(piece, block, -1)
             block += b"\n\n"
             if start and len(block) > _MAX_WRITE_BYTES:
-                blocks.append(bytes(block[:start]))
+                yield bytes(block[:start])
                 del block[:start]
     if completed:
         block += _END
-    blocks.append(bytes(block))
-    return blocks
+    yield bytes(block)
 
 
 def _short(event: MessageDeltaEvent | ReasoningDeltaEvent) -> Iterable[ChatEvent]:

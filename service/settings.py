@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
@@ -406,7 +406,18 @@ def share_dotenv(prefix: str) -> None:
 
 
 def _dotenv(folder: Path) -> dict[str, str | None]:
-    return dotenv_values(folder / ".env", interpolate=False)
+    """What `.env` says. Raises SettingsError for a line that says nothing: it may be one that keeps strangers out."""
+    try:
+        with (folder / ".env").open(encoding="utf-8-sig") as file:
+            bindings = list(parse_stream(file))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeError):
+        raise SettingsError(".env cannot be read as text in UTF-8.") from None
+    for binding in bindings:
+        if binding.error:
+            raise SettingsError(f".env has no NAME=value in line {binding.original.line}.")
+    return {binding.key: binding.value for binding in bindings if binding.key is not None}
 
 
 def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:

@@ -160,11 +160,15 @@ def test_only_named_websites_may_call(keyed: Service) -> None:
             answer = keyed.http.get(path, headers={"Origin": origin})
             assert "access-control-allow-origin" not in answer.headers
     for headers in ({}, {"Origin": SHOP}, {"Origin": "https://other.example"}):
-        assert keyed.http.get(CONFIG, headers={**bearer(KEY), **headers}).headers["vary"] == "Origin"
+        for path in (CONFIG, "/nowhere", "/docs", "/api/v1/files/1"):
+            assert keyed.http.get(path, headers={**bearer(KEY), **headers}).headers["vary"] == "Origin", path
     for origin, allowed in ((SHOP, True), ("https://other.example", False)):
         preflight = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         answer = keyed.http.options("/api/v1/chat", headers=preflight)
         assert (answer.headers.get("access-control-allow-origin") == origin) == allowed
+        assert answer.status_code == (204 if allowed else 400)
+        assert answer.headers["vary"] == "Origin"
+    assert assert_envelope(answer.json(), "/api/v1/chat") == "This website may not call from a browser."
 
 
 @pytest.mark.parametrize("narrowed", [True, False])

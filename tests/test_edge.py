@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 from conftest import Service, Start
+from envelope import assert_error
 
 ORIGIN = {"Origin": "https://shop.example"}
 GETS = ["/", "/health", "/api/v1/user/info", "/api/v1/workspaces", "/api/v1/config", "/api/v1/test/connection"]
@@ -91,6 +92,11 @@ def test_preflight(service: Service, path: str) -> None:
     assert "POST" in answer.headers["access-control-allow-methods"]
     allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
     assert {"content-type", "x-request-id"} <= set(allowed)
+
+
+def test_a_preflight_that_is_refused(service: Service) -> None:
+    answer = service.http.options("/api/v1/chat", headers={**ORIGIN, "Access-Control-Request-Method": "PUT"})
+    assert assert_error(answer, 400) == "This method may not be called from a browser."
 
 
 def test_request_id(service: Service) -> None:

@@ -1,15 +1,22 @@
 """A client that leaves frees Coze at once: the response is closed and the chat cancelled, once, and nothing stays."""
 
+import asyncio
+import gc
 import json
 import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import aiohttp
 import httpx
 import psutil
 import pytest
-from conftest import Service, Start, Upstream, events_of, wait_until
+from conftest import BOT, Service, Start, Upstream, events_of, wait_until
+
+from generated.models import ChatCompletedEvent, ChatMessage, ChatRequest
+from service import settings
+from service.coze import Coze
 
 ABANDONED = 1000
 
@@ -167,6 +174,24 @@ def test_a_thousand_abandoned_streams_leave_nothing(
             f"\n{ABANDONED + 100} abandoned chats, {state['requests']['POST /v3/chat/cancel']} cancelled: "
             f"descriptors {files} -> {files_after}, memory {memory >> 10} -> {memory_after >> 10} KiB"
         )
+
+
+def test_a_connection_that_goes_on_keeps_nothing_of_the_chats_before(upstream: Upstream) -> None:
+    async def answers_left_behind() -> int:
+        chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT})
+        asked = ChatRequest(user_id="tester", messages=[ChatMessage(role="user", content="Hello")])
+        async with Coze(chosen) as coze:
+            for _ in range(200):
+                chat = coze.chat(asked)
+                await chat.open()
+                while not isinstance((await chat.read(chat.deadline))[-1], ChatCompletedEvent):
+                    pass
+                chat.leave()
+                await asyncio.sleep(0)
+            gc.collect()
+            return sum(isinstance(thing, aiohttp.ClientResponse) for thing in gc.get_objects())
+
+    assert asyncio.run(answers_left_behind()) < 20
 
 
 def test_a_client_that_stops_reading_costs_no_memory_and_no_one_else(

@@ -221,6 +221,20 @@ def test_one_way_to_a_token_is_set_and_whole(
         settings.read()
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("COZE_API_TOKEN=pat_1\nAPI_KEYS: shop:1234\n", ".env has no NAME=value in line 2."),
+        ("ENVIRONMENT=生产".encode("gbk"), ".env cannot be read as text in UTF-8."),
+    ],
+)
+def test_a_file_that_says_nothing_clear_is_not_passed_over(content: str | bytes, said: str) -> None:
+    Path(".env").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SettingsError) as caught:
+        settings.read()
+    assert str(caught.value) == said
+
+
 def test_no_setting_shows_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COZE_API_TOKEN", "pat_secret")
     monkeypatch.setenv("RATE_LIMIT_STORAGE", "redis://:secret@127.0.0.1")

@@ -67,12 +67,23 @@ def _notice_loss(response: aiohttp.ClientResponse) -> None:
         return
 
     def on_closed(closed: "asyncio.Future[None]") -> None:
-        if not closed.cancelled():
-            closed.exception()  # taken note of
+        _take_note(closed)
         if not response.content.is_eof() and response.content.exception() is None:
             response.content.set_exception(aiohttp.ClientPayloadError("the connection is gone"))
 
+    def let_go() -> None:
+        # The connection goes on to other requests, and would keep this one's answer for as long.
+        closed.remove_done_callback(on_closed)
+        closed.remove_done_callback(_take_note)
+        closed.add_done_callback(_take_note)
+
     closed.add_done_callback(on_closed)
+    response.content.on_eof(let_go)
+
+
+def _take_note(closed: "asyncio.Future[None]") -> None:
+    if not closed.cancelled():
+        closed.exception()
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
