@@ -3,6 +3,7 @@ taken, and the envelope for what is no request at all.
 """
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -20,6 +21,8 @@ _MAX_WAITING_REQUESTS = 4
 _STALLED_SECONDS = 120.0
 # How long a connection stays open at a stop, for a request that is on its way to it: a proxy sends those at any time.
 _PARTING_SECONDS = 0.5
+# A wish to go on in another protocol, which a server may ignore (RFC 9110, section 7.8).
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 
 
 class Protocol(HttpToolsProtocol):
@@ -30,6 +33,7 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._between_requests = True
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
@@ -55,17 +59,25 @@ class Protocol(HttpToolsProtocol):
         if self._deaf:
             return
         was_in_head = self._in_head
-        super().data_received(data)
+        super().data_received(_without_upgrade(data) if self._between_requests else data)
         if was_in_head and self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES:
-                self._refuse("The request's headers are too large.")
+                self.send_400_response("The request's headers are too large.")
+        if self._is_idle():
+            # What came may begin no request, and uvicorn waits no more now.
+            self._start_head_timer()
 
     def on_message_begin(self) -> None:
+        self._between_requests = False
         self._in_head = True
         self._head_bytes = 0
-        self._start_head_timer()
+        self._stop_head_timer()
         super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._between_requests = True
+        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -105,6 +117,17 @@ class Protocol(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
+        if self.transport.is_closing():
+            return
+        running = self._running
+        if (
+            running is not None
+            and not running.response_complete
+            and (running.response_started or not running.more_body)
+        ):
+            # The client waits for this answer, or has a part of it: it is the next thing to be written, or nothing is.
+            self.transport.close()
+            return
         body = envelope("", msg)
         self.transport.write(
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
@@ -117,19 +140,10 @@ class Protocol(HttpToolsProtocol):
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
-    def _refuse(self, msg: str) -> None:
-        if self.transport.is_closing():
-            return
-        if self._running is not None and not self._running.response_complete:
-            # An answer is on its way: nothing may be written into it.
-            self.transport.close()
-        else:
-            self.send_400_response(msg)
-
     def _too_slow(self) -> None:
         self._head_timer = None
-        if self._head_bytes:
-            self._refuse("The request's headers did not arrive in time.")
+        if not self._between_requests:
+            self.send_400_response("The request's headers did not arrive in time.")
         else:
             self.transport.close()
 
@@ -146,6 +160,13 @@ class Protocol(HttpToolsProtocol):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """The first bytes of a request without the header by which the parser would take no body."""
+    end = data.find(b"\r\n\r\n")
+    head = len(data) if end < 0 else end + 2
+    return _UPGRADE.sub(b"", data[:head]) + data[head:]
 
 
 class NarrowedProtocol(Protocol):

@@ -5,11 +5,14 @@ import gzip
 import json
 import re
 import socket
+import sys
+from collections.abc import Iterator
+from http.client import HTTPResponse
 
 import httpx
 import psutil
 import pytest
-from conftest import Service, Start
+from conftest import BOT, Service, Start, Upstream, running_service
 from envelope import assert_error
 
 ORIGIN = {"Origin": "https://shop.example"}
@@ -193,13 +196,105 @@ def test_bodies_larger_than_any_head(service: Service) -> None:
             assert kept_open.post("/api/v1/chat", json=body).status_code == 200
 
 
-def test_a_body_is_never_taken_for_a_request(service: Service) -> None:
-    """An upgrade that is not served ends the connection: what the parser leaves over is neither body nor request."""
+# As Java's HttpClient and `curl --http2` send it. A blank line before the request keeps the header in what is parsed.
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+CHAT = b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize("before", [b"", b"\r\n\r\n"], ids=["taken-out", "parsed"])
+def test_a_body_is_never_taken_for_a_request(service: Service, before: bytes) -> None:
+    """Nor is what the parser leaves over: an upgrade that it has seen ends the connection."""
     smuggled = b"GET /api/v1/config HTTP/1.1\r\nHost: x\r\n\r\n"
-    request = (
-        b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: Upgrade\r\n"
-        b"Upgrade: h2c\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
-    )
-    received = exchange(service, request + smuggled, keep_open=True)
+    upgrade = b"Connection: Upgrade, close\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
+    received = exchange(service, before + CHAT + upgrade + smuggled, keep_open=True)
     assert received.count(b"HTTP/1.1 ") == 1
     assert b"features" not in received
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_upgrade_that_is_not_served_is_ignored(service: Service, together: bool) -> None:
+    """What looks like the header stays where it stands in a body: without it, that would end too soon."""
+    good = b'{"user_id": "u", "messages": [{"role": "user", "content": "Hello"}]}'
+    broken = good.replace(b" ", b"\r\nUpgrade: h2c\r\n", 1)
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        for content, status in ((good, 200), (broken, 400), (good, 200)):
+            head = CHAT + UPGRADE + b"Content-Length: %d\r\n\r\n" % len(content)
+            if together:
+                connection.sendall(head + content)
+            else:
+                connection.sendall(head + content[:10])
+                service.http.get("/")  # by then the first part has been read
+                connection.sendall(content[10:])
+            answer = HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == status
+            assert json.loads(answer.read())["success"] is (status == 200)
+
+
+def test_garbage_in_place_of_a_body_is_refused(service: Service) -> None:
+    request = CHAT + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"
+    assert exchange(service, request, keep_open=True).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_nothing_is_written_into_an_answer(service: Service, bots: dict[str, str], stream: bool) -> None:
+    """Garbage behind a request ends the connection: an answer to it would be taken for that to the request."""
+    chat = {"user_id": "u", "stream": stream, "bot_id": bots["for-ever"]}
+    content = json.dumps({**chat, "messages": [{"role": "user", "content": "Hello"}]}).encode()
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(CHAT + b"Content-Length: %d\r\n\r\n%b" % (len(content), content))
+        received = connection.recv(1000) if stream else b""
+        connection.sendall(b"\0garbage\r\n\r\n")
+        while chunk := connection.recv(65536):
+            received += chunk
+    assert received.count(b"HTTP/1.1 ") == stream
+
+
+@pytest.fixture(scope="module")
+def impatient(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service whose clients have half a second for a request's headers."""
+    start = "from service import __main__, protocol; protocol._HEAD_SECONDS = 0.5; __main__.main()"
+    command = (sys.executable, "-W", "error", "-c", start)
+    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
+    with running_service(tmp_path_factory.mktemp("impatient"), command=command, **env) as running:
+        yield running
+
+
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["new", "used"])
+@pytest.mark.parametrize("sent", [b"\r\n", b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x"])
+def test_a_request_that_does_not_come_ends_the_connection(impatient: Service, before: bytes, sent: bytes) -> None:
+    """Silently, if none was begun."""
+    host, port = impatient.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        if before:
+            connection.sendall(before)
+            answer = HTTPResponse(connection)
+            answer.begin()
+            answer.read()
+        connection.sendall(sent)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 400 ") if sent.strip() else not received
+
+
+def test_an_answer_may_take_its_time(impatient: Service, bots: dict[str, str]) -> None:
+    """Whatever of the next request comes while it is on its way."""
+    chat = {"user_id": "u", "stream": True, "bot_id": bots["load"]}
+    content = json.dumps({**chat, "messages": [{"role": "user", "content": "n=20 d=0.1"}]}).encode()
+    host, port = impatient.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(CHAT + b"Content-Length: %d\r\n\r\n%b" % (len(content), content))
+        received = connection.recv(1000)
+        connection.sendall(b"\r\n")
+        connection.sendall(b"GET /api/v1/config HTT")
+        while not received.endswith(b"\r\n0\r\n\r\n"):
+            chunk = connection.recv(65536)
+            assert chunk, received
+            received += chunk
+        connection.sendall(b"P/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 200
