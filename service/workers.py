@@ -50,11 +50,13 @@ class Worker:
         )
         theirs.close()
 
-    def wait_until_ready(self, seconds: float) -> bool:
-        """Whether it serves within so many seconds."""
+    def is_ready(self, seconds: float) -> bool | None:
+        """Whether it serves; None if it has neither said so within so many seconds nor ended."""
         self._channel.settimeout(seconds)
         try:
             return self._channel.recv(1) == b"1"
+        except TimeoutError:
+            return None
         except OSError:
             return False
 
@@ -94,33 +96,39 @@ class Supervisor:
         self._grace = grace
         self._on_end = on_end
         self._workers: list[Worker] = []
+        # While they are replaced: the one that comes or goes beside those.
+        self._beside: list[Worker] = []
         self._early_deaths = 0
-        self._wanted: signal.Signals | None = None
+        self._stop_wanted = False
+        self._restart_wanted = False
 
     def run(self) -> int:
         """The exit code: 0 after an orderly stop, 1 if the workers cannot run."""
         for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(sig, self._on_signal)
         self._workers = [self._start() for _ in range(self._count)]
-        while self._wanted not in _STOPS:
-            if self._wanted is signal.SIGHUP:
+        while not self._stop_wanted:
+            if self._restart_wanted:
+                # One that is wanted from now on, perhaps for another setting, is one more.
+                self._restart_wanted = False
                 self._restart_all()
-                if self._wanted is signal.SIGHUP:
-                    self._wanted = None
+                continue
             if not self._replace_the_dead():
                 self._stop(self._workers)
                 return 1
             time.sleep(_CHECK_SECONDS)
         log.info("stopping", grace_seconds=self._grace, workers=self._count)
         self._listener.close()
-        return 0 if self._stop(self._workers) else 1
+        return 0 if self._stop(self._workers + self._beside) else 1
 
     def _start(self) -> Worker:
         return Worker(self._command, self._listener, self._env)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self._wanted not in _STOPS:
-            self._wanted = signal.Signals(number)
+        if number in _STOPS:
+            self._stop_wanted = True
+        else:
+            self._restart_wanted = True
 
     def _replace_the_dead(self) -> bool:
         for at, worker in enumerate(self._workers):
@@ -141,30 +149,59 @@ class Supervisor:
         for at, old in enumerate(self._workers):
             log.info("restarting a worker", pid=old.process.pid)
             new = self._start()
-            if not new.wait_until_ready(_START_SECONDS):
-                log.error("the new worker does not serve: the old ones go on", pid=new.process.pid)
-                self._stop([new])
+            self._beside = [new]
+            ready = self._is_ready(new)
+            if self._stop_wanted:
                 return
-            self._workers[at] = new
-            self._stop([old], RETIRE)
-            if self._wanted in _STOPS:
+            if not ready:
+                log.error("the new worker does not serve: the old ones go on", pid=new.process.pid)
+                self._let_go(new, signal.SIGTERM)
+                return
+            self._workers[at], self._beside = new, [old]
+            self._let_go(old, RETIRE)
+            if self._stop_wanted:
                 return
 
-    def _stop(self, workers: list[Worker], sig: signal.Signals = signal.SIGTERM) -> bool:
+    def _is_ready(self, worker: Worker) -> bool:
+        """Waits until it serves, but not for ever, and not once a stop is wanted."""
+        deadline = time.monotonic() + _START_SECONDS
+        ready = None
+        while ready is None and time.monotonic() < deadline and not self._stop_wanted:
+            ready = worker.is_ready(_CHECK_SECONDS)
+        return bool(ready)
+
+    def _let_go(self, worker: Worker, sig: signal.Signals) -> None:
+        """Ends the one that is beside the others; once a stop is wanted, it stays for that."""
+        worker.stop(sig)
+        deadline = self._deadline()
+        while worker.process.poll() is None and time.monotonic() < deadline:
+            if self._stop_wanted:
+                return
+            time.sleep(_CHECK_SECONDS)
+        self._beside = []
+        self._end(worker, deadline)
+
+    def _stop(self, workers: list[Worker]) -> bool:
         """Whether all have ended by themselves, and well."""
         for worker in workers:
-            worker.stop(sig)
-        deadline = time.monotonic() + self._grace + _PATIENCE_SECONDS
-        good = True
-        for worker in workers:
-            try:
-                good &= worker.ended_well(max(deadline - time.monotonic(), 0))
-            except subprocess.TimeoutExpired:
-                log.error("worker killed", pid=worker.process.pid)
-                worker.process.kill()
-                worker.process.wait()
-                good = False
-            self._ended(worker)
+            worker.stop(signal.SIGTERM)
+        deadline = self._deadline()
+        good = [self._end(worker, deadline) for worker in workers]
+        return all(good)
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._grace + _PATIENCE_SECONDS
+
+    def _end(self, worker: Worker, deadline: float) -> bool:
+        """Waits for its end until then, and kills it if it does not come; whether it has ended by itself, and well."""
+        try:
+            good = worker.ended_well(max(deadline - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            log.error("worker killed", pid=worker.process.pid)
+            worker.process.kill()
+            worker.process.wait()
+            good = False
+        self._ended(worker)
         return good
 
     def _ended(self, worker: Worker) -> None:

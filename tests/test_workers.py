@@ -1,11 +1,14 @@
 """WORKERS processes on one port: all serve, a dead one is replaced, all restart and stop without losing a chat."""
 
+import contextlib
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
-from conftest import Service, Start, Upstream, events_of, wait_until
+from conftest import BOT, Service, Start, Upstream, events_of, running_service, wait_until
 from test_stopping import SLOW, Background
 
 
@@ -91,6 +94,67 @@ def test_a_stop_is_not_forgotten_for_a_restart(start: Start) -> None:
     assert service.process.wait(60) == 0
 
 
+@contextlib.contextmanager
+def held_restart(service: Service, bot: str) -> Iterator[None]:
+    """A restart that waits for a worker that goes, whose chats go on until the block is left."""
+    body = {**SLOW, "bot_id": bot}
+    with contextlib.ExitStack() as chats:
+        # Each on a connection of its own, so that each worker has some.
+        for _ in range(8):
+            client = chats.enter_context(httpx.Client(base_url=service.url, timeout=60))
+            chats.enter_context(client.stream("POST", "/api/v1/chat", json=body))
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: any(line["event"] == "stopping" for line in service.lines()), 60)
+        yield
+
+
+def test_a_stop_does_not_wait_for_a_restart(start: Start, bots: dict[str, str]) -> None:
+    service = start(WORKERS="2", SHUTDOWN_GRACE="600")
+    with held_restart(service, bots["for-ever"]):
+        service.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: any(line["event"] == "stopping" and "workers" in line for line in service.lines()))
+    assert service.process.wait(60) == 0
+
+
+def test_a_restart_during_a_restart_is_one_more(start: Start, bots: dict[str, str]) -> None:
+    service = start(WORKERS="2", SHUTDOWN_GRACE="600")
+    with held_restart(service, bots["for-ever"]):
+        service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: [line["event"] for line in service.lines()].count("restarting a worker") == 4, 60)
+    assert service.stop() == 0
+
+
+def test_a_stop_does_not_wait_for_a_worker_that_comes(start: Start) -> None:
+    service = start(WORKERS="2")
+    assert ask(service) == {200}
+    before = workers(service)
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(workers(service)) == 3)
+    new = next(process for process in workers(service) if process not in before)
+    new.suspend()
+    service.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: any(line["event"] == "stopping" and "workers" in line for line in service.lines()))
+    new.resume()
+    assert service.process.wait(60) == 0
+
+
+def test_a_worker_that_does_not_go_is_killed(upstream: Upstream, tmp_path: Path) -> None:
+    """After a second here, not after 40 beyond SHUTDOWN_GRACE."""
+    code = "from service import __main__, workers; workers._PATIENCE_SECONDS = 1; __main__.main()"
+    command = (sys.executable, "-W", "error", "-c", code)
+    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT, "SHUTDOWN_GRACE": "0"}
+    with running_service(tmp_path, command=command, WORKERS="2", **env) as service:
+        assert ask(service) == {200}
+        wait_until(lambda: serving(service, 2))
+        hanging = workers(service)[0]
+        hanging.suspend()
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not hanging.is_running() and len(workers(service)) == 2, 60)
+        killed = [line["pid"] for line in service.lines() if line["event"] == "worker killed"]
+        assert hanging.pid in killed
+        assert ask(service) == {200}
+
+
 def test_a_restart_that_would_fail_keeps_the_old_workers(start: Start) -> None:
     service = start(WORKERS="2")
     assert ask(service) == {200}
@@ -99,7 +163,7 @@ def test_a_restart_that_would_fail_keeps_the_old_workers(start: Start) -> None:
     dotenv.write_text("LOG_LEVEL=NOPE\n")
     service.process.send_signal(signal.SIGHUP)
     wait_until(lambda: any("does not serve" in line["event"] for line in service.lines()), 60)
-    assert {process.pid for process in workers(service)} == before
+    wait_until(lambda: {process.pid for process in workers(service)} == before)
     assert ask(service) == {200}
     dotenv.unlink()
     assert service.stop() == 0
