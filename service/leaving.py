@@ -32,6 +32,8 @@ async def unless_client_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -
     try:
         while (await receive())["type"] != "http.disconnect":
             pass
+        # Who has the whole answer is told to be gone before the end of the work is told of.
+        finished = working.done()
     except asyncio.CancelledError:
         # The end of the work, unless somebody else wants this task cancelled too.
         if not finished or watching.uncancel() > 0:

@@ -269,6 +269,15 @@ def test_links_are_in_no_log(keeping: Service) -> None:
     assert link_itself not in keeping.output()
 
 
+def test_the_log_says_how_a_download_ended(keeping: Service) -> None:
+    url = link(keeping, os.urandom(2 * MIB), "noise.txt")
+    for name, headers in (("whole", {}), ("part", {"Range": "bytes=1-"})):
+        assert keeping.http.get(url, headers={"X-Request-ID": name, **headers}).is_success
+        wait_until(lambda: [line for line in keeping.lines() if line.get("request_id") == name])  # noqa: B023
+        (line,) = (line for line in keeping.lines() if line.get("request_id") == name)
+        assert line["outcome"] == "completed"
+
+
 def test_links_hold_after_a_restart_and_on_every_worker(keeping: Service, store: Store, start: Start) -> None:
     old = link(keeping).removeprefix(keeping.url)
     two = start(**store.env, WORKERS="2", PUBLIC_BASE_URL="https://files.example.com/coze/")

@@ -61,6 +61,7 @@ class FileAnswer:
             if part:
                 headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
             await unless_client_leaves(receive, self._send(send, 206 if part else 200, headers, start, end))
+            record_of(scope).outcome = "completed"
         except ClientLeft:
             record_of(scope).outcome = "unread"
         except StoreError as error:
