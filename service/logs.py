@@ -7,7 +7,6 @@ strings.
 import contextlib
 import io
 import logging
-import os
 import sys
 from typing import Any, BinaryIO, cast
 
@@ -44,19 +43,27 @@ class _Console:
 
 
 class _Output(io.RawIOBase):
-    """Where lines go. That it has gone, as the other end of a pipe may, must not end a chat or a stop."""
+    """Where lines go. One that cannot be written, as to a full disk or a pipe whose other end is gone, is dropped: it
+    must end neither a chat nor a stop.
+    """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: io.RawIOBase) -> None:
+        # Without a buffer, which would keep what it cannot write and fail with it again.
         self._stream = stream
+        self._cut = False
+
+    def writable(self) -> bool:
+        return True
 
     def write(self, line: Any) -> int:
-        try:
-            self._stream.write(line)
-            self._stream.flush()
-        except OSError:
-            # Nor the process, which flushes it once more at its end.
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        # What was cut off takes no whole line with it.
+        rest = memoryview(b"\n" + line if self._cut else line)
+        size = len(rest)
+        with contextlib.suppress(OSError):
+            while rest and (written := self._stream.write(rest)):
+                rest = rest[written:]
+        if len(rest) < size:
+            self._cut = len(rest) > 0
         return len(line)
 
 
@@ -73,11 +80,11 @@ def configure(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    output = cast("BinaryIO", _Output(sys.stdout.buffer))
+    output = _Output(io.FileIO(sys.stdout.fileno(), "wb", closefd=False))
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(output),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", output)),
         cache_logger_on_first_use=True,
     )
 
@@ -85,7 +92,7 @@ def configure(settings: Settings) -> None:
         text = render(logger, method, {name: value for name, value in event.items() if not name.startswith("_")})
         return cast("bytes", text).decode()
 
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(io.TextIOWrapper(cast("BinaryIO", output), encoding="utf-8", write_through=True))
     logging.raiseExceptions = False
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

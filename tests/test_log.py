@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import resource
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from conftest import ROOT, Service, Start, Upstream, wait_until
 
@@ -130,6 +132,24 @@ def test_on_a_terminal(tmp_path: Path, log_format: str, no_color: str) -> None:
     assert (b"\x1b[" in seen) == (log_format == "auto" and not no_color)
     assert seen.startswith(b"{") == (log_format == "json")
     assert CANARY.encode() not in seen
+
+
+def test_a_disk_that_was_full_takes_lines_again(start: Start) -> None:
+    """A limit of the file's size stands in for it: a part of a line still fits."""
+    service = start()
+    process = psutil.Process(service.process.pid)
+    assert service.http.get("/").status_code == 200
+    wait_until(lambda: service.lines()[-1]["event"] == "request")
+    limit = len(service.output()) + 10
+    process.rlimit(psutil.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    # Ten kilobytes of lines: more than a buffer would hold back.
+    assert {service.http.get("/").status_code for _ in range(50)} == {200}
+    wait_until(lambda: len(service.output()) == limit)
+    process.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    service.http.get("/", headers={"X-Request-ID": "room-again"})
+    assert line_of(service, "room-again")["status"] == 200
+    assert service.stop() == 0
+    assert len(service.output().splitlines()) - len(service.lines()) == 1
 
 
 def test_what_comes_from_elsewhere_does_not_steer_the_terminal(
