@@ -472,16 +472,20 @@ def test_readers_who_do_not_read_hold_up_nobody(keeping: Service) -> None:
     content = os.urandom(10 * MIB)
     url = link(keeping, content, "a.txt")
     process = psutil.Process(keeping.process.pid)
-    before = len(process.open_files())
+    before, memory = len(process.open_files()), process.memory_info().rss
     host, port = keeping.url.removeprefix("http://").split(":")
     request = f"GET {url.removeprefix(keeping.url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     with contextlib.ExitStack() as stack:
         for _ in range(40):
-            reader = stack.enter_context(socket.create_connection((host, int(port)), timeout=30))
+            reader = stack.enter_context(socket.socket())
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.settimeout(30)
+            reader.connect((host, int(port)))
             reader.sendall(request)
             assert reader.recv(12) == b"HTTP/1.1 200"
         assert httpx.get(url).content == content
         assert httpx.get(link(keeping)).content == PNG
+        assert process.memory_info().rss - memory < 40 * MIB // 2
     wait_until(lambda: len(process.open_files()) <= before)
     wait_until(lambda: [line.get("outcome") for line in keeping.lines()].count("unread") >= 40)
 

@@ -16,6 +16,8 @@ from service.files.store import StoreError
 from service.leaving import unless_client_leaves
 from service.request_log import record_of
 
+# What is read at once, in bytes. A client that reads slowly keeps two of them in memory, and no store waiting.
+_CHUNK_BYTES = 128 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 _HEADERS = {
     "Accept-Ranges": "bytes",
@@ -72,8 +74,8 @@ class FileAnswer:
 
     async def _send(self, send: Send, status: int, headers: dict[str, str], start: int, end: int) -> None:
         await _answer(send, status, headers, more_body=True)
-        for at in range(start, end, self._file.chunk_bytes):
-            body = await self._file.read(at, min(at + self._file.chunk_bytes, end))
+        for at in range(start, end, _CHUNK_BYTES):
+            body = await self._file.read(at, min(at + _CHUNK_BYTES, end))
             await send({"type": "http.response.body", "body": body, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

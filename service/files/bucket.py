@@ -21,17 +21,13 @@ from obstore.store import S3Store
 from service.files.links import KEY_BYTES, NAME
 from service.files.store import Bounds, StoredFile, StoreError, room_for
 
-# Each is a request of its own: a client that reads slowly holds none open.
-_CHUNK_BYTES = 1024 * 1024
 _REQUEST_SECONDS = 30
 # However often a request is tried again.
 _TOTAL_SECONDS = 60
 
 
 class OpenObject:
-    """A file of the bucket. One that leaves the bucket can be read no further."""
-
-    chunk_bytes = _CHUNK_BYTES
+    """A file of the bucket, each part read by a request of its own. One that leaves the bucket can be read no further."""
 
     def __init__(self, bucket: S3Store, name: str, size: int) -> None:
         self._bucket = bucket

@@ -19,14 +19,12 @@ from typing import IO
 from service.files.links import KEY_BYTES, NAME
 from service.files.store import Bounds, StoredFile, StoreError, room_for
 
-_CHUNK_BYTES = 128 * 1024
+_COPY_BYTES = 128 * 1024
 _UNFINISHED = ".part"
 
 
 class OpenLocalFile:
     """A file of the folder; it stays readable while it is open, even when it has left the folder."""
-
-    chunk_bytes = _CHUNK_BYTES
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -97,7 +95,7 @@ class Folder:
                         fcntl.flock(written, fcntl.LOCK_EX)
                         # In its full size from the beginning, so that whoever counts while it grows counts right.
                         written.truncate(size)
-                    shutil.copyfileobj(file, written, _CHUNK_BYTES)
+                    shutil.copyfileobj(file, written, _COPY_BYTES)
                     written.flush()
                     os.fsync(written.fileno())
                     with self._account():

@@ -49,7 +49,6 @@ class KeptFile:
         # What has this name never changes.
         self.etag = f'"{stored_name}"'
         self.seconds_left = seconds_left
-        self.chunk_bytes = file.chunk_bytes
         self.read = file.read
         self.close = file.close
 

@@ -23,8 +23,6 @@ class OpenFile(Protocol):
     """A file that is being read; has to be closed."""
 
     size: int
-    # How much is best read at once.
-    chunk_bytes: int
 
     async def read(self, start: int, end: int) -> bytes:
         """The bytes from `start` up to `end`, which is not over `size`. Raises StoreError."""
