@@ -417,6 +417,29 @@ def test_a_folder_that_cannot_be_used(start: Start, tmp_path: Path) -> None:
     assert httpx.get(url).content == PNG
 
 
+def test_a_store_that_hangs_holds_up_neither_downloads_nor_a_stop(start: Start, tmp_path: Path) -> None:
+    """A folder whose lock somebody keeps, as a stopped process does; an S3 that takes connections and never answers."""
+    store = in_folder(tmp_path / "files")
+    url = link(start(**store.env)).rpartition("/")[2]
+    with contextlib.ExitStack() as stack:
+        account = stack.enter_context((tmp_path / "files" / "account").open("rb"))
+        fcntl.flock(account, fcntl.LOCK_EX)
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        on_silent = start(**on_s3(f"http://127.0.0.1:{silent.getsockname()[1]}", "x").env)
+        service = start(**store.env)
+        pool = stack.enter_context(ThreadPoolExecutor(21))
+        cause = pool.submit(not_kept, on_silent)
+        uploads = [pool.submit(upload, service, PNG) for _ in range(20)]
+        wait_until(lambda: [line for line in service.lines() if line["event"] == "file store not cleaned up"])
+        assert service.http.get(f"/api/v1/files/{url}").content == PNG
+        assert service.http.get("/metrics").status_code == 200
+        assert service.stop() == 0
+        assert {done.result() for done in uploads} == {None}
+        assert "the folder is in use" in {line.get("cause") for line in service.lines()}
+        assert cause.result() == "no answer within 10 seconds"
+        assert on_silent.stop() == 0
+
+
 def test_s3_that_fails(start: Start, s3: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"

@@ -27,7 +27,7 @@ _TOTAL_SECONDS = 60
 
 
 class OpenObject:
-    """A file of the bucket, each part read by a request of its own. One that leaves the bucket can be read no further."""
+    """A file of the bucket, each part read by a request of its own. One that leaves it can be read no further."""
 
     def __init__(self, bucket: S3Store, name: str, size: int) -> None:
         self._bucket = bucket

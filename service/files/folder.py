@@ -12,33 +12,39 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from service.files.links import KEY_BYTES, NAME
 from service.files.store import Bounds, StoredFile, StoreError, room_for
 
 _COPY_BYTES = 128 * 1024
+# How long one waits for `account`, which others hold for milliseconds. No thread may wait for ever: a stop joins them.
+_LOCK_SECONDS = 5
+_LOCK_CHECK_SECONDS = 0.01
 _UNFINISHED = ".part"
+
+T = TypeVar("T")
 
 
 class OpenLocalFile:
     """A file of the folder; it stays readable while it is open, even when it has left the folder."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.size = os.fstat(descriptor).st_size
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self.size = os.fstat(self._file.fileno()).st_size
 
     async def read(self, start: int, end: int) -> bytes:
         with _explained():
-            found = await asyncio.to_thread(os.pread, self._descriptor, end - start, start)
+            found = await asyncio.to_thread(os.pread, self._file.fileno(), end - start, start)
         if len(found) != end - start:
             raise StoreError("the file is shorter than it was")
         return found
 
     async def close(self) -> None:
-        await asyncio.to_thread(os.close, self._descriptor)
+        await asyncio.to_thread(self._file.close)
 
 
 class Folder:
@@ -48,41 +54,48 @@ class Folder:
         self._folder = folder
         self._bounds = bounds
         self._counted = False
+        # Whoever waits for the lock, or for a slow disk, holds up no download.
+        self._writers = ThreadPoolExecutor(4, "folder")
 
     async def key(self, *, create: bool) -> bytes | None:
-        return await asyncio.to_thread(self._key, create)
+        key = await asyncio.to_thread(self._stored_key)
+        return await self._in_writer(self._make_key) if key is None and create else key
 
     async def put(self, name: str, file: IO[bytes], size: int) -> None:
-        await asyncio.to_thread(self._put, name, file, size)
+        await self._in_writer(self._put, name, file, size)
 
     async def open(self, name: str) -> OpenLocalFile | None:
-        def open_it() -> OpenLocalFile:
-            return OpenLocalFile(os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC))
-
         with _explained():
             try:
-                return await asyncio.to_thread(open_it)
+                return await asyncio.to_thread(OpenLocalFile, self._folder / name)
             except FileNotFoundError:
                 return None
 
     async def clean(self) -> None:
-        await asyncio.to_thread(self._clean)
+        await self._in_writer(self._clean)
 
-    def _key(self, create: bool) -> bytes | None:
-        path = self._folder / "key"
+    async def _in_writer(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writers, work, *arguments)
+
+    def _stored_key(self) -> bytes | None:
         with _explained():
-            if not create and not path.exists():
+            try:
+                return (self._folder / "key").read_bytes()
+            except FileNotFoundError:
                 return None
-            with self._account():
-                if not path.exists():
-                    unfinished = self._folder / f"key{_UNFINISHED}"
-                    with open(unfinished, "wb", opener=_private) as file:
-                        file.write(secrets.token_bytes(KEY_BYTES))
-                        file.flush()
-                        os.fsync(file.fileno())
-                    unfinished.rename(path)
-                    self._flush()
-                return path.read_bytes()
+
+    def _make_key(self) -> bytes:
+        path = self._folder / "key"
+        with _explained(), self._account():
+            if not path.exists():
+                unfinished = self._folder / f"key{_UNFINISHED}"
+                with open(unfinished, "wb", opener=_private) as file:
+                    file.write(secrets.token_bytes(KEY_BYTES))
+                    file.flush()
+                    os.fsync(file.fileno())
+                unfinished.rename(path)
+                self._flush()
+            return path.read_bytes()
 
     def _put(self, name: str, file: IO[bytes], size: int) -> None:
         unfinished = self._folder / (name + _UNFINISHED)
@@ -156,11 +169,15 @@ class Folder:
 
     @contextlib.contextmanager
     def _account(self) -> Iterator[int]:
-        """The descriptor of `account`, while no other process has it."""
+        """The descriptor of `account`, while nobody else has it. Raises StoreError if it is not let go of."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         account = os.open(self._folder / "account", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(account, fcntl.LOCK_EX)
+            until = time.monotonic() + _LOCK_SECONDS
+            while not _locked(account):
+                if time.monotonic() > until:
+                    raise StoreError("the folder is in use")
+                time.sleep(_LOCK_CHECK_SECONDS)
             yield account
         finally:
             os.close(account)
@@ -176,6 +193,15 @@ class Folder:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def _locked(account: int) -> bool:
+    """Locks it, unless somebody else has."""
+    try:
+        fcntl.flock(account, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _read(account: int) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO, Literal, Self
 
@@ -20,6 +21,8 @@ log = structlog.get_logger()
 
 # A store is cleaned up so often, in seconds, or four times in a file's life.
 _CLEAN_SECONDS = 3600
+# Who uploads or downloads waits no longer than this for what a store has to do first.
+_STORE_SECONDS = 10
 # What is known of a file stands in so many bytes behind its content: ranges of the content are ranges of the whole.
 _ABOUT_BYTES = 2048
 
@@ -82,11 +85,12 @@ class Files:
         try:
             if base_url is None:
                 raise StoreError("the request's Host is not a host, so that no link can lead here")
-            key = await self._known_key(self._store, create=True)
-            assert key is not None  # it has been made
-            stored_name = new_name(time.time() + self._bounds.lifetime)
-            await asyncio.to_thread(_add_about, file, size, name)
-            await self._store.put(stored_name, file, size + _ABOUT_BYTES)
+            async with _in_time():
+                key = await self._known_key(self._store, create=True)
+                assert key is not None  # it has been made
+                stored_name = new_name(time.time() + self._bounds.lifetime)
+                await asyncio.to_thread(_add_about, file, size, name)
+                await self._store.put(stored_name, file, size + _ABOUT_BYTES)
             return base_url + FILES_PATH + link_to(stored_name, key)
         except Exception as error:
             self._failures.inc()
@@ -99,18 +103,19 @@ class Files:
         if self._store is None:
             return None
         try:
-            key = await self._known_key(self._store, create=False)
-            name = name_in(link, key) if key else None
-            if name is None or (seconds_left := expiry_of(name) - time.time()) <= 0:
-                return None
-            file = await self._store.open(name)
-            if file is None:
-                return None
-            try:
-                about = _decode(await file.read(file.size - _ABOUT_BYTES, file.size))
-            except BaseException:
-                await file.close()
-                raise
+            async with _in_time():
+                key = await self._known_key(self._store, create=False)
+                name = name_in(link, key) if key else None
+                if name is None or (seconds_left := expiry_of(name) - time.time()) <= 0:
+                    return None
+                file = await self._store.open(name)
+                if file is None:
+                    return None
+                try:
+                    about = _decode(await file.read(file.size - _ABOUT_BYTES, file.size))
+                except BaseException:
+                    await file.close()
+                    raise
         except (StoreError, msgspec.MsgspecError) as error:
             raise ServiceError(NO_FILES, cause=f"file store: {error}") from None
         return KeptFile(file, name, about, int(min(seconds_left, self._bounds.lifetime)))
@@ -130,6 +135,15 @@ class Files:
             except StoreError as error:
                 log.warning("file store not cleaned up", cause=str(error))
             await asyncio.sleep(min(_CLEAN_SECONDS, self._bounds.lifetime / 4))
+
+
+@contextlib.asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_STORE_SECONDS):
+            yield
+    except TimeoutError:
+        raise StoreError(f"no answer within {_STORE_SECONDS} seconds") from None
 
 
 def _store(settings: Settings, bounds: Bounds) -> FileStore | None:
