@@ -4,6 +4,9 @@ Every label has few values: none is taken from a client, and of Coze's only code
 workers each write into files in one folder (prometheus_client's multiprocess mode), so that any of them can add up all.
 """
 
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, Response, get
@@ -18,6 +21,7 @@ from prometheus_client import (
     start_http_server,
 )
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from service.errors import FULL, STOPPING, coze_error
@@ -149,5 +153,23 @@ def forget_worker(pid: int, folder: str) -> None:
 def _shared(folder: str | None = None) -> CollectorRegistry:
     """The sums over all workers. In a worker prometheus_client knows the folder by itself."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
+    _AllWorkers(registry, folder)  # type: ignore[no-untyped-call]
     return registry
+
+
+class _AllWorkers(MultiProcessCollector):
+    """Passes over a file that is just being made, or whose worker was killed while it made it: it is empty, which
+    prometheus_client takes for an error.
+    """
+
+    def collect(self) -> Iterable[Metric]:
+        files = [str(path) for path in Path(self._path).glob("*.db") if _has_content(path)]
+        sums: Iterable[Metric] = self.merge(files)  # type: ignore[no-untyped-call]
+        return sums
+
+
+def _has_content(path: Path) -> bool:
+    # One that is gone was of a worker that is.
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size > 0
+    return False
