@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import os
 import re
 import signal
 import socket
@@ -64,7 +65,9 @@ def main() -> None:
                 signal.signal(sig, lambda *_: sys.exit(0))
             folder = None
             if chosen.metrics and chosen.workers > 1:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="coze-service-metrics-"))
+                # Not beside uploads on their way: a worker dies where its file is in memory and finds no room.
+                parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a random name follows
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="coze-service-metrics-", dir=parent))
             if chosen.metrics and chosen.metrics_port is not None:
                 serve_metrics(chosen, folder)
             listener = stack.enter_context(listen(chosen))
