@@ -65,7 +65,10 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn's own raises the signal once more at the end, and the process would not exit with 0.
-        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM, RETIRE)}
+        stops = [signal.SIGINT, signal.SIGTERM, RETIRE]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+            stops.append(signal.SIGHUP)
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in stops}
         try:
             yield
         finally:
@@ -76,7 +79,7 @@ class _Server(uvicorn.Server):
 def serve(
     app: ASGIApp, coze: Coze, settings: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None
 ) -> None:
-    """Serves on `listener` until SIGTERM or SIGINT; calls `ready` once it does."""
+    """Serves on `listener` until SIGTERM, SIGINT or SIGHUP; calls `ready` once it does."""
     config = uvicorn.Config(
         app,
         loop="uvloop",

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: no new work, what runs finishes, what does not is ended honestly, exit code 0."""
+"""SIGTERM, SIGINT and SIGHUP: no new work, what runs finishes, what does not is ended honestly, exit code 0."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Service, Start, Upstream, events_of, wait_until
+from conftest import COMMAND, Service, Start, Upstream, events_of, running_service, wait_until
 
 PAUSE = [{"role": "user", "content": "pause=2"}]
 NAMELESS = [(name, stream) for name in ("late", "late-headers") for stream in (True, False)]
@@ -45,7 +45,7 @@ class Background(threading.Thread):
                 self.text += piece
 
 
-@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_chats_in_flight_finish(start: Start, upstream: Upstream, bots: dict[str, str], sig: signal.Signals) -> None:
     service = start()
     streamed = Background(service, {**SLOW, "bot_id": bots["load"]})
@@ -60,6 +60,18 @@ def test_chats_in_flight_finish(start: Start, upstream: Upstream, bots: dict[str
     assert sum(event["type"] == "message_delta" for event in events) == 20
     assert plain.status == 200
     assert not [line for line in service.lines() if line["level"] in ("error", "critical")]
+
+
+def test_under_nohup_a_hangup_is_nothing(upstream: Upstream, bots: dict[str, str], tmp_path: Path) -> None:
+    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": bots["load"]}
+    with running_service(tmp_path, command=("nohup", *COMMAND), **env) as service:
+        chat = Background(service, SLOW)
+        assert chat.begun.wait(30)
+        service.process.send_signal(signal.SIGHUP)
+        chat.join()
+        assert events_of(chat.text)[-2]["type"] == "chat_completed"
+        assert httpx.get(f"{service.url}/").status_code == 200
+        assert service.stop() == 0
 
 
 def test_what_does_not_finish_in_time_is_ended(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
