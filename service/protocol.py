@@ -8,6 +8,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.connection import Connection
 from service.errors import envelope
 from service.request_log import new_request_id
 
@@ -39,6 +40,7 @@ class Protocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
+        self._connection: Connection | None = None
         self._deaf = False
         self._parting = False
 
@@ -54,6 +56,8 @@ class Protocol(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
+        if self._connection is not None and self._connection.left:
+            self._connection.on_left()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -111,10 +115,14 @@ class Protocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stall_timer = self.loop.call_later(_STALLED_SECONDS, self.transport.abort)
+        if self._connection is not None:
+            self._connection.on_full()
 
     def resume_writing(self) -> None:
         self._stop_stall_timer()
         super().resume_writing()
+        if self._connection is not None:
+            self._connection.on_room()
 
     def send_400_response(self, msg: str) -> None:
         if self.transport.is_closing():
@@ -138,6 +146,7 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        self._connection = Connection(cycle)
         super()._start_asgi_task(cycle, app)
 
     def _too_slow(self) -> None:

@@ -1,6 +1,7 @@
 """A chat's events as the two things a client can ask for: a stream of server-sent events, or one JSON document."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -19,9 +20,9 @@ from generated.models import (
 )
 from service import metrics
 from service.clock import timestamp
+from service.connection import Connection, connection_of, unless_client_leaves
 from service.coze import Chat, ChatEvent
-from service.errors import NOT_UNDERSTOOD, TIMED_OUT, ClientLeft, ServiceError
-from service.leaving import unless_client_leaves
+from service.errors import NOT_UNDERSTOOD, ClientLeft, ServiceError
 from service.request_log import RequestRecord, record_of
 
 # How long one delta may be. Readers that take a network read for whole events, as the API document's own does, lose
@@ -53,34 +54,39 @@ class EventStream:
         self._heartbeat = heartbeat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record = record_of(scope)
         metrics.OPEN_STREAMS.inc()
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-            await unless_client_leaves(receive, self._write(record))
+            connection = connection_of(scope)
+            await unless_client_leaves(connection, self._write(connection, record_of(scope), send))
         except ClientLeft:
             pass
         finally:
             metrics.OPEN_STREAMS.dec()
             self._chat.leave()
 
-    async def _write(self, record: RequestRecord) -> None:
-        chat, send, now = self._chat, record.send, asyncio.get_running_loop().time
-        completed = False
+    async def _write(self, connection: Connection, record: RequestRecord, send: Send) -> None:
+        chat, now = self._chat, asyncio.get_running_loop().time
+        spoke = now()
+
+        def write(events: list[ChatEvent]) -> None:
+            nonlocal spoke
+            record.count(events)
+            completed = isinstance(events[-1], ChatCompletedEvent)
+            if completed:
+                record.outcome = "completed"
+            for block in _blocks(events, completed):
+                connection.write(block)
+            spoke = now()
+
+        connection.on_full, connection.on_room = chat.hold, chat.go_on
+        last = b""
         try:
-            async with asyncio.timeout_at(chat.deadline):
-                while not completed:
-                    events = await chat.read(now() + self._heartbeat)
-                    record.count(events)
-                    completed = bool(events) and isinstance(events[-1], ChatCompletedEvent)
-                    if completed:
-                        record.outcome = "completed"
-                    for block in _blocks(events, completed):
-                        await send({"type": "http.response.body", "body": block, "more_body": True})
-            last = b""
-        except TimeoutError:
-            failure = ServiceError(TIMED_OUT, cause="the whole chat took too long")
-            last = _failed(failure, record)
+            chat.listen(write)
+            while not await chat.completed(spoke + self._heartbeat):
+                if now() >= spoke + self._heartbeat and not connection.full:
+                    connection.write(_PING)
+                    spoke = now()
         except ServiceError as failure:
             last = _failed(failure, record)
         try:
@@ -92,44 +98,50 @@ class EventStream:
 
 
 async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_id: str) -> ChatResponse:
-    """The whole chat, opened and read until Coze has completed it. Raises ServiceError if it does not."""
+    """The whole chat, opened and listened to until Coze has completed it. Raises ServiceError if it does not."""
     content: list[str] = []
     reasoning: list[str] = []
     follow_ups: list[str] = []
     length = 0
-    await chat.open()
-    while True:
-        events = await chat.read(chat.deadline)
+    end: ChatCompletedEvent | None = None
+
+    def keep(events: list[ChatEvent]) -> None:
+        nonlocal length, end
         record.count(events)
         for event in events:
+            if isinstance(event, ChatCompletedEvent):
+                end = event
+                continue
             match event:
                 case MessageDeltaEvent():
                     content.append(event.content)
-                    length += len(event.content)
                 case ReasoningDeltaEvent():
                     reasoning.append(event.content)
-                    length += len(event.content)
                 case FollowUpEvent():
                     follow_ups.append(event.content)
-                    length += len(event.content)
-                case ChatCompletedEvent():
-                    data = ChatData(
-                        content="".join(content),
-                        timestamp=event.timestamp,
-                        bot_id=bot_id,
-                        user_id=user_id,
-                        reasoning_content="".join(reasoning) or UNSET,
-                        follow_ups=follow_ups or UNSET,
-                        usage=event.usage,
-                    )
-                    return ChatResponse(
-                        success=True,
-                        message="Chat completed successfully",
-                        data=data,
-                        conversation_id=event.conversation_id,
-                    )
+            length += len(event.content)
         if length > _MAX_ANSWER_CHARACTERS:
-            raise ServiceError(NOT_UNDERSTOOD, cause="an answer without end", logid=chat.logid)
+            raise ServiceError(NOT_UNDERSTOOD, cause="an answer without end")
+
+    await chat.open()
+    chat.listen(keep)
+    while not await chat.completed(math.inf):
+        pass
+    assert end is not None
+    return ChatResponse(
+        success=True,
+        message="Chat completed successfully",
+        data=ChatData(
+            content="".join(content),
+            timestamp=end.timestamp,
+            bot_id=bot_id,
+            user_id=user_id,
+            reasoning_content="".join(reasoning) or UNSET,
+            follow_ups=follow_ups or UNSET,
+            usage=end.usage,
+        ),
+        conversation_id=end.conversation_id,
+    )
 
 
 def _failed(failure: ServiceError, record: RequestRecord) -> bytes:
@@ -139,10 +151,7 @@ def _failed(failure: ServiceError, record: RequestRecord) -> bytes:
 
 
 def _blocks(events: list[ChatEvent], completed: bool) -> Iterator[bytes]:
-    """What to write for `events`, of which silence is none; whole events in each block."""
-    if not events:
-        yield _PING
-        return
+    """What to write for `events`; whole events in each block."""
     block = bytearray()
     for event in events:
         for piece in (event,) if isinstance(event, _NEVER_CUT) else _short(event):

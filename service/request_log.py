@@ -44,18 +44,15 @@ class RequestRecord:
         "mode",
         "outcome",
         "request_id",
-        "send",
         "spans",
         "started",
         "status",
         "usage",
     )
 
-    def __init__(self, request_id: str, send: Send) -> None:
+    def __init__(self, request_id: str) -> None:
         self.started = time.perf_counter()
         self.request_id = request_id
-        # The server's own. What is written very often may go here, past all that only looks at how an answer begins.
-        self.send = send
         # What the answer gets besides its own headers, whoever makes it.
         self.headers = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
         self.status: int | None = None  # None: nothing was answered
@@ -147,7 +144,7 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        record = RequestRecord(given.decode() if _PLAIN_ID.fullmatch(given) else new_request_id(), send)
+        record = RequestRecord(given.decode() if _PLAIN_ID.fullmatch(given) else new_request_id())
         scope.setdefault("state", {})[_KEY] = record
         if self._tracing is not None:
             record.spans = self._tracing.begin_request(scope, record.request_id)

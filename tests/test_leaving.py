@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import math
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +15,7 @@ import psutil
 import pytest
 from conftest import BOT, Service, Start, Upstream, events_of, wait_until
 
-from generated.models import ChatCompletedEvent, ChatMessage, ChatRequest
+from generated.models import ChatMessage, ChatRequest
 from service import settings
 from service.coze import Coze
 
@@ -184,8 +185,8 @@ def test_a_connection_that_goes_on_keeps_nothing_of_the_chats_before(upstream: U
             for _ in range(200):
                 chat = coze.chat(asked)
                 await chat.open()
-                while not isinstance((await chat.read(chat.deadline))[-1], ChatCompletedEvent):
-                    pass
+                chat.listen(lambda _: None)
+                assert await chat.completed(math.inf)
                 chat.leave()
                 await asyncio.sleep(0)
             gc.collect()

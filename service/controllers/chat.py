@@ -10,9 +10,9 @@ from litestar.types import ASGIApp
 
 from generated.models import ChatRequest
 from service.body import body_chunks
+from service.connection import connection_of, unless_client_leaves
 from service.contract import contract
 from service.errors import BAD_REQUEST, BODY_TOO_LARGE, ServiceError
-from service.leaving import unless_client_leaves
 from service.parts import Parts
 from service.rendering import EventStream, chat_document
 from service.request_log import record_of
@@ -35,11 +35,11 @@ class ChatController(Controller):
         handed_on = False
         try:
             if asked.stream:
-                await unless_client_leaves(request.receive, chat.open())
+                await unless_client_leaves(connection_of(request.scope), chat.open())
                 handed_on = True
                 return EventStream(chat, parts.settings.heartbeat_interval)
             document = await unless_client_leaves(
-                request.receive,
+                connection_of(request.scope),
                 chat_document(
                     chat, record, bot_id=asked.bot_id or parts.settings.coze_bot_id or "", user_id=asked.user_id
                 ),

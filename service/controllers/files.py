@@ -9,11 +9,11 @@ from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from generated.models import UploadResponse
+from service.connection import connection_of, unless_client_leaves
 from service.errors import NOT_FOUND, UPLOAD_PATH, ServiceError
 from service.files import FileAnswer
 from service.files.links import FILES_PATH, base_url
 from service.form import read_upload
-from service.leaving import unless_client_leaves
 from service.parts import Parts
 
 
@@ -24,7 +24,7 @@ class FilesController(Controller):
     async def upload_file(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> UploadResponse:
         async with read_upload(request, timeout=parts.settings.request_body_timeout) as form:
             upload = form.upload
-            file_id, file_url = await unless_client_leaves(request.receive, parts.coze.upload(upload))
+            file_id, file_url = await unless_client_leaves(connection_of(request.scope), parts.coze.upload(upload))
             if file_url is None:
                 base = base_url(request.scope["scheme"], request.headers, parts.settings.public_base_url)
                 file_url = await parts.files.keep(upload.file, form.size, upload.name, base)

@@ -1,7 +1,8 @@
 """One chat at Coze, from the request until Coze has nothing left to do for it.
 
-The caller opens it, reads it, and always leaves it. Whoever leaves before the end frees Coze: the response is closed
-and the chat cancelled, else its conversation would stay locked and tokens would burn.
+The caller opens it, listens to it until it is completed, and always leaves it. What Coze says goes from the socket to
+the listener in one turn of the loop: no task wakes up for it. Whoever leaves before the end frees Coze: the response is
+closed and the chat cancelled, else its conversation would stay locked and tokens would burn.
 """
 
 import asyncio
@@ -11,30 +12,16 @@ from typing import Any
 
 import aiohttp
 
-from service.clock import timestamp
-from service.coze import wire
-from service.coze.patience import Patience
-from service.coze.sse import EventParser, EventTooLarge
+from service.coze.body import ChatBody
 from service.coze.translation import ChatEvent, Translation
-from service.coze.transport import logid_of, read_body, retry_after_of, transport_error
-from service.errors import (
-    BROKE_OFF,
-    NOT_UNDERSTOOD,
-    TIMED_OUT,
-    TOKEN_REFUSED,
-    Asked,
-    Failure,
-    ServiceError,
-    coze_failure,
-)
+from service.coze.transport import listen, logid_of, transport_error
+from service.errors import TIMED_OUT, TOKEN_REFUSED, Asked, Failure, ServiceError
 from service.settings import Settings
 
 # How long a chat that was left is still read, so that Coze can name it, or end it, or close its response.
 _PARTING_SECONDS = 5.0
 # How long one is looked at that has been named: it may have completed while its reader was slow.
 _LAST_LOOK_SECONDS = 0.1
-# How much of a body that is no event stream is kept to look for an error in it.
-_MAX_PLAIN_BYTES = 64 * 1024
 
 
 class Chat:
@@ -62,18 +49,19 @@ class Chat:
         self._finished = finished
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
-        self.deadline = now + settings.coze_chat_timeout
-        self._silence_ends = min(now + settings.coze_first_event_timeout, self.deadline)
-        self._opening: asyncio.Task[aiohttp.ClientResponse] | None = None
-        self._opened: asyncio.Future[aiohttp.ClientResponse] | None = None
+        self._deadline = now + settings.coze_chat_timeout
+        self._silence_ends = min(now + settings.coze_first_event_timeout, self._deadline)
+        self._opening: asyncio.Future[aiohttp.ClientResponse] | None = None
         self._response: aiohttp.ClientResponse | None = None
-        self._parser = EventParser()
+        self._body: ChatBody | None = None
+        self._taking_in = False
+        self._taken_in = 0  # bytes of the body
         self._translation = Translation(asked)
-        self._plain: bytearray | None = bytearray()  # the body so far, while it may turn out to be no event stream
-        self._ready: list[ChatEvent] = []
-        self._failure: ServiceError | None = None
-        self._patience: Patience | None = None
-        self._reader_was_away = False
+        self._ready: list[ChatEvent] = []  # what came before anybody listened
+        self._take: Callable[[list[ChatEvent]], None] | None = None
+        self._failure: Exception | None = None
+        self._completed = False  # and all of it taken
+        self._waiter: asyncio.Future[None] | None = None
         self._left = False
 
     @property
@@ -89,72 +77,53 @@ class Chat:
     async def open(self) -> None:
         """Returns once Coze has made a good start. Raises ServiceError if the first thing it says is a failure."""
         try:
-            await self._open()
+            # In a task of its own, as it goes on if the caller leaves: only an answer tells which chat to cancel.
+            self._opening = asyncio.ensure_future(self._send())
+            self._opening.add_done_callback(self._on_response)
+            while not self._translation.started:
+                await self._news(self._silence_ends)
         except ServiceError as error:
             if error.failure is TOKEN_REFUSED:
                 self._token_refused()
             raise
 
-    async def _open(self) -> None:
-        self._opening = asyncio.ensure_future(self._send())
-        self._patience = Patience()
-        try:
-            async with asyncio.timeout_at(self._silence_ends):
-                # The request goes on if the caller leaves: only an answer tells which chat to cancel.
-                self._opened = asyncio.shield(self._opening)
-                self._response = await self._opened
-                await self._check_response(self._response)
-        except TimeoutError:
-            raise ServiceError(TIMED_OUT, cause="no answer in time", logid=self.logid) from None
-        except aiohttp.ClientError as error:
-            raise transport_error(error, self.logid) from None
-        except asyncio.CancelledError:
-            # Either the caller was cancelled, or `interrupt` has ended the wait.
-            if self._failure is None:
-                raise
-            raise self._failure from None
-        while not self._translation.started:
-            await self._take_chunk(self._silence_ends)
-            if self._failure is not None and not self._translation.started:
-                raise self._failure
-        self._rest()
+    def listen(self, take: Callable[[list[ChatEvent]], None]) -> None:
+        """From here on `take` is called with the next events, in order, as they come. What it raises fails the chat."""
+        self._take = take
+        self.go_on()
 
-    async def read(self, until: float) -> list[ChatEvent]:
-        """The next events, in order; none if there was only silence until the loop's time `until`.
+    def hold(self) -> None:
+        """Calls `take` no more until `go_on`. Coze is read no further, and that is not its silence."""
+        self._taking_in = False
+        self._silence_ends = self._deadline
 
-        Raises ServiceError once Coze fails the chat or stops before completing it. After ChatCompletedEvent there is
-        nothing to read. One task reads.
+    def go_on(self) -> None:
+        self._hear()
+        self._taking_in = not self._left
+        self._on_news()
+
+    async def completed(self, until: float) -> bool:
+        """True once Coze has completed the chat and all of it was taken; False if not by the loop's time `until`.
+
+        Raises ServiceError once Coze fails the chat or stops before completing it.
         """
-        if self._patience is None:
-            self._patience = Patience()
-        if self._reader_was_away:
-            # Time that the reader spent elsewhere, with a slow client perhaps, was not silence of Coze's.
-            self._reader_was_away = False
-            self._silence_ends = min(self._loop.time() + self._settings.coze_event_timeout, self.deadline)
-        while not self._ready:
-            if self._failure is not None:
-                raise self._failure
-            if not await self._take_chunk(until):
-                return []
-        events, self._ready = self._ready, []
-        self._reader_was_away = True
-        return events
+        while not self._completed:
+            await self._news(until)
+            if self._loop.time() >= until:
+                break
+        return self._completed
 
     def interrupt(self, failure: Failure) -> None:
-        """Makes the reader meet `failure` next, also if it is waiting just now."""
-        self._failure = ServiceError(failure, logid=self.logid)
+        """Fails the chat, whatever Coze does."""
         # Coze's side stays open until `leave`: a chat that has no name yet is to get one, so that it can be cancelled.
-        if self._opened is not None and not self._opened.done():
-            self._opened.cancel()
-        elif self._patience is not None:
-            self._patience.end()
+        self._fail(ServiceError(failure))
 
     def leave(self) -> None:
         """Gives the chat back, however it stands. Returns at once; what is left to do with Coze goes on by itself."""
         if self._left:
             return
         self._left = True
-        self._rest()
+        self._taking_in = False
         over = self._translation.over
         if over:
             self._finished(self)
@@ -166,9 +135,7 @@ class Chat:
     async def _part(self) -> None:
         try:
             # However that goes, there is nobody left to tell.
-            with contextlib.suppress(
-                TimeoutError, aiohttp.ClientError, ServiceError, EventTooLarge, asyncio.CancelledError
-            ):
+            with contextlib.suppress(TimeoutError, aiohttp.ClientError, ServiceError, asyncio.CancelledError):
                 async with asyncio.timeout(_PARTING_SECONDS):
                     await self._read_on()
             if self._opening is not None and not self._opening.done():
@@ -200,89 +167,93 @@ class Chat:
     async def _skip(self, response: aiohttp.ClientResponse) -> bool:
         """Reads once, for nobody. False at the end."""
         chunk = await response.content.readany()
-        for name, data in self._parser.feed(chunk):
-            self._translation.feed(name, data, [], "")
+        assert self._body is not None
+        self._body.feed(chunk, [])
         return bool(chunk)
 
-    async def _check_response(self, response: aiohttp.ClientResponse) -> None:
-        """Raises ServiceError unless this is a stream, or may be one."""
-        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if response.status == 200 and kind in ("text/event-stream", ""):
+    async def _news(self, until: float) -> None:
+        """Returns when something has happened, or at the loop's time `until`. Raises what the chat has failed with."""
+        if self._failure is not None:
+            raise self._failure
+        until = min(until, self._silence_ends)
+        if self._loop.time() < until:
+            self._waiter = self._loop.create_future()
+            timer = self._loop.call_at(until, self._wake)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                timer.cancel()
+        if self._loop.time() >= self._silence_ends:
+            whole = self._silence_ends == self._deadline
+            self._fail(ServiceError(TIMED_OUT, cause="the whole chat took too long" if whole else "silence"))
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        # What a first failure leads to must not hide it, and an answer that somebody has whole fails no more.
+        if self._failure is not None or self._completed:
             return
-        body = await read_body(response, _MAX_PLAIN_BYTES)
-        raise self._said_plainly(body, f"HTTP {response.status}, {kind or 'no content type'}")
+        if isinstance(error, aiohttp.ClientError):
+            error = transport_error(error)
+        if isinstance(error, ServiceError):
+            error.logid = error.logid or self.logid
+        self._failure = error
+        self._wake()
 
-    def _said_plainly(self, body: bytes, cause: str) -> ServiceError:
-        """What a body that is no event stream means: perhaps it is JSON that names an error."""
-        response = self._response
-        status = response.status if response is not None else 200
+    def _on_response(self, opening: "asyncio.Future[aiohttp.ClientResponse]") -> None:
+        if opening.cancelled():
+            return
         try:
-            code = wire.decode_answer(body).code or None
-        except wire.UNDECODABLE:
-            code = None
-        if code is None and status == 200:
-            return ServiceError(NOT_UNDERSTOOD, cause=cause, logid=self.logid)
-        failure = coze_failure(self._asked, code=code, status=status)
-        wait = retry_after_of(response) if response is not None else None
-        return ServiceError(failure, code=code, cause=cause, logid=self.logid, retry_after=wait)
+            self._response = response = opening.result()
+            self._body = ChatBody(response, self._asked, self._translation)
+            listen(response, self._on_news)
+        except Exception as error:
+            self._fail(error)
+            return
+        self._taking_in = not self._left
+        self._on_news()
 
-    async def _take_chunk(self, until: float) -> bool:
-        """Reads once and translates. False if nothing came until the loop's time `until`."""
-        response, patience = self._response, self._patience
-        assert response is not None
-        assert patience is not None
+    def _on_news(self) -> None:
+        """Takes in what is new of the response. The loop calls it: what fails here is for who waits."""
+        if not self._taking_in:
+            return
         try:
-            chunk = await patience.wait(response.content.readany(), min(until, self._silence_ends))
-        except TimeoutError:
-            if self._loop.time() < self._silence_ends:
-                return False
-            self._fail(ServiceError(TIMED_OUT, cause="silence", logid=self.logid))
-            return True
-        except aiohttp.ClientError as error:
-            self._fail(transport_error(error, self.logid))
-            return True
-        if not chunk:
-            self._at_end()
-            return True
-        self._translate(chunk)
-        return True
+            try:
+                if self._failure is None:
+                    self._read()
+            finally:
+                # What came before a failure is nonetheless the caller's.
+                if self._ready and self._take is not None:
+                    events, self._ready = self._ready, []
+                    self._take(events)
+        except Exception as error:
+            self._fail(error)
+            return
+        if self._take is None or self._translation.over:
+            self._completed = self._translation.completed and not self._ready
+            self._wake()
 
-    def _translate(self, chunk: bytes) -> None:
-        parser, translation = self._parser, self._translation
-        seen = parser.blocks
-        try:
-            now = timestamp()
-            for name, data in parser.feed(chunk):
-                if name in _DONE and not translation.over:
-                    raise ServiceError(BROKE_OFF, cause="done without completed")
-                translation.feed(name, data, self._ready, now)
-        except ServiceError as failure:
-            failure.logid = self.logid
-            self._fail(failure)
-        except EventTooLarge:
-            self._fail(ServiceError(NOT_UNDERSTOOD, cause="an event without end", logid=self.logid))
-        if parser.blocks != seen:
-            self._plain = None
-            if not self._ready and translation.started:
-                # Coze has said something, if nothing for the caller.
-                self._silence_ends = min(self._loop.time() + self._settings.coze_event_timeout, self.deadline)
-        elif self._plain is not None and len(self._plain) < _MAX_PLAIN_BYTES:
-            self._plain += chunk
+    def _read(self) -> None:
+        assert self._response is not None
+        assert self._body is not None
+        content, translation = self._response.content, self._translation
+        # Reading may let aiohttp go on with what it has held back.
+        while self._taken_in < content.total_bytes and self._taking_in:
+            chunk = content.read_nowait()
+            self._taken_in += len(chunk)
+            if self._body.feed(chunk, self._ready) and translation.started:
+                self._hear()
+                # What comes while nobody listens can wait.
+                self._taking_in = self._take is not None
+        if self._taking_in and not translation.over:
+            if (error := content.exception()) is not None:
+                raise error
+            if content.is_eof():
+                self._body.end()
 
-    def _rest(self) -> None:
-        if self._patience is not None:
-            self._patience.stop()
-            self._patience = None
-
-    def _at_end(self) -> None:
-        if self._plain is not None and self._plain.lstrip().startswith(b"{"):
-            self._fail(self._said_plainly(bytes(self._plain), "JSON in place of events"))
-        else:
-            self._fail(ServiceError(BROKE_OFF, cause="the stream ended early", logid=self.logid))
-
-    def _fail(self, failure: ServiceError) -> None:
-        # An interruption closes the response; what that leads to must not hide it.
-        self._failure = self._failure or failure
-
-
-_DONE = {b"done", b"conversation.stream.done"}
+    def _hear(self) -> None:
+        """Coze has said something, or was not listened to."""
+        self._silence_ends = min(self._loop.time() + self._settings.coze_event_timeout, self._deadline)

@@ -4,12 +4,13 @@ import asyncio
 import re
 import ssl
 import time
-from collections.abc import AsyncIterable, Awaitable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import aiohttp
 import httpx
 import msgspec
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from service.coze.sdk import HTTPRequest
@@ -52,42 +53,73 @@ async def send(client: aiohttp.ClientSession, request: HTTPRequest[Any]) -> aioh
     elif request.json_body is not None:
         headers["Content-Type"] = "application/json"
         data = msgspec.json.encode(request.json_body)
-    response = await client.request(
+    return await client.request(
         request.method, URL(request.url), params=request.params, data=data, headers=headers, allow_redirects=False
     )
-    _notice_loss(response)
-    return response
 
 
-def _notice_loss(response: aiohttp.ClientResponse) -> None:
-    """Tells a reader of the body when the connection goes: after a malformed chunk aiohttp closes it silently."""
-    protocol = response.connection.protocol if response.connection is not None else None
-    closed = protocol.closed if protocol is not None else None
-    if closed is None:
+class _Listening(asyncio.Protocol):
+    """Stands between a response's connection and aiohttp's protocol, and passes everything on; see `listen`."""
+
+    def __init__(
+        self,
+        inner: ResponseHandler,
+        transport: asyncio.Transport,
+        content: aiohttp.StreamReader,
+        on_news: Callable[[], None],
+    ) -> None:
+        self._inner = inner
+        self._transport = transport
+        self._content = content
+        self._on_news = on_news
+
+    def let_go(self) -> None:
+        self._transport.set_protocol(self._inner)
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data)
+        self._on_news()
+
+    def eof_received(self) -> None:
+        self._inner.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._inner.connection_lost(exc)
+        _end(self._content)
+        self._on_news()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+
+def listen(response: aiohttp.ClientResponse, on_news: Callable[[], None]) -> None:
+    """Calls `on_news` as soon as there is something new in the response's body, until it has ended or its connection is
+    gone: in the very turn of the loop that read it, where a task that waits is woken in the next.
+    """
+    content, connection = response.content, response.connection
+    protocol = connection.protocol if connection is not None else None
+    if protocol is None or protocol.transport is None:
+        _end(content)
         return
-
-    def on_closed(closed: "asyncio.Future[None]") -> None:
-        _take_note(closed)
-        if not response.content.is_eof() and response.content.exception() is None:
-            response.content.set_exception(aiohttp.ClientPayloadError("the connection is gone"))
-
-    def let_go() -> None:
-        # The connection goes on to other requests, and would keep this one's answer for as long.
-        closed.remove_done_callback(on_closed)
-        closed.remove_done_callback(_take_note)
-        closed.add_done_callback(_take_note)
-
-    closed.add_done_callback(on_closed)
-    response.content.on_eof(let_go)
+    listening = _Listening(protocol, protocol.transport, content, on_news)
+    protocol.transport.set_protocol(listening)
+    # From then on the connection may serve another request.
+    content.on_eof(listening.let_go)
 
 
-def _take_note(closed: "asyncio.Future[None]") -> None:
-    if not closed.cancelled():
-        closed.exception()
+def _end(content: aiohttp.StreamReader) -> None:
+    """Says of a body whose connection is gone that it has ended: after a malformed chunk aiohttp does not."""
+    if not content.is_eof() and content.exception() is None:
+        content.set_exception(aiohttp.ClientPayloadError("the connection is gone"))
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """The body, at most `limit` bytes of it. Raises aiohttp.ClientError."""
+    # So that the wait ends with the connection.
+    listen(response, lambda: None)
     body = bytearray()
     while len(body) < limit and (chunk := await response.content.readany()):
         body += chunk

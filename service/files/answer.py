@@ -10,10 +10,10 @@ from urllib.parse import quote
 from litestar.types import Receive, Scope, Send
 
 from service.answers import error_answer
+from service.connection import connection_of, unless_client_leaves
 from service.errors import RANGE_NOT_THERE, ClientLeft, ServiceError
 from service.files.keeper import KeptFile
 from service.files.store import StoreError
-from service.leaving import unless_client_leaves
 from service.request_log import record_of
 
 # What is read at once, in bytes. A client that reads slowly keeps two of them in memory, and no store waiting.
@@ -62,7 +62,9 @@ class FileAnswer:
             }
             if part:
                 headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-            await unless_client_leaves(receive, self._send(send, 206 if part else 200, headers, start, end))
+            await unless_client_leaves(
+                connection_of(scope), self._send(send, 206 if part else 200, headers, start, end)
+            )
             record_of(scope).outcome = "completed"
         except ClientLeft:
             record_of(scope).outcome = "unread"

@@ -1,0 +1,80 @@
+"""The body of Coze's answer to a chat: bytes to events, or to the error that it holds in place of events."""
+
+import aiohttp
+
+from service.clock import timestamp
+from service.coze import wire
+from service.coze.sse import EventParser, EventTooLarge
+from service.coze.translation import ChatEvent, Translation
+from service.coze.transport import retry_after_of
+from service.errors import BROKE_OFF, NOT_UNDERSTOOD, Asked, ServiceError, coze_failure
+
+# How much of a body that is no event stream is kept to look for an error in it.
+_MAX_PLAIN_BYTES = 64 * 1024
+_DONE = {b"done", b"conversation.stream.done"}
+
+
+class ChatBody:
+    """That of `response`. Feed it bytes as they come, then end it: both raise ServiceError once it turns out that this
+    is no good chat.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, asked: Asked, translation: Translation) -> None:
+        self._response = response
+        self._asked = asked
+        self._translation = translation
+        self._kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        self._is_stream = response.status == 200 and self._kind in ("text/event-stream", "")
+        self._parser = EventParser()
+        self._plain: bytearray | None = bytearray()  # all of it so far, while it may turn out to be no event stream
+
+    def feed(self, chunk: bytes, events: list[ChatEvent]) -> bool:
+        """Adds to `events` what the caller sees of `chunk`. Whether it held a sign of life."""
+        if not self._is_stream:
+            self._keep(chunk)
+            return False
+        parser, translation = self._parser, self._translation
+        seen = parser.blocks
+        now = timestamp()
+        try:
+            for name, data in parser.feed(chunk):
+                if name in _DONE and not translation.over:
+                    raise ServiceError(BROKE_OFF, cause="done without completed")
+                translation.feed(name, data, events, now)
+        except EventTooLarge:
+            raise ServiceError(NOT_UNDERSTOOD, cause="an event without end") from None
+        if parser.blocks == seen:
+            self._keep(chunk)
+            return False
+        self._plain = None
+        return True
+
+    def end(self) -> None:
+        if not self._translation.over:
+            raise self._error()
+
+    def _keep(self, chunk: bytes) -> None:
+        if self._plain is None:
+            return
+        self._plain += chunk
+        if len(self._plain) > _MAX_PLAIN_BYTES:
+            if not self._is_stream:
+                raise self._error()
+            self._plain = None
+
+    def _error(self) -> ServiceError:
+        """What a body means that is no whole event stream: perhaps it is JSON that names an error."""
+        status = self._response.status
+        cause = f"HTTP {status}, {self._kind or 'no content type'}"
+        if self._is_stream:
+            if self._plain is None or not self._plain.lstrip().startswith(b"{"):
+                return ServiceError(BROKE_OFF, cause="the stream ended early")
+            cause = "JSON in place of events"
+        try:
+            code = wire.decode_answer(self._plain or b"").code or None
+        except wire.UNDECODABLE:
+            code = None
+        if code is None and status == 200:
+            return ServiceError(NOT_UNDERSTOOD, cause=cause)
+        failure = coze_failure(self._asked, code=code, status=status)
+        return ServiceError(failure, code=code, cause=cause, retry_after=retry_after_of(self._response))
