@@ -33,8 +33,7 @@ _MAX_WRITE_BYTES = 16 * 1024
 # How long a JSON answer may grow. Coze's bots stay far below.
 _MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
 
-_encoder = msgspec.json.Encoder()
-_encode, _encode_into = _encoder.encode, _encoder.encode_into
+_encode = msgspec.json.Encoder().encode
 _NEVER_CUT = (ChatCompletedEvent, FollowUpEvent)
 _PING = b": ping\n\n"
 _END = b"data: " + _encode(EndEvent()) + b"\n\n"
@@ -152,19 +151,20 @@ def _failed(failure: ServiceError, record: RequestRecord) -> bytes:
 
 def _blocks(events: list[ChatEvent], completed: bool) -> Iterator[bytes]:
     """What to write for `events`; whole events in each block."""
-    block = bytearray()
+    block: list[bytes] = []
+    size = 0
     for event in events:
         for piece in (event,) if isinstance(event, _NEVER_CUT) else _short(event):
-            start = len(block)
-            block += b"data: "
-            _encode_into(piece, block, -1)
-            block += b"\n\n"
-            if start and len(block) > _MAX_WRITE_BYTES:
-                yield bytes(block[:start])
-                del block[:start]
+            part = b"data: %b\n\n" % _encode(piece)
+            if size and size + len(part) > _MAX_WRITE_BYTES:
+                yield b"".join(block)
+                block.clear()
+                size = 0
+            block.append(part)
+            size += len(part)
     if completed:
-        block += _END
-    yield bytes(block)
+        block.append(_END)
+    yield b"".join(block)
 
 
 def _short(event: MessageDeltaEvent | ReasoningDeltaEvent) -> Iterable[ChatEvent]:

@@ -72,10 +72,42 @@ def test_by_example(stream: bytes, events: list[tuple[bytes, bytes]]) -> None:
     assert by_the_standard(stream) == events
 
 
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        (b"event:x\n", b"event:a\ndata:1\n\n", b"data:2\n\n"),
+        (b"data:0\n", b"event:a\ndata:1\n\n"),
+        (b"event:x", b"event:a\ndata:1\n\n"),
+        (b"event:x\r", b"event:a\ndata:1\n\n", b"\ndata:2\n\n"),
+        (b"event:a\ndata:1\n\n", b"\xef\xbb\xbfdata:2\n\n"),
+        (b"\xef\xbb\xbfevent:a\ndata:1\n\n", b"event:b\ndata:2\n\n"),
+    ],
+)
+def test_an_event_as_coze_writes_it_after_what_it_does_not_write(chunks: tuple[bytes, ...]) -> None:
+    assert parse(*chunks) == by_the_standard(b"".join(chunks))
+
+
 pieces = st.sampled_from(
     [b"data", b"event", b"id", b":", b" ", b"\n", b"\r", b"\r\n", b"\n\n", b"x", b"\xef\xbb\xbf", SEPARATORS, b"\xff"]
 )
-streams = st.lists(pieces, max_size=40).map(b"".join) | st.binary(max_size=60)
+# As Coze writes them, and next to that.
+usual = st.sampled_from([b"event:a\ndata:1\n\n", b"event:b\ndata:{}\n\n"])
+odd = st.sampled_from(
+    [
+        b"event: a\ndata: 1\n\n",
+        b"event:\ndata:1\n\n",
+        b"event:a\ndata:\n\n",
+        b"data:1\n\n",
+        b"event:a\n",
+        b"data:1\n",
+        b"\n",
+    ]
+)
+streams = (
+    st.lists(pieces, max_size=40).map(b"".join)
+    | st.lists(usual | usual | odd | pieces, max_size=10).map(b"".join)
+    | st.binary(max_size=60)
+)
 
 
 @settings(max_examples=2000, deadline=None)
@@ -100,7 +132,8 @@ def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         parser.feed(b"0123456789")
     with pytest.raises(EventTooLarge):
         parser.feed(b"0")
-    for lines in (b"data:0123456789\n" * 10, b"data\n" * 100):
+    whole = b"event:a\ndata:" + b"0" * 100 + b"\n\n"
+    for lines in (b"data:0123456789\n" * 10, b"data\n" * 100, whole):
         with pytest.raises(EventTooLarge):
             EventParser().feed(lines)
 
@@ -124,3 +157,5 @@ def test_comments_and_events_are_signs_of_life() -> None:
     assert parser.blocks == 1
     parser.feed(b": ping\n")
     assert parser.blocks == 2
+    parser.feed(b"event:a\ndata:1\n\n" * 3)
+    assert parser.blocks == 5

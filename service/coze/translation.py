@@ -20,6 +20,7 @@ ChatEvent = MessageDeltaEvent | ReasoningDeltaEvent | FollowUpEvent | ChatComple
 _STARTED = {b"conversation.chat.created", b"conversation.chat.in_progress"}
 # Coze's cloud names no such event, Coze Studio spells it with two l.
 _CANCELED = {b"conversation.chat.canceled", b"conversation.chat.cancelled"}
+_TEXT = ("text", "", None)
 _NEEDS_TOOL = {b"conversation.chat.requires_action", b"conversation.chat.required_action"}
 
 
@@ -115,11 +116,13 @@ class Translation:
             return
         if message.reasoning_content:
             events.append(ReasoningDeltaEvent(content=message.reasoning_content, timestamp=now))
-        if message.content and _is_text(message):
+        if message.content and message.content_type in _TEXT:
             content = message.content
-            answer = wire.text_id(message.id) or ""
-            if answer != self._open_answer:
-                content = self._open(answer, content)
+            # Nearly always that of the delta before.
+            if message.id is None or message.id != self._open_answer:
+                answer = wire.text_id(message.id) or ""
+                if answer != self._open_answer:
+                    content = self._open(answer, content)
             events.append(MessageDeltaEvent(content=content, timestamp=now))
 
     def _message(self, data: bytes, events: list[ChatEvent], now: str) -> None:
@@ -138,7 +141,7 @@ class Translation:
         answer = wire.text_id(message.id) or ""
         # Without an id on either side, the completed message belongs to the deltas before it.
         told = answer in self._told or self._open_answer == "" or (not answer and self._open_answer is not None)
-        if message.content and _is_text(message) and not told:
+        if message.content and message.content_type in _TEXT and not told:
             content = self._open(answer, message.content)
             events.append(MessageDeltaEvent(content=content, timestamp=now))
         self._open_answer = None
@@ -151,10 +154,6 @@ class Translation:
         self._open_answer = answer
         self._told.add(answer)
         return content if first else f"\n\n{content}"
-
-
-def _is_text(message: wire.Message) -> bool:
-    return message.content_type in ("text", "", None)
 
 
 def _usage(usage: wire.Usage) -> Usage:
