@@ -40,6 +40,11 @@ class Connection:
     def left(self) -> bool:
         return self._cycle.disconnected
 
+    def watch(self) -> None:
+        """Makes sure that the end of the connection is noticed, now that the whole request has been read."""
+        # uvicorn stops reading behind a large piece of a body, for as long as nobody asks for more.
+        self._cycle.flow.resume_reading()
+
     @property
     def full(self) -> bool:
         return self._cycle.flow.write_paused
@@ -73,6 +78,7 @@ async def unless_client_leaves(connection: Connection, work: Coroutine[Any, Any,
         task.cancel()
 
     connection.on_left = on_left
+    connection.watch()
     try:
         result = await work
         if not left:

@@ -83,8 +83,9 @@ class EventStream:
         try:
             chat.listen(write)
             while not await chat.completed(spoke + self._heartbeat):
-                if now() >= spoke + self._heartbeat and not connection.full:
-                    connection.write(_PING)
+                if now() >= spoke + self._heartbeat:
+                    if not connection.full:
+                        connection.write(_PING)
                     spoke = now()
         except ServiceError as failure:
             last = _failed(failure, record)
@@ -124,8 +125,7 @@ async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_
 
     await chat.open()
     chat.listen(keep)
-    while not await chat.completed(math.inf):
-        pass
+    await chat.completed(math.inf)
     assert end is not None
     return ChatResponse(
         success=True,

@@ -5,6 +5,7 @@ import gc
 import json
 import math
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -74,6 +75,21 @@ def test_during_a_json_chat(service: Service, upstream: Upstream, bots: dict[str
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{service.url}/api/v1/chat", json=body(bots["for-ever"], stream=False), timeout=0.5)
     wait_until(lambda: freed(upstream, bots["for-ever"]))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_after_a_long_question(service: Service, upstream: Upstream, bots: dict[str, str], stream: bool) -> None:
+    """Its last part may come all at once while the service waits for it: then the server stops reading."""
+    host, port = service.url.removeprefix("http://").split(":")
+    content = json.dumps(body(bots["for-ever"], stream=stream, content="x" * 1_000_000)).encode()
+    head = b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    for number in range(1, 6):
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(head % len(content) + content[:-150_000])
+            time.sleep(0.05)
+            connection.sendall(content[-150_000:])
+            wait_until(lambda number=number: len(chats_of(upstream, bots["for-ever"])) == number)
+        wait_until(lambda: freed(upstream, bots["for-ever"]))
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -198,7 +214,7 @@ def test_a_connection_that_goes_on_keeps_nothing_of_the_chats_before(upstream: U
 def test_a_client_that_stops_reading_costs_no_memory_and_no_one_else(
     start: Start, upstream: Upstream, bots: dict[str, str]
 ) -> None:
-    service = start()
+    service = start(HEARTBEAT_INTERVAL="0.05")
     process = psutil.Process(service.process.pid)
     service.chat(stream=True)
     before = process.memory_info().rss
