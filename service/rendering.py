@@ -109,9 +109,6 @@ async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_
         nonlocal length, end
         record.count(events)
         for event in events:
-            if isinstance(event, ChatCompletedEvent):
-                end = event
-                continue
             match event:
                 case MessageDeltaEvent():
                     content.append(event.content)
@@ -119,6 +116,9 @@ async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_
                     reasoning.append(event.content)
                 case FollowUpEvent():
                     follow_ups.append(event.content)
+                case ChatCompletedEvent():
+                    end = event
+                    continue
             length += len(event.content)
         if length > _MAX_ANSWER_CHARACTERS:
             raise ServiceError(NOT_UNDERSTOOD, cause="an answer without end")

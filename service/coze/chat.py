@@ -101,6 +101,8 @@ class Chat:
         self._hear()
         self._taking_in = not self._left
         self._on_news()
+        # Who waits has to look at the clock anew.
+        self._wake()
 
     async def completed(self, until: float) -> bool:
         """True once Coze has completed the chat and all of it was taken; False if not by the loop's time `until`.
@@ -246,8 +248,9 @@ class Chat:
             self._taken_in += len(chunk)
             if self._body.feed(chunk, self._ready) and translation.started:
                 self._hear()
-                # What comes while nobody listens can wait.
-                self._taking_in = self._take is not None
+                if self._take is None:
+                    # What comes while nobody listens can wait.
+                    self._taking_in = False
         if self._taking_in and not translation.over:
             if (error := content.exception()) is not None:
                 raise error
