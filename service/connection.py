@@ -9,13 +9,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from litestar.types import Scope
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from service.errors import ClientLeft
 
 T = TypeVar("T")
 
-_KEY = "connection"
+CONNECTION = "connection"  # its place in the state of a scope
 
 
 def _nothing() -> None:
@@ -27,38 +27,39 @@ class Connection:
     answer was complete, when it takes no more of it just now, and when it takes more again.
     """
 
-    __slots__ = ("_cycle", "on_full", "on_left", "on_room")
+    __slots__ = ("_flow", "_transport", "left", "on_full", "on_left", "on_room")
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
+    def __init__(self, transport: asyncio.Transport, flow: FlowControl) -> None:
+        self._transport = transport
+        self._flow = flow
+        self.left = False
         self.on_left: Callable[[], object] = _nothing
         self.on_full: Callable[[], object] = _nothing
         self.on_room: Callable[[], object] = _nothing
-        cycle.scope["state"][_KEY] = self
 
     @property
-    def left(self) -> bool:
-        return self._cycle.disconnected
+    def full(self) -> bool:
+        return self._flow.write_paused
+
+    def write(self, part: bytes) -> None:
+        """Sends a part of an answer that has begun and whose length nobody has told. A full connection keeps it."""
+        if not self.left:
+            # A chunk of RFC 9112, section 7.1.
+            self._transport.write(b"%x\r\n%b\r\n" % (len(part), part))
 
     def watch(self) -> None:
         """Makes sure that the end of the connection is noticed, now that the whole request has been read."""
         # uvicorn stops reading behind a large piece of a body, for as long as nobody asks for more.
-        self._cycle.flow.resume_reading()
+        self._flow.resume_reading()
 
-    @property
-    def full(self) -> bool:
-        return self._cycle.flow.write_paused
-
-    def write(self, part: bytes) -> None:
-        """Sends a part of an answer that has begun and whose length nobody has told. A full connection keeps it."""
-        cycle = self._cycle
-        if not cycle.disconnected:
-            # A chunk of RFC 9112, section 7.1.
-            cycle.transport.write(b"%x\r\n%b\r\n" % (len(part), part))
+    def lose(self) -> None:
+        """For the server: the client has gone."""
+        self.left = True
+        self.on_left()
 
 
 def connection_of(scope: Scope) -> Connection:
-    connection: Connection = scope["state"][_KEY]
+    connection: Connection = scope["state"][CONNECTION]
     return connection
 
 

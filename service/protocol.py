@@ -8,7 +8,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.connection import Connection
+from service.connection import CONNECTION, Connection
 from service.errors import envelope
 from service.request_log import new_request_id
 
@@ -56,8 +56,8 @@ class Protocol(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
-        if self._connection is not None and self._connection.left:
-            self._connection.on_left()
+        if self._connection is not None and self._running is not None and not self._running.response_complete:
+            self._connection.lose()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -78,6 +78,16 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._stop_head_timer()
         super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if self.pipeline and self.flow.read_paused and self._running is not None:
+            # So much behind a request that still runs is not kept. To read no more would hide that the client leaves:
+            # what comes is thrown away instead, and the answer that is being made is the connection's last.
+            self.pipeline.clear()
+            self._running.keep_alive = False
+            self._deaf = True
+            self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
         self._between_requests = True
@@ -146,7 +156,7 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        self._connection = Connection(cycle)
+        self._connection = cycle.scope["state"][CONNECTION] = Connection(self.transport, self.flow)
         super()._start_asgi_task(cycle, app)
 
     def _too_slow(self) -> None:

@@ -82,6 +82,9 @@ class EventStream:
         last = b""
         try:
             chat.listen(write)
+            if connection.full:
+                # Since before anybody could be told.
+                chat.hold()
             while not await chat.completed(spoke + self._heartbeat):
                 if now() >= spoke + self._heartbeat:
                     if not connection.full:

@@ -260,12 +260,19 @@ def test_coze_out_of_reach(start: Start, base: str) -> None:
 
 
 @pytest.fixture
-def untrusted_server(tmp_path: Path) -> Iterator[str]:
-    """A TLS server whose certificate nobody has signed."""
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    """That of a server on localhost whose certificate nobody has signed."""
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -keyout key.pem -out cert.pem"
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        [*command.split(), "-addext", "subjectAltName=DNS:localhost"], cwd=tmp_path, check=True, capture_output=True
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    return context
+
+
+@pytest.fixture
+def untrusted_server(tls: ssl.SSLContext) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def accept() -> None:
@@ -275,7 +282,7 @@ def untrusted_server(tmp_path: Path) -> Iterator[str]:
                 except OSError:
                     return
                 try:
-                    context.wrap_socket(plain, server_side=True).close()
+                    tls.wrap_socket(plain, server_side=True).close()
                 except OSError:
                     plain.close()
 
@@ -288,6 +295,63 @@ def test_a_certificate_that_nobody_signed(start: Start, untrusted_server: str) -
     service = start(COZE_API_BASE=untrusted_server)
     assert_error(service.chat(), 503)
     wait_until(lambda: service.lines()[-1].get("cause") in ("TLS failure", "ClientConnectorCertificateError"))
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+STARTED = b'event:conversation.chat.created\ndata:{"id":"1","conversation_id":"2","status":"created"}\n\n'
+QUOTA = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{"code":4028,"msg":"quota"}'
+GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<html>Bad gateway</html>"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [(QUOTA, "quota"), (GATEWAY, "not available"), (STREAM_HEAD, "broke off"), (STREAM_HEAD + b"zz\r\n", "")],
+    ids=["json", "gateway", "no-event", "malformed"],
+)
+def test_an_answer_over_tls_that_ends_at_once(
+    start: Start, tls: ssl.SSLContext, tmp_path: Path, answer: bytes, says: str, at_once: bool
+) -> None:
+    """The head, the body and the end come in one piece; the other side closes only after this one."""
+
+    def serve(plain: socket.socket) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        inside = tls.wrap_bio(incoming, outgoing, server_side=True)
+        asked = b""
+        while b'"stream":true' not in asked:
+            try:
+                asked += inside.read(65536)
+            except ssl.SSLWantReadError:
+                plain.sendall(outgoing.read())
+                incoming.write(plain.recv(65536))
+        inside.write(answer)
+        if not at_once:
+            plain.sendall(outgoing.read())
+            time.sleep(0.2)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            inside.unwrap()
+        plain.sendall(outgoing.read())
+        while plain.recv(65536):
+            pass
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                plain, _ = listener.accept()
+                with plain, contextlib.suppress(OSError):
+                    serve(plain)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        service = start(
+            COZE_API_BASE=f"https://localhost:{listener.getsockname()[1]}", SSL_CERT_FILE=str(tmp_path / "cert.pem")
+        )
+        for stream in (True, False):
+            chat = service.chat(stream=stream)
+            assert_error(chat, 503)
+            assert says in chat.json()["message"]
+            assert "too long" not in chat.json()["message"]
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_the_other_endpoints_when_coze_fails(upstream: Upstream, start: Start) -> None:
@@ -322,12 +386,8 @@ def test_the_other_endpoints_when_coze_fails(upstream: Upstream, start: Start) -
 
 def chat_over(connection: socket.socket, *, after: bytes) -> None:
     """Answers a request on a raw connection as Coze begins a chat, then with `after`, and waits for the other side."""
-    started = b'event:conversation.chat.created\ndata:{"id":"1","conversation_id":"2","status":"created"}\n\n'
     connection.recv(65536)
-    connection.sendall(
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        b"%x\r\n%b\r\n" % (len(started), started)
-    )
+    connection.sendall(STREAM_HEAD + b"%x\r\n%b\r\n" % (len(STARTED), STARTED))
     connection.sendall(after)
     with contextlib.suppress(OSError):
         while connection.recv(65536):
@@ -356,6 +416,35 @@ def test_a_malformed_chunk_is_noticed_at_once(start: Start, after: bytes) -> Non
             assert [event["type"] for event in events_of(answer.text)[-2:]] == ["error", "end"]
         else:
             assert_error(answer, 503)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_malformed_chunk_is_noticed_at_once_over_tls(start: Start, tls: ssl.SSLContext, tmp_path: Path) -> None:
+    """Also if the other side does not close when it is told to."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer(plain: socket.socket) -> None:
+            with contextlib.suppress(OSError), tls.wrap_socket(plain, server_side=True) as connection:
+                connection.recv(65536)
+                connection.sendall(STREAM_HEAD + b"%x\r\n%b\r\n" % (len(STARTED), STARTED))
+                time.sleep(0.2)
+                connection.sendall(b"ZZZ\r\n")
+                over.wait(60)
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        base = f"https://localhost:{listener.getsockname()[1]}"
+        service = start(COZE_API_BASE=base, SSL_CERT_FILE=str(tmp_path / "cert.pem"), COZE_REQUEST_TIMEOUT="1")
+        chat = service.chat(stream=True)
+        assert chat.status_code == 200
+        assert [event["type"] for event in events_of(chat.text)] == ["error", "end"]
+        assert_error(service.chat(), 503)
+        over.set()
         listener.shutdown(socket.SHUT_RDWR)
 
 

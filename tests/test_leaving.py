@@ -4,17 +4,20 @@ import asyncio
 import gc
 import json
 import math
+import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import httpx
 import psutil
 import pytest
-from conftest import BOT, Service, Start, Upstream, events_of, wait_until
+from conftest import BOT, Service, Start, Upstream, events_of, running_service, wait_until
 
 from generated.models import ChatMessage, ChatRequest
 from service import settings
@@ -91,6 +94,52 @@ def test_after_a_long_question(service: Service, upstream: Upstream, bots: dict[
             connection.sendall(content[-150_000:])
             wait_until(lambda: chats_of(upstream, bots["for-ever"]))
         wait_until(lambda: freed(upstream, bots["for-ever"]))
+
+
+def test_with_the_next_question_on_its_way(service: Service, upstream: Upstream, bots: dict[str, str]) -> None:
+    """On one connection behind the other, the second so long that the server does not keep it."""
+    host, port = service.url.removeprefix("http://").split(":")
+    head = b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    for size in (10, 30_000, 600_000):
+        upstream.reset()
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            for content in ("x", "x" * size):
+                question = json.dumps(body(bots["for-ever"], stream=False, content=content)).encode()
+                connection.sendall(head % len(question) + question)
+                wait_until(lambda: chats_of(upstream, bots["for-ever"]))
+        wait_until(lambda: freed(upstream, bots["for-ever"]))
+
+
+def test_in_the_turn_of_the_loop_in_which_coze_answers(upstream: Upstream, bots: dict[str, str]) -> None:
+    async def main() -> None:
+        chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT})
+        asked = ChatRequest(
+            user_id="tester", bot_id=bots["for-ever"], messages=[ChatMessage(role="user", content="Hello")]
+        )
+        async with Coze(chosen) as coze:
+            chat = coze.chat(asked)
+            send = chat._send
+
+            async def answered() -> aiohttp.ClientResponse:
+                response = await send()
+                while not response.content.total_bytes:  # noqa: ASYNC110 - turn by turn
+                    await asyncio.sleep(0)
+                asking.cancel()
+                await asyncio.sleep(0)
+                return response
+
+            async def ask() -> None:
+                try:
+                    await chat.open()
+                finally:
+                    chat.leave()
+
+            chat._send = answered
+            asking = asyncio.ensure_future(ask())
+            await asyncio.wait((asking,))
+
+    asyncio.run(main())
+    wait_until(lambda: freed(upstream, bots["for-ever"]))
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -210,6 +259,59 @@ def test_a_connection_that_goes_on_keeps_nothing_of_the_chats_before(upstream: U
             return sum(isinstance(thing, aiohttp.ClientResponse) for thing in gc.get_objects())
 
     assert asyncio.run(answers_left_behind()) < 20
+
+
+# A service that says on SIGRTMIN how much of what it has made only the garbage collector has found.
+COUNTING = """
+import gc, signal, sys
+from service.__main__ import main
+
+def tell(*_):
+    print(f'{{"garbage": {gc.collect()}}}', flush=True)
+
+freeze = gc.freeze
+gc.freeze = lambda: (freeze(), gc.disable())
+signal.signal(signal.SIGRTMIN, tell)
+main()
+"""
+
+
+def test_a_chat_leaves_nothing_to_the_garbage_collector(
+    upstream: Upstream, bots: dict[str, str], tmp_path: Path
+) -> None:
+    """Which would make all chats wait while it searches, ever longer the more there are.
+
+    Not so a connection of Coze's that breaks: aiohttp keeps the error of it, and the error what was going on.
+    """
+    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
+    with running_service(tmp_path, command=(sys.executable, "-c", COUNTING), **env) as service:
+
+        def left_over() -> list[int]:
+            return [line["garbage"] for line in service.lines() if "garbage" in line]
+
+        def told(count: int) -> bool:
+            return len(left_over()) == count
+
+        def all_kinds() -> None:
+            for stream in (True, False):
+                assert service.chat(stream=stream).status_code == 200
+                assert service.chat(bot="", user_id="", stream=stream).status_code == 400
+                for name in ("error-first-4016", "failed-midway-4028", "502-html", "eof-midway", "bad-json"):
+                    service.chat(bot=bots[name], stream=stream)
+            leave(service, body(bots["for-ever"], stream=True))
+            assert service.http.get("/api/v1/workspaces").status_code == 200
+            assert service.http.get("/api/v1/nothing").status_code == 404
+            assert service.http.post("/api/v1/upload", files={"file": ("a.csv", b"1,2")}).status_code == 200
+
+        all_kinds()
+        for count in range(3):
+            wait_until(lambda: upstream.state(0)["streams"] == 0)
+            service.process.send_signal(signal.SIGRTMIN)
+            wait_until(partial(told, count + 1))
+            for _ in range(5):
+                all_kinds()
+        # At first there is what is made once.
+        assert left_over()[1:] == [0, 0]
 
 
 def test_a_client_that_stops_reading_costs_no_memory_and_no_one_else(

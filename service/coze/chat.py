@@ -51,7 +51,8 @@ class Chat:
         now = self._loop.time()
         self._deadline = now + settings.coze_chat_timeout
         self._silence_ends = min(now + settings.coze_first_event_timeout, self._deadline)
-        self._opening: asyncio.Future[aiohttp.ClientResponse] | None = None
+        self.logid: str | None = None  # Coze's id of the exchange, once it has answered
+        self._asking: asyncio.Task[None] | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._body: ChatBody | None = None
         self._taking_in = False
@@ -65,11 +66,6 @@ class Chat:
         self._left = False
 
     @property
-    def logid(self) -> str | None:
-        """Coze's id of the exchange, once it has answered."""
-        return logid_of(self._response) if self._response is not None else None
-
-    @property
     def ids(self) -> tuple[str | None, str | None]:
         """Coze's ids of the conversation and of the chat, once it has named them."""
         return self._translation.conversation_id, self._translation.chat_id
@@ -78,8 +74,7 @@ class Chat:
         """Returns once Coze has made a good start. Raises ServiceError if the first thing it says is a failure."""
         try:
             # In a task of its own, as it goes on if the caller leaves: only an answer tells which chat to cancel.
-            self._opening = asyncio.ensure_future(self._send())
-            self._opening.add_done_callback(self._on_response)
+            self._asking = asyncio.ensure_future(self._ask())
             while not self._translation.started:
                 await self._news(self._silence_ends)
         except ServiceError as error:
@@ -126,6 +121,8 @@ class Chat:
             return
         self._left = True
         self._taking_in = False
+        # These and the response lead back to the chat: it shall be gone at once, not when garbage is collected.
+        self._take = self._failure = None
         over = self._translation.over
         if over:
             self._finished(self)
@@ -136,26 +133,30 @@ class Chat:
 
     async def _part(self) -> None:
         try:
-            # However that goes, there is nobody left to tell.
-            with contextlib.suppress(TimeoutError, aiohttp.ClientError, ServiceError, asyncio.CancelledError):
-                async with asyncio.timeout(_PARTING_SECONDS):
-                    await self._read_on()
-            if self._opening is not None and not self._opening.done():
-                self._opening.cancel()
-            if self._response is not None:
-                self._response.close()
-            translation = self._translation
-            if translation.chat_id and translation.conversation_id and not translation.over:
-                await self._cancel(translation.conversation_id, translation.chat_id)
+            try:
+                # However that goes, there is nobody left to tell.
+                with contextlib.suppress(TimeoutError, aiohttp.ClientError, ServiceError, asyncio.CancelledError):
+                    async with asyncio.timeout(_PARTING_SECONDS):
+                        await self._read_on()
+            finally:
+                if self._asking is not None:
+                    self._asking.cancel()
+                if self._response is not None:
+                    self._response.close()
+                    self._response = None
+                translation = self._translation
+                if translation.chat_id and translation.conversation_id and not translation.over:
+                    await self._cancel(translation.conversation_id, translation.chat_id)
         finally:
             self._finished(self)
 
     async def _read_on(self) -> None:
         """Until Coze has named the chat; of one that is over, until its connection can be used again."""
-        if self._opening is None:
+        if self._asking is not None:
+            await self._asking
+        response, translation = self._response, self._translation
+        if response is None:
             return
-        self._response = response = await self._opening
-        translation = self._translation
         while translation.over or not translation.chat_id:
             if not await self._skip(response):
                 return
@@ -205,18 +206,19 @@ class Chat:
         self._failure = error
         self._wake()
 
-    def _on_response(self, opening: "asyncio.Future[aiohttp.ClientResponse]") -> None:
-        if opening.cancelled():
-            return
+    async def _ask(self) -> None:
         try:
-            self._response = response = opening.result()
+            self._response = response = await self._send()
+            # In the same turn: who leaves in the next finds it all, and no end of the connection is missed.
+            self.logid = logid_of(response)
             self._body = ChatBody(response, self._asked, self._translation)
+            self._taking_in = not self._left
             listen(response, self._on_news)
+            self._on_news()
         except Exception as error:
             self._fail(error)
-            return
-        self._taking_in = not self._left
-        self._on_news()
+        finally:
+            self._asking = None
 
     def _on_news(self) -> None:
         """Takes in what is new of the response. The loop calls it: what fails here is for who waits."""
@@ -242,8 +244,8 @@ class Chat:
         assert self._response is not None
         assert self._body is not None
         content, translation = self._response.content, self._translation
-        # Reading may let aiohttp go on with what it has held back.
-        while self._taken_in < content.total_bytes and self._taking_in:
+        # Again and again: reading may let aiohttp go on with what it has held back.
+        while self._taking_in and self._taken_in < content.total_bytes and content.exception() is None:
             chunk = content.read_nowait()
             self._taken_in += len(chunk)
             if self._body.feed(chunk, self._ready) and translation.started:
@@ -251,11 +253,12 @@ class Chat:
                 if self._take is None:
                     # What comes while nobody listens can wait.
                     self._taking_in = False
-        if self._taking_in and not translation.over:
-            if (error := content.exception()) is not None:
-                raise error
-            if content.is_eof():
-                self._body.end()
+        if not self._taking_in or translation.over:
+            return
+        if (error := content.exception()) is not None:
+            raise transport_error(error)
+        if content.is_eof():
+            self._body.end()
 
     def _hear(self) -> None:
         """Coze has said something, or was not listened to."""

@@ -79,12 +79,18 @@ class _Listening(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._inner.data_received(data)
         self._on_news()
+        if self._transport.is_closing():
+            # aiohttp closes behind the end of the body, or where it is malformed; over TLS that may take long.
+            self.end()
 
     def eof_received(self) -> None:
         self._inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._inner.connection_lost(exc)
+        self.end()
+
+    def end(self) -> None:
         _end(self._content)
         self._on_news()
 
