@@ -55,9 +55,9 @@ class Protocol(HttpToolsProtocol):
             # With a second request waiting behind it, uvicorn would tell only that one.
             self._running.disconnected = True
             self._running.message_event.set()
+            if self._connection is not None:
+                self._connection.lose()
         super().connection_lost(exc)
-        if self._connection is not None and self._running is not None and not self._running.response_complete:
-            self._connection.lose()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
