@@ -27,8 +27,10 @@ _LAST_WORDS_SECONDS = 3
 _UVICORN_SECONDS = 10
 
 
-# How many more objects there must be than at the last search for garbage. Python's own number is 700.
-_GARBAGE_THRESHOLD = 10_000
+# How many more objects there must be before garbage is searched for among them, how many such searches make one among
+# the older ones too, and how many of those one among all. Python's own numbers are 700, 10 and 10. What a connection
+# that breaks leaves behind may wait for a search among all, together with some 180,000 other objects at most.
+_GARBAGE_THRESHOLDS = (10_000, 5, 2)
 
 
 class _Server(uvicorn.Server):
@@ -46,7 +48,7 @@ class _Server(uvicorn.Server):
         # often, for a chat leaves it nothing, and all streams wait meanwhile: with 1,000 of them some 60 ms.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(_GARBAGE_THRESHOLD, 10, 10)
+        gc.set_threshold(*_GARBAGE_THRESHOLDS)
         self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
