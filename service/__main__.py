@@ -111,7 +111,7 @@ def _serve(chosen: Settings, listener: socket.socket, ready: Callable[[], None] 
 
     settings.share_dotenv("OTEL_")
     tracing = Tracing()
-    coze = Coze(chosen, [tracing.calls()])
+    coze = Coze(chosen, tracing.begin_call)
     serve(create_app(chosen, coze, tracing), coze, chosen, listener, ready)
     tracing.stop()
 

@@ -184,8 +184,8 @@ class Protocol(HttpToolsProtocol):
 def _without_upgrade(data: bytes) -> bytes:
     """The first bytes of a request without the header by which the parser would take no body."""
     end = data.find(b"\r\n\r\n")
-    head = len(data) if end < 0 else end + 2
-    return _UPGRADE.sub(b"", data[:head]) + data[head:]
+    head = data if end < 0 else data[: end + 2]
+    return _UPGRADE.sub(b"", head) + data[len(head) :] if b"upgrade" in head.lower() else data
 
 
 class NarrowedProtocol(Protocol):

@@ -7,9 +7,7 @@ know begins with `coze.`. No text of a message, no query, no address and no id o
 import logging
 import threading
 import time
-from types import SimpleNamespace
 
-import aiohttp
 import structlog
 from litestar.types import HTTPScope
 from msgspec import UNSET
@@ -20,9 +18,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from yarl import URL
 
 from service.contract import contract
-from service.coze import logid_of
+from service.coze import Answer
 from service.request_log import RequestRecord, current_record
 from service.settings import SettingsError
 
@@ -68,13 +67,25 @@ class Tracing:
         }
         return RequestSpans(self._tracer, _W3C.extract(carrier), scope, request_id)
 
-    def calls(self) -> aiohttp.TraceConfig:
-        """What makes a span of each call that a client session carries, and hands the trace on."""
-        config = aiohttp.TraceConfig()
-        config.on_request_start.append(self._begin_call)
-        config.on_request_end.append(_end_call)
-        config.on_request_exception.append(_fail_call)
-        return config
+    def begin_call(self, method: str, url: URL, headers: dict[str, str]) -> "CallSpan | None":
+        """The span of a call to Coze, if it is made for a request that is traced; `headers` hand the trace on."""
+        record = current_record()
+        if record is None or record.spans is None:
+            return None
+        url = url.with_query(None).with_fragment(None)
+        span = self._tracer.start_span(
+            f"{method} {url.path}",
+            record.spans.parent,
+            SpanKind.CLIENT,
+            {
+                "http.request.method": method,
+                "server.address": url.host or "",
+                "server.port": url.port or 0,
+                "url.full": str(url),
+            },
+        )
+        _W3C.inject(headers, set_span_in_context(span))
+        return CallSpan(span)
 
     def stop(self) -> None:
         """Hands over the last spans; a collector that does not take them does not hold the process."""
@@ -82,51 +93,28 @@ class Tracing:
         stopping.start()
         stopping.join(_GOODBYE_SECONDS)
 
-    async def _begin_call(
-        self, _: aiohttp.ClientSession, call: SimpleNamespace, params: aiohttp.TraceRequestStartParams
-    ) -> None:
-        record = current_record()
-        call.span = None
-        if record is None or record.spans is None:
-            return
-        url = params.url.with_query(None).with_fragment(None)
-        span = self._tracer.start_span(
-            f"{params.method} {url.path}",
-            record.spans.parent,
-            SpanKind.CLIENT,
-            {
-                "http.request.method": params.method,
-                "server.address": url.host or "",
-                "server.port": url.port or 0,
-                "url.full": str(url),
-            },
-        )
-        _W3C.inject(params.headers, set_span_in_context(span))
-        call.span = span
 
+class CallSpan:
+    """Ends with the answer to a call, or without one."""
 
-async def _end_call(_: aiohttp.ClientSession, call: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
-    span: Span | None = call.span
-    if span is None:
-        return
-    status = params.response.status
-    span.set_attribute("http.response.status_code", status)
-    if logid := logid_of(params.response):
-        span.set_attribute("coze.logid", logid)
-    if status >= 400:
-        span.set_attribute("error.type", str(status))
-        span.set_status(StatusCode.ERROR)
-    span.end()
+    def __init__(self, span: Span) -> None:
+        self._span = span
 
+    def answered(self, answer: Answer) -> None:
+        self._span.set_attribute("http.response.status_code", answer.status)
+        if answer.logid:
+            self._span.set_attribute("coze.logid", answer.logid)
+        if answer.status >= 400:
+            self._fail(str(answer.status))
+        self._span.end()
 
-async def _fail_call(
-    _: aiohttp.ClientSession, call: SimpleNamespace, params: aiohttp.TraceRequestExceptionParams
-) -> None:
-    span: Span | None = call.span
-    if span is not None:
-        span.set_attribute("error.type", type(params.exception).__name__)
-        span.set_status(StatusCode.ERROR)
-        span.end()
+    def unanswered(self, cause: str) -> None:
+        self._fail(cause)
+        self._span.end()
+
+    def _fail(self, error_type: str) -> None:
+        self._span.set_attribute("error.type", error_type)
+        self._span.set_status(StatusCode.ERROR)
 
 
 class RequestSpans:

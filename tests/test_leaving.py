@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import httpx
 import psutil
 import pytest
@@ -21,7 +20,8 @@ from conftest import BOT, Service, Start, Upstream, events_of, running_service, 
 
 from generated.models import ChatMessage, ChatRequest
 from service import settings
-from service.coze import Coze
+from service.coze import ChatEvent, Coze
+from service.coze.exchange import Answer, Exchange
 
 ABANDONED = 1000
 
@@ -118,15 +118,11 @@ def test_in_the_turn_of_the_loop_in_which_coze_answers(upstream: Upstream, bots:
         )
         async with Coze(chosen) as coze:
             chat = coze.chat(asked)
-            send = chat._send
+            answered = chat.answered
 
-            async def answered() -> aiohttp.ClientResponse:
-                response = await send()
-                while not response.content.total_bytes:  # noqa: ASYNC110 - turn by turn
-                    await asyncio.sleep(0)
+            def answered_and_left(answer: Answer) -> None:
+                answered(answer)
                 asking.cancel()
-                await asyncio.sleep(0)
-                return response
 
             async def ask() -> None:
                 try:
@@ -134,7 +130,7 @@ def test_in_the_turn_of_the_loop_in_which_coze_answers(upstream: Upstream, bots:
                 finally:
                     chat.leave()
 
-            chat._send = answered
+            chat.answered = answered_and_left  # type: ignore[method-assign]
             asking = asyncio.ensure_future(ask())
             await asyncio.wait((asking,))
 
@@ -256,9 +252,31 @@ def test_a_connection_that_goes_on_keeps_nothing_of_the_chats_before(upstream: U
                 chat.leave()
                 await asyncio.sleep(0)
             gc.collect()
-            return sum(isinstance(thing, aiohttp.ClientResponse) for thing in gc.get_objects())
+            return sum(isinstance(thing, Exchange) for thing in gc.get_objects())
 
     assert asyncio.run(answers_left_behind()) < 20
+
+
+def test_what_nobody_listens_to_is_left_with_coze(upstream: Upstream, bots: dict[str, str]) -> None:
+    """As while the head of an answer waits for a client that is slow to take it."""
+
+    async def kept() -> int:
+        chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url})
+        question = ChatMessage(role="user", content="n=70 d=0.001 size=100000")
+        asked = ChatRequest(user_id="tester", bot_id=bots["load"], messages=[question])
+        heard: list[ChatEvent] = []
+        async with Coze(chosen) as coze:
+            chat = coze.chat(asked)
+            await chat.open()
+            await asyncio.sleep(1)
+            kept = len(chat._ready)
+            chat.listen(heard.extend)
+            assert await chat.completed(math.inf)
+            chat.leave()
+        assert len(heard) == 71
+        return kept
+
+    assert asyncio.run(kept()) < 30
 
 
 # A service that says on SIGRTMIN how much of what it has made only the garbage collector has found.
@@ -279,10 +297,7 @@ main()
 def test_a_chat_leaves_nothing_to_the_garbage_collector(
     upstream: Upstream, bots: dict[str, str], tmp_path: Path
 ) -> None:
-    """Which would make all chats wait while it searches, ever longer the more there are.
-
-    Not so a connection of Coze's that breaks: aiohttp keeps the error of it, and the error what was going on.
-    """
+    """Which would make all chats wait while it searches, ever longer the more there are."""
     env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
     with running_service(tmp_path, command=(sys.executable, "-c", COUNTING), **env) as service:
 

@@ -20,6 +20,8 @@ from service.request_log import record_of
 _PATH = "/api/v1/chat"
 _decode = msgspec.json.Decoder(ChatRequest, strict=True).decode
 _MAX_REASON_CHARACTERS = 300
+_MAX_BODY_BYTES = contract().max_body_bytes(_PATH)
+_TOO_LARGE = f"Request body too large. Maximum size is {_MAX_BODY_BYTES // 1024**2}MB"
 
 
 class ChatController(Controller):
@@ -56,12 +58,11 @@ async def _read(request: Request[Any, Any, Any], body_timeout: float) -> ChatReq
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ServiceError(BAD_REQUEST, "The request's Content-Type must be application/json.")
-    limit = contract().max_body_bytes(_PATH)
     chunks = body_chunks(
         request,
-        limit=limit,
+        limit=_MAX_BODY_BYTES,
         too_large=BODY_TOO_LARGE,
-        message=f"Request body too large. Maximum size is {limit // 1024**2}MB",
+        message=_TOO_LARGE,
         timeout=body_timeout,
     )
     body = b"".join([chunk async for chunk in chunks])

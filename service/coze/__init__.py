@@ -2,7 +2,7 @@
 
 from service.coze.chat import Chat
 from service.coze.client import Coze, Upload
+from service.coze.exchange import Answer
 from service.coze.translation import ChatEvent
-from service.coze.transport import logid_of
 
-__all__ = ["Chat", "ChatEvent", "Coze", "Upload", "logid_of"]
+__all__ = ["Answer", "Chat", "ChatEvent", "Coze", "Upload"]

@@ -1,12 +1,10 @@
 """The body of Coze's answer to a chat: bytes to events, or to the error that it holds in place of events."""
 
-import aiohttp
-
 from service.clock import timestamp
 from service.coze import wire
+from service.coze.exchange import Answer
 from service.coze.sse import EventParser, EventTooLarge
 from service.coze.translation import ChatEvent, Translation
-from service.coze.transport import retry_after_of
 from service.errors import BROKE_OFF, NOT_UNDERSTOOD, Asked, ServiceError, coze_failure
 
 # How much of a body that is no event stream is kept to look for an error in it.
@@ -15,16 +13,16 @@ _DONE = {b"done", b"conversation.stream.done"}
 
 
 class ChatBody:
-    """That of `response`. Feed it bytes as they come, then end it: both raise ServiceError once it turns out that this
-    is no good chat.
+    """That of `answer`. Feed it bytes as they come: that raises ServiceError once it turns out that this is no good
+    chat.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, asked: Asked, translation: Translation) -> None:
-        self._response = response
+    def __init__(self, answer: Answer, asked: Asked, translation: Translation) -> None:
+        self._answer = answer
         self._asked = asked
         self._translation = translation
-        self._kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        self._is_stream = response.status == 200 and self._kind in ("text/event-stream", "")
+        self._kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._is_stream = answer.status == 200 and self._kind in ("text/event-stream", "")
         self._parser = EventParser()
         self._plain: bytearray | None = bytearray()  # all of it so far, while it may turn out to be no event stream
 
@@ -49,22 +47,18 @@ class ChatBody:
         self._plain = None
         return True
 
-    def end(self) -> None:
-        if not self._translation.over:
-            raise self._error()
-
     def _keep(self, chunk: bytes) -> None:
         if self._plain is None:
             return
         self._plain += chunk
         if len(self._plain) > _MAX_PLAIN_BYTES:
             if not self._is_stream:
-                raise self._error()
+                raise self.error()
             self._plain = None
 
-    def _error(self) -> ServiceError:
-        """What a body means that is no whole event stream: perhaps it is JSON that names an error."""
-        status = self._response.status
+    def error(self) -> ServiceError:
+        """What a body means that has ended before the chat: perhaps it is JSON that names an error."""
+        status = self._answer.status
         cause = f"HTTP {status}, {self._kind or 'no content type'}"
         if self._is_stream:
             if self._plain is None or not self._plain.lstrip().startswith(b"{"):
@@ -77,4 +71,4 @@ class ChatBody:
         if code is None and status == 200:
             return ServiceError(NOT_UNDERSTOOD, cause=cause)
         failure = coze_failure(self._asked, code=code, status=status)
-        return ServiceError(failure, code=code, cause=cause, retry_after=retry_after_of(self._response))
+        return ServiceError(failure, code=code, cause=cause, retry_after=self._answer.retry_after)

@@ -1,7 +1,7 @@
 """One chat at Coze, from the request until Coze has nothing left to do for it.
 
 The caller opens it, listens to it until it is completed, and always leaves it. What Coze says goes from the socket to
-the listener in one turn of the loop: no task wakes up for it. Whoever leaves before the end frees Coze: the response is
+the listener in one turn of the loop: no task wakes up for it. Whoever leaves before the end frees Coze: the exchange is
 closed and the chat cancelled, else its conversation would stay locked and tokens would burn.
 """
 
@@ -10,23 +10,22 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import aiohttp
-
 from service.coze.body import ChatBody
+from service.coze.exchange import Answer, Exchange, Receiver
 from service.coze.translation import ChatEvent, Translation
-from service.coze.transport import listen, logid_of, transport_error
 from service.errors import TIMED_OUT, TOKEN_REFUSED, Asked, Failure, ServiceError
 from service.settings import Settings
 
-# How long a chat that was left is still read, so that Coze can name it, or end it, or close its response.
+# How long a chat that was left is still read, so that Coze can name it, or end it, or end its answer.
 _PARTING_SECONDS = 5.0
 # How long one is looked at that has been named: it may have completed while its reader was slow.
 _LAST_LOOK_SECONDS = 0.1
 
 
 class Chat:
-    """`send` makes the request; `token_refused` is called if Coze does not accept its token; `cancel` cancels a chat by
-    conversation and chat id; `finished` is called when Coze has nothing left to do for it.
+    """`ask` makes the request and begins the exchange that the chat receives; `token_refused` is called if Coze does
+    not accept its token; `cancel` cancels a chat by conversation and chat id; `finished` is called when Coze has
+    nothing left to do for it.
     """
 
     def __init__(
@@ -34,7 +33,7 @@ class Chat:
         settings: Settings,
         asked: Asked,
         *,
-        send: Callable[[], Awaitable[aiohttp.ClientResponse]],
+        ask: Callable[[Receiver], Awaitable[Exchange]],
         token_refused: Callable[[], None],
         cancel: Callable[[str, str], Awaitable[None]],
         spawn: Callable[[Any], None],
@@ -42,7 +41,7 @@ class Chat:
     ) -> None:
         self._settings = settings
         self._asked = asked
-        self._send = send
+        self._ask = ask
         self._token_refused = token_refused
         self._cancel = cancel
         self._spawn = spawn
@@ -52,11 +51,9 @@ class Chat:
         self._deadline = now + settings.coze_chat_timeout
         self._silence_ends = min(now + settings.coze_first_event_timeout, self._deadline)
         self.logid: str | None = None  # Coze's id of the exchange, once it has answered
-        self._asking: asyncio.Task[None] | None = None
-        self._response: aiohttp.ClientResponse | None = None
+        self._asking: asyncio.Timeout | None = None
+        self._exchange: Exchange | None = None  # until its end
         self._body: ChatBody | None = None
-        self._taking_in = False
-        self._taken_in = 0  # bytes of the body
         self._translation = Translation(asked)
         self._ready: list[ChatEvent] = []  # what came before anybody listened
         self._take: Callable[[list[ChatEvent]], None] | None = None
@@ -73,8 +70,7 @@ class Chat:
     async def open(self) -> None:
         """Returns once Coze has made a good start. Raises ServiceError if the first thing it says is a failure."""
         try:
-            # In a task of its own, as it goes on if the caller leaves: only an answer tells which chat to cancel.
-            self._asking = asyncio.ensure_future(self._ask())
+            await self._begin()
             while not self._translation.started:
                 await self._news(self._silence_ends)
         except ServiceError as error:
@@ -82,20 +78,31 @@ class Chat:
                 self._token_refused()
             raise
 
+    async def _begin(self) -> None:
+        """Whoever is cancelled in here has asked Coze nothing. Returns early if interrupted or out of time."""
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._silence_ends) as self._asking:
+                    self._exchange = await self._ask(self)
+        finally:
+            self._asking = None
+
     def listen(self, take: Callable[[list[ChatEvent]], None]) -> None:
         """From here on `take` is called with the next events, in order, as they come. What it raises fails the chat."""
         self._take = take
         self.go_on()
 
     def hold(self) -> None:
-        """Calls `take` no more until `go_on`. Coze is read no further, and that is not its silence."""
-        self._taking_in = False
+        """Reads no further than what has come, until `go_on`; that is not Coze's silence."""
+        if self._exchange is not None:
+            self._exchange.pause()
         self._silence_ends = self._deadline
 
     def go_on(self) -> None:
         self._hear()
-        self._taking_in = not self._left
-        self._on_news()
+        if self._exchange is not None:
+            self._exchange.resume()
+        self._hand_on()
         # Who waits has to look at the clock anew.
         self._wake()
 
@@ -114,65 +121,58 @@ class Chat:
         """Fails the chat, whatever Coze does."""
         # Coze's side stays open until `leave`: a chat that has no name yet is to get one, so that it can be cancelled.
         self._fail(ServiceError(failure))
+        if self._asking is not None:
+            self._asking.reschedule(self._loop.time())
 
     def leave(self) -> None:
         """Gives the chat back, however it stands. Returns at once; what is left to do with Coze goes on by itself."""
         if self._left:
             return
         self._left = True
-        self._taking_in = False
-        # These and the response lead back to the chat: it shall be gone at once, not when garbage is collected.
+        # These and the exchange lead back to the chat: it shall be gone at once, not when garbage is collected.
         self._take = self._failure = None
-        over = self._translation.over
-        if over:
-            self._finished(self)
-        if over and self._response is not None and self._response.content.at_eof():
-            self._response.release()
-        else:
+        self._ready.clear()
+        parting = self._exchange is not None or self._to_be_cancelled is not None
+        if parting:
             self._spawn(self._part())
+        if not parting or self._translation.over:
+            self._finished(self)
+
+    @property
+    def _to_be_cancelled(self) -> tuple[str, str] | None:
+        """The ids of the conversation and of the chat, while Coze works on it and has named it."""
+        conversation_id, chat_id = self.ids
+        return (conversation_id, chat_id) if conversation_id and chat_id and not self._translation.over else None
 
     async def _part(self) -> None:
+        translation = self._translation
         try:
-            try:
-                # However that goes, there is nobody left to tell.
-                with contextlib.suppress(TimeoutError, aiohttp.ClientError, ServiceError, asyncio.CancelledError):
-                    async with asyncio.timeout(_PARTING_SECONDS):
-                        await self._read_on()
-            finally:
-                if self._asking is not None:
-                    self._asking.cancel()
-                if self._response is not None:
-                    self._response.close()
-                    self._response = None
-                translation = self._translation
-                if translation.chat_id and translation.conversation_id and not translation.over:
-                    await self._cancel(translation.conversation_id, translation.chat_id)
+            if self._exchange is not None:
+                self._exchange.resume()
+            await self._until(lambda: bool(translation.chat_id or translation.over), _PARTING_SECONDS)
+            await self._until(lambda: translation.over, _LAST_LOOK_SECONDS)
+            if translation.over:
+                # So that the connection can be used again.
+                await self._until(lambda: False, _PARTING_SECONDS)
+            self._hang_up()
+            if ids := self._to_be_cancelled:
+                await self._cancel(*ids)
         finally:
             self._finished(self)
 
-    async def _read_on(self) -> None:
-        """Until Coze has named the chat; of one that is over, until its connection can be used again."""
-        if self._asking is not None:
-            await self._asking
-        response, translation = self._response, self._translation
-        if response is None:
-            return
-        while translation.over or not translation.chat_id:
-            if not await self._skip(response):
-                return
+    async def _until(self, reached: Callable[[], bool], seconds: float) -> None:
+        """Returns at the latest when the exchange ends."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_LOOK_SECONDS):
-                while not translation.over and await self._skip(response):
-                    pass
-        if translation.over:
-            await self._read_on()
+            async with asyncio.timeout(seconds):
+                while self._exchange is not None and not reached():
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
 
-    async def _skip(self, response: aiohttp.ClientResponse) -> bool:
-        """Reads once, for nobody. False at the end."""
-        chunk = await response.content.readany()
-        assert self._body is not None
-        self._body.feed(chunk, [])
-        return bool(chunk)
+    def _hang_up(self) -> None:
+        if self._exchange is not None:
+            self._exchange.close()
+            self._exchange = None
+        self._wake()
 
     async def _news(self, until: float) -> None:
         """Returns when something has happened, or at the loop's time `until`. Raises what the chat has failed with."""
@@ -197,68 +197,59 @@ class Chat:
 
     def _fail(self, error: Exception) -> None:
         # What a first failure leads to must not hide it, and an answer that somebody has whole fails no more.
-        if self._failure is not None or self._completed:
+        if self._failure is not None or self._completed or self._left:
             return
-        if isinstance(error, aiohttp.ClientError):
-            error = transport_error(error)
         if isinstance(error, ServiceError):
             error.logid = error.logid or self.logid
         self._failure = error
         self._wake()
 
-    async def _ask(self) -> None:
-        try:
-            self._response = response = await self._send()
-            # In the same turn: who leaves in the next finds it all, and no end of the connection is missed.
-            self.logid = logid_of(response)
-            self._body = ChatBody(response, self._asked, self._translation)
-            self._taking_in = not self._left
-            listen(response, self._on_news)
-            self._on_news()
-        except Exception as error:
-            self._fail(error)
-        finally:
-            self._asking = None
+    # What the exchange tells.
 
-    def _on_news(self) -> None:
-        """Takes in what is new of the response. The loop calls it: what fails here is for who waits."""
-        if not self._taking_in:
-            return
-        try:
-            try:
-                if self._failure is None:
-                    self._read()
-            finally:
-                # What came before a failure is nonetheless the caller's.
-                if self._ready and self._take is not None:
-                    events, self._ready = self._ready, []
-                    self._take(events)
-        except Exception as error:
-            self._fail(error)
-            return
-        if self._take is None or self._translation.over:
-            self._completed = self._translation.completed and not self._ready
-            self._wake()
+    def answered(self, answer: Answer) -> None:
+        self.logid = answer.logid
+        self._body = ChatBody(answer, self._asked, self._translation)
 
-    def _read(self) -> None:
-        assert self._response is not None
+    def received(self, part: bytes) -> None:
         assert self._body is not None
-        content, translation = self._response.content, self._translation
-        # Again and again: reading may let aiohttp go on with what it has held back.
-        while self._taking_in and self._taken_in < content.total_bytes and content.exception() is None:
-            chunk = content.read_nowait()
-            self._taken_in += len(chunk)
-            if self._body.feed(chunk, self._ready) and translation.started:
+        # Of a chat that has failed or was left, nothing but its name is still of use.
+        ready: list[ChatEvent] = self._ready if self._failure is None and not self._left else []
+        crowded = bool(ready)
+        try:
+            if self._body.feed(part, ready) and self._translation.started:
                 self._hear()
-                if self._take is None:
-                    # What comes while nobody listens can wait.
-                    self._taking_in = False
-        if not self._taking_in or translation.over:
+        except Exception as error:
+            # What came before it is nonetheless the caller's.
+            self._hand_on()
+            self._fail(error)
+            if self._left:
+                self._hang_up()
             return
-        if (error := content.exception()) is not None:
-            raise transport_error(error)
-        if content.is_eof():
-            self._body.end()
+        self._hand_on()
+        if crowded and self._take is None and self._exchange is not None:
+            # What comes while nobody listens can wait.
+            self._exchange.pause()
+
+    def ended(self, failure: ServiceError | None) -> None:
+        self._exchange = None
+        if not self._translation.over:
+            if failure is None:
+                assert self._body is not None
+                failure = self._body.error()
+            self._fail(failure)
+        self._wake()
+
+    def _hand_on(self) -> None:
+        if self._take is not None and self._ready:
+            events, self._ready = self._ready, []
+            try:
+                self._take(events)
+            except Exception as error:
+                self._fail(error)
+                return
+        if self._take is None or self._translation.over:
+            self._completed = self._translation.completed and self._failure is None and not self._ready
+            self._wake()
 
     def _hear(self) -> None:
         """Coze has said something, or was not listened to."""

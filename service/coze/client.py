@@ -6,10 +6,9 @@ ignores HTTP statuses and leaves connections open, so answers are read here, fro
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import IO, Any, TypeVar
 
-import aiohttp
 import msgspec
 import structlog
 from msgspec import UNSET
@@ -18,10 +17,11 @@ from generated.models import ChatRequest, User, Workspace
 from service import metrics
 from service.coze import wire
 from service.coze.chat import Chat
+from service.coze.exchange import Answer, Exchange, Receiver
 from service.coze.question import messages_for_coze
-from service.coze.sdk import Requester
+from service.coze.sdk import HTTPRequest, Requester
 from service.coze.tokens import token_for
-from service.coze.transport import exchange, logid_of, retry_after_of, send, session
+from service.coze.transport import Trace, Transport, time_limit
 from service.errors import (
     ABSENT,
     BAD_REQUEST,
@@ -59,20 +59,21 @@ class Upload(msgspec.Struct):
 class Coze:
     """One for each process. An async context manager: it owns the connections and what is still to clean up."""
 
-    def __init__(self, settings: Settings, trace_configs: Sequence[aiohttp.TraceConfig] = ()) -> None:
+    def __init__(self, settings: Settings, trace: Trace | None = None) -> None:
         self._settings = settings
-        self._trace_configs = trace_configs
-        self._token = token_for(settings, lambda request: send(self._session, request))
+        self._trace = trace
+        self._token = token_for(settings, lambda request: self._transport.exchange(request))
         self._requester = Requester(auth=self._token)
         self._chats: set[Chat] = set()
         self._cleaning: set[asyncio.Task[None]] = set()
         self.stopping = False
 
     async def __aenter__(self) -> "Coze":
-        self._session = session(
+        self._transport = Transport(
+            self._settings.coze_api_base,
             connect_timeout=self._settings.coze_connect_timeout,
             max_chats=self._settings.max_concurrent_chats,
-            trace_configs=self._trace_configs,
+            trace=self._trace,
         )
         return self
 
@@ -82,7 +83,7 @@ class Coze:
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 while self._chats or self._cleaning:  # noqa: ASYNC110 - once, at the very end
                     await asyncio.sleep(0.02)
-        await self._session.close()
+        await self._transport.close()
 
     def chat(self, request: ChatRequest) -> Chat:
         """A chat, not yet opened. Raises ServiceError if the request makes no chat or no more chats are taken."""
@@ -102,10 +103,14 @@ class Coze:
             raise ServiceError(FULL)
         params = {"conversation_id": request.conversation_id} if request.conversation_id else None
 
+        async def ask(receiver: Receiver) -> Exchange:
+            made = await self._make("POST", "/v3/chat", params=params, json=body, stream=True)
+            return await self._transport.begin(made, receiver)
+
         chat = Chat(
             self._settings,
             Asked.BOT if request.bot_id else Asked.DEFAULT_BOT,
-            send=lambda: self._request("POST", "/v3/chat", params=params, json=body, stream=True),
+            ask=ask,
             token_refused=self._token.refused,
             cancel=self._cancel,
             spawn=self._spawn,
@@ -179,16 +184,15 @@ class Coze:
     async def _cancel(self, conversation_id: str, chat_id: str) -> None:
         """Cancels a chat that was left. It is the last that is done for it, so a failure is only logged."""
         try:
-            response, body = await exchange(
-                self._request("POST", "/v3/chat/cancel", json={"conversation_id": conversation_id, "chat_id": chat_id}),
-                self._settings.coze_request_timeout,
+            answer, body = await self._exchange(
+                "POST", "/v3/chat/cancel", json={"conversation_id": conversation_id, "chat_id": chat_id}
             )
             try:
                 code = wire.decode_answer(body).code
             except wire.UNDECODABLE:
                 code = None
-            done = response.status == 200 and code == 0
-            log.info("chat cancelled", status=response.status, code=code, cancel_logid=logid_of(response))
+            done = answer.status == 200 and code == 0
+            log.info("chat cancelled", status=answer.status, code=code, cancel_logid=answer.logid)
         except ServiceError as error:
             done = False
             log.warning("chat not cancelled", cause=error.cause)
@@ -199,9 +203,14 @@ class Coze:
         self._cleaning.add(task)
         task.add_done_callback(self._cleaning.discard)
 
-    async def _request(self, method: str, path: str, **parts: Any) -> aiohttp.ClientResponse:
-        made = await self._requester.amake_request(method, self._settings.coze_api_base + path, **parts)
-        return await send(self._session, made)
+    async def _make(self, method: str, path: str, **parts: Any) -> HTTPRequest[Any]:
+        return await self._requester.amake_request(method, self._settings.coze_api_base + path, **parts)
+
+    async def _exchange(
+        self, method: str, path: str, *, timeout: float | None = None, **parts: Any
+    ) -> tuple[Answer, bytes]:
+        async with time_limit(timeout or self._settings.coze_request_timeout):
+            return await self._transport.exchange(await self._make(method, path, **parts))
 
     async def _call(
         self,
@@ -214,42 +223,40 @@ class Coze:
         **parts: Any,
     ) -> tuple[T, str | None]:
         """One call that Coze answers with its JSON envelope: the decoded `data` and the logid. Raises ServiceError."""
-        response, body = await exchange(
-            self._request(method, path, **parts), timeout or self._settings.coze_request_timeout
-        )
-        logid = logid_of(response)
+        answer, body = await self._exchange(method, path, timeout=timeout, **parts)
+        logid = answer.logid
         try:
-            answer = wire.decode_answer(body)
+            said = wire.decode_answer(body)
         except wire.UNDECODABLE:
-            if response.status == 200:
+            if answer.status == 200:
                 raise ServiceError(NOT_UNDERSTOOD, cause="an answer that is no JSON object", logid=logid) from None
-            answer = wire.Answer()
-        if answer.detail and answer.detail.logid and not logid:
-            logid = answer.detail.logid
-        if answer.code or response.status != 200:
-            if _is_absent(response.status, answer):
-                raise ServiceError(ABSENT, code=answer.code, cause=f"{path} is absent", logid=logid)
-            failure = coze_failure(asked, code=answer.code or None, status=response.status)
+            said = wire.Answer()
+        if said.detail and said.detail.logid and not logid:
+            logid = said.detail.logid
+        if said.code or answer.status != 200:
+            if _is_absent(answer.status, said):
+                raise ServiceError(ABSENT, code=said.code, cause=f"{path} is absent", logid=logid)
+            failure = coze_failure(asked, code=said.code or None, status=answer.status)
             if failure is TOKEN_REFUSED:
                 self._token.refused()
             raise ServiceError(
                 failure,
-                code=answer.code,
-                cause=f"HTTP {response.status}",
+                code=said.code,
+                cause=f"HTTP {answer.status}",
                 logid=logid,
-                retry_after=retry_after_of(response),
+                retry_after=answer.retry_after,
             )
         try:
-            return decode(answer.data), logid
+            return decode(said.data), logid
         except wire.UNDECODABLE:
             raise ServiceError(NOT_UNDERSTOOD, cause="an answer with other data", logid=logid) from None
 
 
-def _is_absent(status: int, answer: wire.Answer) -> bool:
+def _is_absent(status: int, said: wire.Answer) -> bool:
     """Coze Studio's ways to say that it has no such endpoint."""
-    if _STUDIO_NO_SESSION in str(answer.msg):
+    if _STUDIO_NO_SESSION in str(said.msg):
         return True
-    return status == 404 and answer.code == 404
+    return status == 404 and said.code == 404
 
 
 def _workspace(row: bytes) -> Workspace | None:

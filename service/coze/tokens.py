@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import structlog
 
 from service.coze import wire
+from service.coze.exchange import Answer
 from service.coze.sdk import AsyncAuth, AsyncJWTOAuthApp, HTTPRequest, Requester, RSAKey
-from service.coze.transport import exchange, logid_of
+from service.coze.transport import time_limit
 from service.errors import BUG, NOT_UNDERSTOOD, ServiceError, oauth_failure
 from service.settings import Settings, token_of, token_of_file
 
@@ -35,7 +35,7 @@ _SLACK_SECONDS = 60.0
 # Between two attempts to fetch a token, whatever came of the first.
 _PAUSE_SECONDS = 2.0
 
-Send = Callable[[HTTPRequest[Any]], Awaitable[aiohttp.ClientResponse]]
+Send = Callable[[HTTPRequest[Any]], Awaitable[tuple[Answer, bytes]]]
 
 
 class Token(AsyncAuth):
@@ -157,24 +157,23 @@ class FetchedToken(Token):
     async def _ask(self) -> tuple[str, float]:
         """A new token and how many seconds it lives. Raises ServiceError."""
         exchanged: Any = await self._app.get_access_token(_LIFETIME_SECONDS)
-        response, body = exchanged
-        logid = logid_of(response)
+        answer, body = exchanged
         try:
-            answer = wire.decode_token(body)
+            said = wire.decode_token(body)
         except wire.UNDECODABLE:
-            answer = wire.Token()
-        if answer.error_code or answer.code or response.status != 200:
-            failure = oauth_failure(str(answer.error_code), code=answer.code or None, status=response.status)
-            raise ServiceError(failure, code=answer.code, cause=f"no token, HTTP {response.status}", logid=logid)
+            said = wire.Token()
+        if said.error_code or said.code or answer.status != 200:
+            failure = oauth_failure(str(said.error_code), code=said.code or None, status=answer.status)
+            raise ServiceError(failure, code=said.code, cause=f"no token, HTTP {answer.status}", logid=answer.logid)
         try:
-            token = token_of(answer.access_token or "")
+            token = token_of(said.access_token or "")
         except ValueError:
-            raise ServiceError(NOT_UNDERSTOOD, cause="an answer without a token", logid=logid) from None
-        return token, _lifetime(answer.expires_in)
+            raise ServiceError(NOT_UNDERSTOOD, cause="an answer without a token", logid=answer.logid) from None
+        return token, _lifetime(said.expires_in)
 
 
 class _Carrier(Requester):
-    """The SDK's way to send a request, by the service's own client; gives the response and its body."""
+    """The SDK's way to send a request, by the service's own; gives the answer and its body."""
 
     def __init__(self, send: Send, timeout: float) -> None:
         super().__init__()
@@ -182,7 +181,8 @@ class _Carrier(Requester):
         self._timeout = timeout
 
     async def asend(self, request: HTTPRequest[Any]) -> Any:
-        return await exchange(self._send(request), self._timeout)
+        async with time_limit(self._timeout):
+            return await self._send(request)
 
 
 def _lifetime(expires_in: Any) -> float:
@@ -196,7 +196,7 @@ def _lifetime(expires_in: Any) -> float:
 
 
 def token_for(settings: Settings, send: Send) -> Token:
-    """The token of the one way that is configured; `send` carries a request to Coze."""
+    """The token of the one way that is configured; `send` carries a request to Coze and brings its answer."""
     if settings.coze_api_token is not None:
         return Token(settings.coze_api_token)
     if settings.coze_api_token_file is not None:

@@ -1,179 +1,173 @@
-"""HTTP to Coze: requests that the SDK makes and signs, carried by aiohttp; its failures as the service's."""
+"""HTTP to Coze: requests that the SDK makes and signs, on connections of aiohttp's pool; failures as the service's.
+
+aiohttp finds, secures, bounds and keeps the connections. Its client is not used: what a chat needs of one is little
+(service/coze/exchange.py), and of the time from a request to Coze's first word it would take a good part.
+"""
 
 import asyncio
-import re
+import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
 import aiohttp
 import httpx
 import msgspec
-from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 from yarl import URL
 
+from service.coze.exchange import NO_ANSWER, Answer, Exchange, Receiver, Span
 from service.coze.sdk import HTTPRequest
-from service.errors import BROKE_OFF, NOT_UNDERSTOOD, TIMED_OUT, UNREACHABLE, ServiceError
+from service.errors import BROKE_OFF, TIMED_OUT, UNREACHABLE, ServiceError
 
 # Connections beyond those of the chats: uploads, cancellations, probes.
 _SPARE_CONNECTIONS = 100
-# The length of a line or of all headers of an answer.
-_MAX_HEADER_BYTES = 32 * 1024
+# How often a connection is asked for that is good for anything.
+_CONNECTS = 3
 # The length of an answer that is no stream.
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
+# Begins a span for a request of this method and URL, and may add to its headers.
+Trace = Callable[[str, URL, dict[str, str]], Span | None]
 
-def session(
-    *, connect_timeout: float, max_chats: int, trace_configs: Sequence[aiohttp.TraceConfig]
-) -> aiohttp.ClientSession:
-    """A client whose connections are bounded by what the service can ask for at once, and of no other limit."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=max_chats + _SPARE_CONNECTIONS, ttl_dns_cache=60),
-        timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout),
-        cookie_jar=aiohttp.DummyCookieJar(),
+
+class Transport:
+    """The connections to Coze at `base`, bounded by what the service can ask for at once. To be made in the loop."""
+
+    def __init__(self, base: str, *, connect_timeout: float, max_chats: int, trace: Trace | None) -> None:
+        url = URL(base)
+        self._connector = aiohttp.TCPConnector(limit=max_chats + _SPARE_CONNECTIONS, ttl_dns_cache=60)
+        # Never sent: it tells the pool where to.
+        self._target = aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop())
+        self._host = url.host_port_subcomponent or ""
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
+        self._trace = trace
+
+    async def close(self) -> None:
+        await self._connector.close()
+
+    async def begin(self, request: HTTPRequest[Any], receiver: Receiver, form: httpx.Request | None = None) -> Exchange:
+        """Sends what the SDK has made; of a `form` only the head. Raises ServiceError if Coze cannot be reached.
+
+        Once something is sent, nothing is waited for: whoever is cancelled in here has asked Coze nothing.
+        """
+        url = URL(request.url)
+        if request.params:
+            url = url.extend_query(request.params)
         # Compressed answers would be held back while they fill a block, and could be bombs.
-        auto_decompress=False,
-        skip_auto_headers=("User-Agent",),
-        max_line_size=_MAX_HEADER_BYTES,
-        max_field_size=_MAX_HEADER_BYTES,
-        trace_configs=list(trace_configs),
-    )
+        headers = {"Host": self._host, "Accept": "*/*", "Accept-Encoding": "identity", **(request.headers or {})}
+        body = b""
+        if form is not None:
+            headers |= {name: form.headers[name] for name in ("Content-Type", "Content-Length")}
+        elif request.json_body is not None:
+            body = msgspec.json.encode(request.json_body)
+            headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        span = self._trace(request.method, url, headers) if self._trace is not None else None
+        try:
+            connection = await self._connect()
+        except BaseException as error:
+            if span is not None:
+                span.unanswered(type(error).__name__)
+            if isinstance(error, aiohttp.ClientError | OSError):
+                raise _connect_failure(error) from None
+            raise
+        exchange = Exchange(connection, receiver, span)
+        exchange.write(_head(request.method, url, headers) + body)
+        return exchange
 
+    async def _connect(self) -> Connection:
+        for _ in range(_CONNECTS):
+            connection = await self._connector.connect(self._target, [], self._timeout)
+            assert connection.protocol is not None
+            if connection.protocol.is_connected() and not connection.protocol.should_close:
+                return connection
+            # It is closed already, or something has come over it that nobody had asked for.
+            connection.close()
+        raise ServiceError(BROKE_OFF, cause=NO_ANSWER)
 
-async def send(client: aiohttp.ClientSession, request: HTTPRequest[Any]) -> aiohttp.ClientResponse:
-    """Sends what the SDK has made. Raises aiohttp.ClientError. Redirects are answers, not followed."""
-    headers = {**(request.headers or {}), "Accept-Encoding": "identity"}
-    data: bytes | AsyncIterable[bytes] | None = None
-    if request.files:
+    async def exchange(self, request: HTTPRequest[Any]) -> tuple[Answer, bytes]:
+        """The answer and the body, up to the bound. Raises ServiceError if none comes, or it breaks off."""
+        try:
+            return await self._exchange(request)
+        except ServiceError as failure:
+            # As when Coze closes an idle connection while the request is on its way: what only asks can ask again.
+            if request.method != "GET" or failure.cause != NO_ANSWER:
+                raise
+        return await self._exchange(request)
+
+    async def _exchange(self, request: HTTPRequest[Any]) -> tuple[Answer, bytes]:
         # httpx writes the form: streamed, and with its length known.
-        form = request.as_httpx
-        headers |= {name: form.headers[name] for name in ("Content-Type", "Content-Length")}
-        data = cast("httpx.AsyncByteStream", form.stream)
-    elif request.json_body is not None:
-        headers["Content-Type"] = "application/json"
-        data = msgspec.json.encode(request.json_body)
-    return await client.request(
-        request.method, URL(request.url), params=request.params, data=data, headers=headers, allow_redirects=False
-    )
+        form = request.as_httpx if request.files else None
+        whole = _Whole()
+        exchange = await self.begin(request, whole, form)
+        try:
+            if form is not None:
+                await exchange.send(cast("httpx.AsyncByteStream", form.stream))
+            return await whole.come()
+        finally:
+            exchange.close()
 
 
-class _Listening(asyncio.Protocol):
-    """Stands between a response's connection and aiohttp's protocol, and passes everything on; see `listen`."""
+class _Whole:
+    """Receives an answer that is wanted whole."""
 
-    def __init__(
-        self,
-        inner: ResponseHandler,
-        transport: asyncio.Transport,
-        content: aiohttp.StreamReader,
-        on_news: Callable[[], None],
-    ) -> None:
-        self._inner = inner
-        self._transport = transport
-        self._content = content
-        self._on_news = on_news
+    def __init__(self) -> None:
+        self._answer: Answer | None = None
+        self._body = bytearray()
+        self._end: asyncio.Future[ServiceError | None] = asyncio.get_running_loop().create_future()
 
-    def let_go(self) -> None:
-        self._transport.set_protocol(self._inner)
+    def answered(self, answer: Answer) -> None:
+        self._answer = answer
 
-    def data_received(self, data: bytes) -> None:
-        self._inner.data_received(data)
-        self._on_news()
-        if self._transport.is_closing():
-            # aiohttp closes behind the end of the body, or where it is malformed; over TLS that may take long.
-            self.end()
+    def received(self, part: bytes) -> None:
+        self._body += part
+        if len(self._body) >= _MAX_ANSWER_BYTES:
+            self.ended(None)
 
-    def eof_received(self) -> None:
-        self._inner.eof_received()
+    def ended(self, failure: ServiceError | None) -> None:
+        if not self._end.done():
+            self._end.set_result(failure)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._inner.connection_lost(exc)
-        self.end()
-
-    def end(self) -> None:
-        _end(self._content)
-        self._on_news()
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
+    async def come(self) -> tuple[Answer, bytes]:
+        if (failure := await self._end) is not None:
+            failure.logid = self._answer.logid if self._answer else None
+            raise failure
+        assert self._answer is not None  # it ended well
+        return self._answer, bytes(self._body[:_MAX_ANSWER_BYTES])
 
 
-def listen(response: aiohttp.ClientResponse, on_news: Callable[[], None]) -> None:
-    """Calls `on_news` as soon as there is something new in the response's body, until it has ended or its connection is
-    gone: in the very turn of the loop that read it, where a task that waits is woken in the next.
-    """
-    content, connection = response.content, response.connection
-    protocol = connection.protocol if connection is not None else None
-    if protocol is None or protocol.transport is None:
-        _end(content)
-        return
-    listening = _Listening(protocol, protocol.transport, content, on_news)
-    protocol.transport.set_protocol(listening)
-    # From then on the connection may serve another request.
-    content.on_eof(listening.let_go)
-
-
-def _end(content: aiohttp.StreamReader) -> None:
-    """Says of a body whose connection is gone that it has ended: after a malformed chunk aiohttp does not."""
-    if not content.is_eof() and content.exception() is None:
-        content.set_exception(aiohttp.ClientPayloadError("the connection is gone"))
-
-
-async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, at most `limit` bytes of it. Raises aiohttp.ClientError."""
-    # So that the wait ends with the connection.
-    listen(response, lambda: None)
-    body = bytearray()
-    while len(body) < limit and (chunk := await response.content.readany()):
-        body += chunk
-    if not response.content.at_eof():
-        response.close()
-    return bytes(body[:limit])
-
-
-async def exchange(request: Awaitable[aiohttp.ClientResponse], timeout: float) -> tuple[aiohttp.ClientResponse, bytes]:
-    """The response to a request that is being sent, and its body, read to its end. Raises ServiceError."""
+@contextlib.asynccontextmanager
+async def time_limit(seconds: float) -> AsyncIterator[None]:
+    """For an exchange and what leads to it. Raises ServiceError in its time."""
     started = time.monotonic()
     try:
-        async with asyncio.timeout(timeout):
-            response = await request
-            try:
-                return response, await read_body(response, _MAX_ANSWER_BYTES)
-            finally:
-                response.release()
+        async with asyncio.timeout(seconds):
+            yield
     except TimeoutError:
         raise ServiceError(TIMED_OUT, cause=f"no answer in {time.monotonic() - started:.1f} s") from None
-    except (aiohttp.ClientError, OSError) as error:
-        raise transport_error(error) from None
 
 
-def logid_of(response: aiohttp.ClientResponse) -> str | None:
-    """Coze's id of an exchange. The cloud and Coze Studio name the header differently."""
-    logid = response.headers.get("X-Tt-Logid") or response.headers.get("X-Log-ID")
-    return logid if logid and len(logid) <= 128 and logid.isascii() and logid.isprintable() else None
+def _head(method: str, url: URL, headers: Mapping[str, str]) -> bytes:
+    """The head of a request, RFC 9112, sections 3 and 5."""
+    lines = [f"{method} {url.raw_path_qs} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
+    head = "\r\n".join(lines)
+    if head.count("\r\n") != len(lines) - 1 or not head.replace("\r\n", "").isprintable() or not head.isascii():
+        # Not quoted: it may hold the token.
+        raise ValueError("A request's header is not printable ASCII on one line.")
+    return head.encode() + b"\r\n\r\n"
 
 
-def retry_after_of(response: aiohttp.ClientResponse) -> int | None:
-    """In how many seconds Coze wants to be asked again, if it says so in seconds and means less than a day."""
-    value = response.headers.get("Retry-After", "")
-    return int(value) if re.fullmatch(r"[1-9][0-9]{0,4}", value) else None
-
-
-def transport_error(error: BaseException, logid: str | None = None) -> ServiceError:
-    """What a failed exchange means. The error's own text stays out: it may quote what was sent."""
+def _connect_failure(error: BaseException) -> ServiceError:
+    """Why there is no connection. The error's own text stays out: it may quote what was sent."""
     cause = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ssl.SSLError):
         cause = "TLS failure"
     match error:
-        case aiohttp.ServerTimeoutError() | asyncio.TimeoutError():
+        case TimeoutError():
             failure = TIMED_OUT
-        case aiohttp.ClientConnectorError() | aiohttp.ClientConnectorDNSError():
+        case aiohttp.ClientConnectorError():
             failure = UNREACHABLE
-        case aiohttp.ClientResponseError():
-            failure = NOT_UNDERSTOOD
         case _:
             failure = BROKE_OFF
-    return ServiceError(failure, cause=cause, logid=logid)
+    return ServiceError(failure, cause=cause)

@@ -1,0 +1,251 @@
+"""HTTP/1.1 with Coze as it may be spoken, against a server that writes whatever bytes a test wants."""
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import Service, Start, events_of, text_of
+
+PLAIN_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+HEAD = PLAIN_HEAD + b"Transfer-Encoding: chunked\r\n"
+CHAT = b"POST /behind/a%20proxy/v3/chat HTTP/1.1\r\n"
+UPLOAD = b"POST /behind/a%20proxy/v1/files/upload HTTP/1.1\r\n"
+STREAM = (
+    b'event:conversation.chat.created\ndata:{"id":"1","conversation_id":"2","status":"created"}\n\n'
+    b'event:conversation.message.delta\ndata:{"id":"3","role":"assistant","type":"answer","content":"whole"}\n\n'
+    b'event:conversation.chat.completed\ndata:{"id":"1","conversation_id":"2","status":"completed"}\n\n'
+    b'event:done\ndata:"[DONE]"\n\n'
+)
+USER = b'{"code":0,"msg":"","data":{"user_id":"7","user_name":"n","nick_name":"n","avatar_url":""}}'
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def sized(data: bytes, head: bytes = b"HTTP/1.1 200 OK\r\n") -> bytes:
+    return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
+
+
+CHUNKED = HEAD + b"\r\n" + chunk(STREAM) + b"0\r\n\r\n"
+# What is sent, in these parts, behind each other; then the connection is closed if the last is b"".
+Answer = tuple[bytes, ...]
+
+
+class Coze:
+    """Answers each request with what `answer` gives for it, and keeps it with the number of its connection."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[bytes], Answer] = lambda _: (b"",)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.requests: list[tuple[int, bytes]] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def numbers(self, start: bytes) -> list[int]:
+        """The connections of the requests that begin so."""
+        return [number for number, request in self.requests if request.startswith(start)]
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            number = 0
+            while True:
+                connection, _ = self._listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=self._serve, args=(number, connection), daemon=True).start()
+                number += 1
+
+    def _serve(self, number: int, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while request := _request(connection):
+                self.requests.append((number, request))
+                for part in self.answer(request):
+                    if not part:
+                        return
+                    connection.sendall(part)
+                    time.sleep(0.05)
+
+
+def _request(connection: socket.socket) -> bytes:
+    """The head, and the body if it is short: an upload is answered before it has come."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        if not (piece := connection.recv(65536)):
+            return b""
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    while length and len(body) < int(length[1]) < 100_000:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Coze]:
+    coze = Coze()
+    yield coze
+    coze.close()
+
+
+@pytest.fixture(scope="module")
+def service(start: Start, server: Coze) -> Service:
+    return start(COZE_API_BASE=f"{server.url}/behind/a%20proxy")
+
+
+@pytest.fixture
+def coze(server: Coze) -> Coze:
+    server.requests.clear()
+    return server
+
+
+def both_ways(service: Service) -> list[str]:
+    """What a chat brings as JSON and as a stream: its text, or the message of the failure."""
+    plain = service.chat().json()
+    streamed = service.chat(stream=True)
+    if streamed.status_code != 200:
+        return [plain["message"], streamed.json()["message"]]
+    events = events_of(streamed.text)
+    failures = [event["message"] for event in events if event["type"] == "error"]
+    return [plain["data"]["content"] if plain["data"] else plain["message"], *(failures or [text_of(events)])]
+
+
+GOOD = {
+    "chunked": (CHUNKED,),
+    "sized": (sized(STREAM, PLAIN_HEAD),),
+    "byte by byte at first": (*(CHUNKED[i : i + 1] for i in range(20)), CHUNKED[20:]),
+    "head by itself": (HEAD + b"\r\n", chunk(STREAM) + b"0\r\n\r\n"),
+    "until the end of the connection": (PLAIN_HEAD + b"\r\n" + STREAM, b""),
+    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + STREAM, b""),
+    "said to be the last": (HEAD + b"Connection: close\r\n\r\n" + chunk(STREAM) + b"0\r\n\r\n", b""),
+    "interim answers": (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nContent-Type: text/html\r\n\r\n" + CHUNKED,
+    ),
+    "trailers": (CHUNKED[:-2] + b"Content-Type: text/html\r\nX-Sum: 1\r\n\r\n",),
+    "chunk extensions": (HEAD + b"\r\n" + chunk(STREAM).replace(b"\r\n", b";a=b\r\n", 1) + b"0\r\n\r\n",),
+    "bare line feeds": (b"HTTP/1.1 200 OK\nContent-Type: text/event-stream\nConnection: close\n\n" + STREAM, b""),
+    "odd characters in a header": (HEAD + b"X-Odd: \x01\xff\r\n\r\n" + chunk(STREAM) + b"0\r\n\r\n",),
+    "a blank behind a chunk's size": (HEAD + b"\r\n" + chunk(STREAM).replace(b"\r\n", b" \r\n", 1) + b"0\r\n\r\n",),
+    "no word for the status": (CHUNKED.replace(b" OK", b""),),
+    "a header twice": (HEAD + b"Content-Type: text/html\r\n\r\n" + chunk(STREAM) + b"0\r\n\r\n",),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_ways_to_answer(service: Service, coze: Coze, name: str) -> None:
+    coze.answer = lambda _: GOOD[name]
+    assert both_ways(service) == ["whole", "whole"]
+
+
+BROKE_OFF = "Coze broke off before the answer was complete. Try again in a moment."
+NOT_UNDERSTOOD = "Coze gave an answer that could not be understood. Try again in a moment."
+CUT = STREAM[: STREAM.index(b"event:conversation.chat.completed")]
+BAD: dict[str, tuple[Answer, str]] = {
+    "no HTTP": ((b"220 smtp.example.com ESMTP\r\n",), NOT_UNDERSTOOD),
+    "another protocol": (
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nnonsense",),
+        NOT_UNDERSTOOD,
+    ),
+    "a long header": ((b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 40_000), NOT_UNDERSTOOD),
+    "many headers": ((b"HTTP/1.1 200 OK\r\n", b"X-Many: x\r\n" * 4_000), NOT_UNDERSTOOD),
+    "interim answers without end": (
+        (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Go\r\n\r\n" * 4_000),
+        NOT_UNDERSTOOD,
+    ),
+    "nothing": ((b"",), BROKE_OFF),
+    "half a head": ((HEAD, b""), BROKE_OFF),
+    "a short body": ((PLAIN_HEAD + b"Content-Length: 9999\r\n\r\n" + CUT, b""), BROKE_OFF),
+    "chunks without an end": ((HEAD + b"\r\n" + chunk(CUT), b""), BROKE_OFF),
+    "half a stream": ((PLAIN_HEAD + b"\r\n" + CUT, b""), BROKE_OFF),
+    "a chunk's size without end": ((HEAD + b"\r\n" + chunk(CUT), b"5;" + b"x" * 40_000), BROKE_OFF),
+    "a length twice": ((PLAIN_HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\n" + CUT,), NOT_UNDERSTOOD),
+    "trailers without end": ((HEAD + b"\r\n" + chunk(CUT) + b"0\r\n", b"X-Many: x\r\n" * 4_000), BROKE_OFF),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_answers_that_are_none(service: Service, coze: Coze, name: str) -> None:
+    """All of them at once, not only when time is up."""
+    answer, message = BAD[name]
+    coze.answer = lambda _: answer
+    assert both_ways(service) == [message, message]
+    # None of their connections is good for another request.
+    first, second = coze.numbers(CHAT)
+    assert first != second
+
+
+def test_connections_serve_one_chat_after_the_other(service: Service, coze: Coze) -> None:
+    coze.answer = lambda _: (CHUNKED,)
+    for _ in range(3):
+        assert both_ways(service) == ["whole", "whole"]
+    numbers = coze.numbers(CHAT)
+    assert len(numbers) == 6
+    # One of them may have come back from the cancelling of a chat before.
+    assert set(numbers[2:]) <= set(numbers[:2])
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("more", [CHUNKED, b"nonsense", b"\r\n\r\nHTTP/1.1 408 Request Timeout\r\n"])
+def test_what_comes_behind_an_answer_is_nobody_s_answer(service: Service, coze: Coze, more: bytes, late: bool) -> None:
+    mine = CHUNKED.replace(b"whole", b"mine!")
+    coze.answer = lambda _: (mine, more) if late else (mine + more,)
+    for _ in range(3):
+        assert service.chat().json()["data"]["content"] == "mine!"
+        time.sleep(0.2)
+    assert len(set(coze.numbers(CHAT))) == 3
+
+
+def test_an_answer_of_a_length_nobody_told_ends_with_its_connection(service: Service, coze: Coze) -> None:
+    coze.answer = lambda _: (b"HTTP/1.1 200 OK\r\n\r\n" + USER[:9], USER[9:], b"")
+    assert service.http.get("/api/v1/user/info").status_code == 200
+    coze.answer = lambda _: (b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + USER, b"")
+    assert service.http.get("/api/v1/user/info").json()["message"] == BROKE_OFF
+
+
+def test_what_only_asks_is_asked_again_if_the_connection_was_just_closed(service: Service, coze: Coze) -> None:
+    coze.answer = lambda _: (b"",) if len(coze.numbers(b"GET ")) == 1 else (sized(USER),)
+    assert service.http.get("/api/v1/user/info").status_code == 200
+    first, second = coze.numbers(b"GET ")
+    assert first != second
+
+
+def test_what_does_something_is_not_asked_again(service: Service, coze: Coze) -> None:
+    coze.answer = lambda _: (b"",)
+    assert service.chat().status_code == 503
+    assert service.http.post("/api/v1/upload", files={"file": ("a.csv", b"1,2")}).status_code == 503
+    assert len(coze.numbers(CHAT)) == len(coze.numbers(UPLOAD)) == 1
+
+
+def test_an_upload_that_is_answered_before_it_has_come(service: Service, coze: Coze) -> None:
+    """Its connection, with the rest of the file on it, serves nothing else."""
+    refusal = sized(b'{"code":4303,"msg":"no"}')
+    coze.answer = lambda request: (refusal,) if b"/files/" in request else (sized(USER),)
+    file = {"file": ("a.csv", b"1,2\n" * 2_000_000)}
+    assert service.http.post("/api/v1/upload", files=file).status_code == 400
+    assert service.http.get("/api/v1/user/info").status_code == 200
+    ((upload,), (info,)) = coze.numbers(UPLOAD), coze.numbers(b"GET ")
+    assert upload != info
+
+
+def test_the_request(service: Service, coze: Coze) -> None:
+    coze.answer = lambda _: (CHUNKED,)
+    service.chat("你好", bot="1", conversation_id="7 &?#\r\nX-Mine: 1")
+    (request,) = [request for _, request in coze.requests if b"conversation_id=" in request]
+    head, body = request.split(b"\r\n\r\n", 1)
+    line, *fields = head.decode("ascii").split("\r\n")
+    assert line == "POST /behind/a%20proxy/v3/chat?conversation_id=7+%26?%23%0D%0AX-Mine:+1 HTTP/1.1"
+    headers = dict(field.split(": ", 1) for field in fields)
+    assert len(headers) == len(fields)
+    assert headers["Host"] == coze.url.removeprefix("http://")
+    assert headers["Authorization"] == "Bearer pat_test"
+    assert headers["Accept-Encoding"] == "identity"
+    assert headers["Content-Type"] == "application/json"
+    assert int(headers["Content-Length"]) == len(body)
+    assert "你好" in body.decode()
