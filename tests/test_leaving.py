@@ -311,7 +311,15 @@ def test_a_chat_leaves_nothing_to_the_garbage_collector(
             for stream in (True, False):
                 assert service.chat(stream=stream).status_code == 200
                 assert service.chat(bot="", user_id="", stream=stream).status_code == 400
-                for name in ("error-first-4016", "failed-midway-4028", "502-html", "eof-midway", "bad-json"):
+                for name in (
+                    "error-first-4016",
+                    "failed-midway-4028",
+                    "502-html",
+                    "eof-midway",
+                    "bad-json",
+                    "reset",
+                    "reset-first",
+                ):
                     service.chat(bot=bots[name], stream=stream)
             leave(service, body(bots["for-ever"], stream=True))
             assert service.http.get("/api/v1/workspaces").status_code == 200
