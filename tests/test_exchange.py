@@ -6,13 +6,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
+import psutil
 import pytest
-from conftest import Service, Start, events_of, text_of
+from conftest import Service, Start, events_of, text_of, wait_until
 
 PLAIN_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 HEAD = PLAIN_HEAD + b"Transfer-Encoding: chunked\r\n"
 CHAT = b"POST /behind/a%20proxy/v3/chat HTTP/1.1\r\n"
+CANCEL = b"POST /behind/a%20proxy/v3/chat/cancel HTTP/1.1\r\n"
 UPLOAD = b"POST /behind/a%20proxy/v1/files/upload HTTP/1.1\r\n"
 STREAM = (
     b'event:conversation.chat.created\ndata:{"id":"1","conversation_id":"2","status":"created"}\n\n'
@@ -232,6 +236,78 @@ def test_an_upload_that_is_answered_before_it_has_come(service: Service, coze: C
     assert service.http.get("/api/v1/user/info").status_code == 200
     ((upload,), (info,)) = coze.numbers(UPLOAD), coze.numbers(b"GET ")
     assert upload != info
+
+
+def refused(service: Service, file: bytes) -> str:
+    """The message that an upload fails with."""
+    answer = service.http.post("/api/v1/upload", files={"file": ("a.csv", file)})
+    assert answer.status_code == 503
+    return str(answer.json()["message"])
+
+
+def test_an_upload_that_is_answered_without_end(service: Service, coze: Coze) -> None:
+    """While nobody reads it. The answer is bounded like any other."""
+    process = psutil.Process(service.process.pid)
+    before = process.memory_info().rss
+    coze.answer = lambda _: (PLAIN_HEAD + b"\r\n", b"x" * 300_000_000)
+    with ThreadPoolExecutor(1) as beside:
+        upload = beside.submit(refused, service, b"1,2\n" * 2_000_000)
+        while not upload.done():
+            assert process.memory_info().rss - before < 60_000_000
+            time.sleep(0.01)
+    assert upload.result() == NOT_UNDERSTOOD
+
+
+def test_an_upload_that_coze_does_not_take(start: Start, coze: Coze) -> None:
+    """In time, or before its client leaves: both are no more than that, and nothing of it outlives a stop."""
+    over = threading.Event()
+
+    def answer(request: bytes) -> Answer:
+        if request.startswith(UPLOAD):
+            over.wait(60)
+        return (sized(USER),)
+
+    coze.answer = answer
+    service = start(COZE_API_BASE=f"{coze.url}/behind/a%20proxy", COZE_UPLOAD_TIMEOUT="1")
+    file = b"1,2\n" * 2_000_000
+    assert "too long" in refused(service, file)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{service.url}/api/v1/upload", files={"file": ("a.csv", file)}, timeout=0.5)
+    wait_until(lambda: [line for line in service.lines() if line.get("status") == 499])
+    assert service.http.get("/api/v1/user/info").status_code == 200
+    assert not [line for line in service.lines() if line["level"] == "error"]
+    assert service.stop(timeout=10) == 0
+    over.set()
+
+
+def test_a_cancel_is_asked_again_if_the_connection_was_just_closed(service: Service, coze: Coze) -> None:
+    def answer(request: bytes) -> Answer:
+        if request.startswith(CANCEL):
+            return (b"",) if len(coze.numbers(CANCEL)) == 1 else (sized(b'{"code":0}'),)
+        return (HEAD + b"\r\n" + chunk(CUT), *([chunk(b": go on\n\n")] * 100))
+
+    coze.answer = answer
+    question = {"user_id": "u", "stream": True, "messages": [{"role": "user", "content": "?"}]}
+    with httpx.stream("POST", f"{service.url}/api/v1/chat", json=question) as streamed:
+        next(streamed.iter_lines())
+    wait_until(lambda: len(coze.numbers(CANCEL)) == 2)
+
+
+def test_connections_that_have_all_gone_bad_fail_nobody(service: Service, coze: Coze) -> None:
+    mine = CHUNKED.replace(b"whole", b"mine!")
+    together = threading.Barrier(8)
+
+    def answer(_: bytes) -> Answer:
+        together.wait(30)
+        return (mine, b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+
+    coze.answer = answer
+    with ThreadPoolExecutor(8) as many:
+        for answered in [many.submit(service.chat) for _ in range(8)]:
+            assert answered.result().json()["data"]["content"] == "mine!"
+    time.sleep(0.2)
+    coze.answer = lambda _: (CHUNKED,)
+    assert both_ways(service) == ["whole", "whole"]
 
 
 def test_the_request(service: Service, coze: Coze) -> None:

@@ -4,8 +4,10 @@ The sandbox has a bot for each. A streamed fault that comes before anything good
 envelope; after a good start it is an `error` event and then `end`.
 """
 
+import asyncio
 import contextlib
 import json
+import math
 import socket
 import ssl
 import subprocess
@@ -17,7 +19,12 @@ from typing import Any
 
 import httpx
 import pytest
+import uvloop
 from conftest import Service, Start, Upstream, events_of, text_of, wait_until
+
+from generated.models import ChatMessage, ChatRequest
+from service import settings
+from service.coze import ChatEvent, Coze
 
 HALF = "This is the first half of an answer"
 WHOLE = "This is the first half of an answer, and this is its second half."
@@ -446,6 +453,53 @@ def test_a_malformed_chunk_is_noticed_at_once_over_tls(start: Start, tls: ssl.SS
         assert_error(service.chat(), 503)
         over.set()
         listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_what_comes_over_tls_while_a_client_is_slow(
+    tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the end of the connection behind it."""
+    delta = b'event:conversation.message.delta\ndata:{"id":"3","role":"assistant","type":"answer","content":"x"}\n\n'
+    done = b'event:conversation.chat.completed\ndata:{"id":"1","conversation_id":"2","status":"completed"}\n\n'
+    ended = threading.Event()
+
+    def serve() -> None:
+        with tls.wrap_socket(listener.accept()[0], server_side=True) as connection:
+            connection.recv(65536)
+            connection.sendall(STREAM_HEAD)
+            for events in (STARTED + delta, delta * 50, done):
+                connection.sendall(b"%x\r\n%b\r\n" % (len(events), events))
+                time.sleep(0.2)
+            connection.sendall(b"0\r\n\r\n")
+            connection.settimeout(1)
+            with contextlib.suppress(OSError):
+                connection.unwrap()
+        ended.set()
+
+    async def main(base: str) -> list[ChatEvent]:
+        heard: list[ChatEvent] = []
+        chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": base, "COZE_BOT_ID": "1"})
+        asked = ChatRequest(user_id="u", messages=[ChatMessage(role="user", content="?")])
+        async with Coze(chosen) as coze:
+            chat = coze.chat(asked)
+            await chat.open()
+            chat.listen(heard.extend)
+            chat.hold()
+            await asyncio.to_thread(ended.wait, 30)
+            assert len(heard) == 1
+            chat.go_on()
+            assert await chat.completed(math.inf)
+            chat.leave()
+        return heard
+
+    # aiohttp has read the system's certificates already.
+    trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusted)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            heard = runner.run(main(f"https://localhost:{listener.getsockname()[1]}"))
+    assert len(heard) == 52
 
 
 def test_comments_alone_are_no_good_start(start: Start) -> None:

@@ -21,7 +21,8 @@ from conftest import BOT, Service, Start, Upstream, events_of, running_service, 
 from generated.models import ChatMessage, ChatRequest
 from service import settings
 from service.coze import ChatEvent, Coze
-from service.coze.exchange import Answer, Exchange
+from service.coze.exchange import Answer, Exchange, Receiver
+from service.errors import ServiceError
 
 ABANDONED = 1000
 
@@ -136,6 +137,34 @@ def test_in_the_turn_of_the_loop_in_which_coze_answers(upstream: Upstream, bots:
 
     asyncio.run(main())
     wait_until(lambda: freed(upstream, bots["for-ever"]))
+
+
+def test_a_stop_in_the_turn_of_the_loop_in_which_time_is_up(upstream: Upstream) -> None:
+    async def main() -> None:
+        chosen = settings.read(
+            {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_FIRST_EVENT_TIMEOUT": "0.3"}
+        )
+        asked = ChatRequest(user_id="tester", bot_id=BOT, messages=[ChatMessage(role="user", content="Hello")])
+        async with Coze(chosen) as coze:
+            chat = coze.chat(asked)
+
+            async def ask_for_ever(_: Receiver) -> Exchange:
+                await asyncio.Event().wait()
+                raise AssertionError
+
+            failed: list[BaseException] = []
+            chat._ask = ask_for_ever
+            opening = asyncio.ensure_future(chat.open())
+            await asyncio.sleep(0)
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda _, context: failed.append(context["exception"]))
+            loop.call_at(chat._silence_ends, coze.stop_chats)
+            with pytest.raises(ServiceError, match=r"too long|stopping"):
+                await opening
+            chat.leave()
+            assert not failed
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -323,6 +352,9 @@ def test_a_chat_leaves_nothing_to_the_garbage_collector(
                     service.chat(bot=bots[name], stream=stream)
             leave(service, body(bots["for-ever"], stream=True))
             assert service.http.get("/api/v1/workspaces").status_code == 200
+            upstream.set(fail={"/v1/users/me": {"kind": "close"}})
+            assert service.http.get("/api/v1/user/info").status_code == 503
+            upstream.set(fail={})
             assert service.http.get("/api/v1/nothing").status_code == 404
             assert service.http.post("/api/v1/upload", files={"file": ("a.csv", b"1,2")}).status_code == 200
 

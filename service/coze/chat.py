@@ -7,7 +7,9 @@ closed and the chat cancelled, else its conversation would stay locked and token
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from service.coze.body import ChatBody
@@ -20,6 +22,9 @@ from service.settings import Settings
 _PARTING_SECONDS = 5.0
 # How long one is looked at that has been named: it may have completed while its reader was slow.
 _LAST_LOOK_SECONDS = 0.1
+# How much is read ahead while the chat is held. To read nothing would not do: over TLS uvloop loses what it has not
+# handed on when Coze ends the connection.
+_MAX_KEPT_BYTES = 128 * 1024
 
 
 class Chat:
@@ -57,6 +62,9 @@ class Chat:
         self._translation = Translation(asked)
         self._ready: list[ChatEvent] = []  # what came before anybody listened
         self._take: Callable[[list[ChatEvent]], None] | None = None
+        self._held = False
+        self._kept: deque[Callable[[], None]] = deque()  # what the exchange has told meanwhile
+        self._kept_bytes = 0
         self._failure: Exception | None = None
         self._completed = False  # and all of it taken
         self._waiter: asyncio.Future[None] | None = None
@@ -93,18 +101,26 @@ class Chat:
         self.go_on()
 
     def hold(self) -> None:
-        """Reads no further than what has come, until `go_on`; that is not Coze's silence."""
-        if self._exchange is not None:
-            self._exchange.pause()
+        """Calls `take` no more until `go_on`. Coze is soon read no further, and that is not its silence."""
+        self._held = True
         self._silence_ends = self._deadline
 
     def go_on(self) -> None:
         self._hear()
-        if self._exchange is not None:
-            self._exchange.resume()
+        self._held = False
         self._hand_on()
+        self._catch_up()
         # Who waits has to look at the clock anew.
         self._wake()
+
+    def _catch_up(self) -> None:
+        """Does what was left while the chat was held, unless it is held again."""
+        while self._kept and not self._held:
+            self._kept.popleft()()
+        if not self._held:
+            self._kept_bytes = 0
+            if self._exchange is not None:
+                self._exchange.resume()
 
     async def completed(self, until: float) -> bool:
         """True once Coze has completed the chat and all of it was taken; False if not by the loop's time `until`.
@@ -121,7 +137,7 @@ class Chat:
         """Fails the chat, whatever Coze does."""
         # Coze's side stays open until `leave`: a chat that has no name yet is to get one, so that it can be cancelled.
         self._fail(ServiceError(failure))
-        if self._asking is not None:
+        if self._asking is not None and not self._asking.expired():
             self._asking.reschedule(self._loop.time())
 
     def leave(self) -> None:
@@ -132,7 +148,7 @@ class Chat:
         # These and the exchange lead back to the chat: it shall be gone at once, not when garbage is collected.
         self._take = self._failure = None
         self._ready.clear()
-        parting = self._exchange is not None or self._to_be_cancelled is not None
+        parting = self._exchange is not None or bool(self._kept) or self._to_be_cancelled is not None
         if parting:
             self._spawn(self._part())
         if not parting or self._translation.over:
@@ -147,8 +163,8 @@ class Chat:
     async def _part(self) -> None:
         translation = self._translation
         try:
-            if self._exchange is not None:
-                self._exchange.resume()
+            self._held = False
+            self._catch_up()
             await self._until(lambda: bool(translation.chat_id or translation.over), _PARTING_SECONDS)
             await self._until(lambda: translation.over, _LAST_LOOK_SECONDS)
             if translation.over:
@@ -211,10 +227,25 @@ class Chat:
         self._body = ChatBody(answer, self._asked, self._translation)
 
     def received(self, part: bytes) -> None:
+        if self._held:
+            self._kept.append(partial(self._read, part))
+            self._kept_bytes += len(part)
+            if self._kept_bytes > _MAX_KEPT_BYTES and self._exchange is not None:
+                self._exchange.pause()
+        else:
+            self._read(part)
+
+    def ended(self, failure: ServiceError | None) -> None:
+        self._exchange = None
+        if self._held:
+            self._kept.append(partial(self._end, failure))
+        else:
+            self._end(failure)
+
+    def _read(self, part: bytes) -> None:
         assert self._body is not None
         # Of a chat that has failed or was left, nothing but its name is still of use.
         ready: list[ChatEvent] = self._ready if self._failure is None and not self._left else []
-        crowded = bool(ready)
         try:
             if self._body.feed(part, ready) and self._translation.started:
                 self._hear()
@@ -226,12 +257,11 @@ class Chat:
                 self._hang_up()
             return
         self._hand_on()
-        if crowded and self._take is None and self._exchange is not None:
+        if self._ready and self._take is None:
             # What comes while nobody listens can wait.
-            self._exchange.pause()
+            self._held = True
 
-    def ended(self, failure: ServiceError | None) -> None:
-        self._exchange = None
+    def _end(self, failure: ServiceError | None) -> None:
         if not self._translation.over:
             if failure is None:
                 assert self._body is not None

@@ -184,9 +184,9 @@ class Coze:
     async def _cancel(self, conversation_id: str, chat_id: str) -> None:
         """Cancels a chat that was left. It is the last that is done for it, so a failure is only logged."""
         try:
-            answer, body = await self._exchange(
-                "POST", "/v3/chat/cancel", json={"conversation_id": conversation_id, "chat_id": chat_id}
-            )
+            # To cancel twice does no harm.
+            ids = {"conversation_id": conversation_id, "chat_id": chat_id}
+            answer, body = await self._exchange("POST", "/v3/chat/cancel", repeatable=True, json=ids)
             try:
                 code = wire.decode_answer(body).code
             except wire.UNDECODABLE:
@@ -207,10 +207,10 @@ class Coze:
         return await self._requester.amake_request(method, self._settings.coze_api_base + path, **parts)
 
     async def _exchange(
-        self, method: str, path: str, *, timeout: float | None = None, **parts: Any
+        self, method: str, path: str, *, repeatable: bool, timeout: float | None = None, **parts: Any
     ) -> tuple[Answer, bytes]:
         async with time_limit(timeout or self._settings.coze_request_timeout):
-            return await self._transport.exchange(await self._make(method, path, **parts))
+            return await self._transport.exchange(await self._make(method, path, **parts), repeatable=repeatable)
 
     async def _call(
         self,
@@ -223,7 +223,7 @@ class Coze:
         **parts: Any,
     ) -> tuple[T, str | None]:
         """One call that Coze answers with its JSON envelope: the decoded `data` and the logid. Raises ServiceError."""
-        answer, body = await self._exchange(method, path, timeout=timeout, **parts)
+        answer, body = await self._exchange(method, path, repeatable=method == "GET", timeout=timeout, **parts)
         logid = answer.logid
         try:
             said = wire.decode_answer(body)

@@ -1,7 +1,8 @@
 """One request to Coze and its answer, told to a receiver piece by piece, in the turn of the loop that reads it.
 
 HTTP/1.1 by RFC 9112; llhttp, by way of httptools, finds the pieces. The connection is aiohttp's: lent for one exchange,
-and given back behind an answer that leaves it in order, else closed.
+and given back behind an answer that leaves it in order, else closed. An exchange that has given it back still watches
+it until the next one: what comes without having been asked for closes it.
 """
 
 import asyncio
@@ -66,6 +67,7 @@ class Exchange(asyncio.Protocol):
         protocol, transport = connection.protocol, connection.transport
         assert protocol is not None
         assert transport is not None
+        self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._lender = protocol
         self._transport = transport
@@ -132,24 +134,33 @@ class Exchange(asyncio.Protocol):
         # These lead back to the exchange: it shall be gone at once, not when garbage is collected.
         self._receiver = self._parser = None
         self.resume()
+        unsent = self._unsent or self._room is not None
         self._make_room()
-        self._transport.set_protocol(self._lender)
         if reusable:
             self._connection.release()
         else:
-            self._connection.close()
+            # Not within data_received: uvloop's TLS goes on with the connection behind that.
+            self._loop.call_soon(self._drop, unsent or not self._complete)
+
+    def _drop(self, at_once: bool) -> None:
+        if at_once:
+            # What is still to be sent would be kept for as long as Coze does not take it.
+            self._transport.abort()
+        self._connection.close()
 
     def _make_room(self) -> None:
-        if self._room is not None:
-            self._room.set_result(None)
-            self._room = None
+        room, self._room = self._room, None
+        if room is not None and not room.done():  # as it is if the sender was cancelled
+            room.set_result(None)
 
     # What the transport calls.
 
     def data_received(self, data: bytes) -> None:
         parser, receiver = self._parser, self._receiver
-        assert parser is not None
-        assert receiver is not None
+        if parser is None or receiver is None:
+            self._lender.force_close()
+            self._loop.call_soon(self._transport.abort)
+            return
         malformed = False
         unanswered = self._answer is None
         try:
@@ -196,7 +207,8 @@ class Exchange(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._lender.pause_writing()
-        self._room = asyncio.get_running_loop().create_future()
+        if self._receiver is not None:
+            self._room = self._loop.create_future()
 
     def resume_writing(self) -> None:
         self._lender.resume_writing()

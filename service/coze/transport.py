@@ -14,6 +14,7 @@ from typing import Any, cast
 import aiohttp
 import httpx
 import msgspec
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
@@ -23,7 +24,7 @@ from service.errors import BROKE_OFF, TIMED_OUT, UNREACHABLE, ServiceError
 
 # Connections beyond those of the chats: uploads, cancellations, probes.
 _SPARE_CONNECTIONS = 100
-# How often a connection is asked for that is good for anything.
+# How often one is made until it is good for anything.
 _CONNECTS = 3
 # The length of an answer that is no stream.
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -32,12 +33,30 @@ _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 Trace = Callable[[str, URL, dict[str, str]], Span | None]
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Leaves no connection half made, whoever is cancelled: uvloop fails loudly where that is within a handshake."""
+
+    async def _create_connection(self, req: Any, traces: Any, timeout: aiohttp.ClientTimeout) -> ResponseHandler:
+        making = asyncio.ensure_future(super()._create_connection(req, traces, timeout))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_close_unused)
+            asyncio.get_running_loop().call_later(timeout.connect or 0, making.cancel)
+            raise
+
+
+def _close_unused(making: asyncio.Future[ResponseHandler]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().close()
+
+
 class Transport:
     """The connections to Coze at `base`, bounded by what the service can ask for at once. To be made in the loop."""
 
     def __init__(self, base: str, *, connect_timeout: float, max_chats: int, trace: Trace | None) -> None:
         url = URL(base)
-        self._connector = aiohttp.TCPConnector(limit=max_chats + _SPARE_CONNECTIONS, ttl_dns_cache=60)
+        self._connector = _Connector(limit=max_chats + _SPARE_CONNECTIONS, ttl_dns_cache=60)
         # Never sent: it tells the pool where to.
         self._target = aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop())
         self._host = url.host_port_subcomponent or ""
@@ -82,17 +101,17 @@ class Transport:
             assert connection.protocol is not None
             if connection.protocol.is_connected() and not connection.protocol.should_close:
                 return connection
-            # It is closed already, or something has come over it that nobody had asked for.
+            # A new one that is closed already, or over which something came that nobody had asked for.
             connection.close()
         raise ServiceError(BROKE_OFF, cause=NO_ANSWER)
 
-    async def exchange(self, request: HTTPRequest[Any]) -> tuple[Answer, bytes]:
+    async def exchange(self, request: HTTPRequest[Any], *, repeatable: bool = False) -> tuple[Answer, bytes]:
         """The answer and the body, up to the bound. Raises ServiceError if none comes, or it breaks off."""
         try:
             return await self._exchange(request)
         except ServiceError as failure:
-            # As when Coze closes an idle connection while the request is on its way: what only asks can ask again.
-            if request.method != "GET" or failure.cause != NO_ANSWER:
+            # As when Coze closes an idle connection while the request is on its way.
+            if not repeatable or failure.cause != NO_ANSWER:
                 raise
         return await self._exchange(request)
 
@@ -100,7 +119,7 @@ class Transport:
         # httpx writes the form: streamed, and with its length known.
         form = request.as_httpx if request.files else None
         whole = _Whole()
-        exchange = await self.begin(request, whole, form)
+        exchange = whole.exchange = await self.begin(request, whole, form)
         try:
             if form is not None:
                 await exchange.send(cast("httpx.AsyncByteStream", form.stream))
@@ -113,9 +132,11 @@ class _Whole:
     """Receives an answer that is wanted whole."""
 
     def __init__(self) -> None:
+        self.exchange: Exchange | None = None
         self._answer: Answer | None = None
         self._body = bytearray()
-        self._end: asyncio.Future[ServiceError | None] = asyncio.get_running_loop().create_future()
+        self._failure: ServiceError | None = None
+        self._over = asyncio.Event()
 
     def answered(self, answer: Answer) -> None:
         self._answer = answer
@@ -123,16 +144,24 @@ class _Whole:
     def received(self, part: bytes) -> None:
         self._body += part
         if len(self._body) >= _MAX_ANSWER_BYTES:
-            self.ended(None)
+            assert self.exchange is not None
+            self.exchange.close()
+            self._over.set()
 
     def ended(self, failure: ServiceError | None) -> None:
-        if not self._end.done():
-            self._end.set_result(failure)
+        self._failure = failure
+        self._over.set()
 
     async def come(self) -> tuple[Answer, bytes]:
-        if (failure := await self._end) is not None:
+        await self._over.wait()
+        failure, self._failure = self._failure, None
+        if failure is not None:
             failure.logid = self._answer.logid if self._answer else None
-            raise failure
+            try:
+                raise failure
+            finally:
+                # It leads back to here: nothing of it shall be left for the garbage collector.
+                del failure
         assert self._answer is not None  # it ended well
         return self._answer, bytes(self._body[:_MAX_ANSWER_BYTES])
 
