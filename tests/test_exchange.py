@@ -190,9 +190,8 @@ def test_connections_serve_one_chat_after_the_other(service: Service, coze: Coze
     for _ in range(3):
         assert both_ways(service) == ["whole", "whole"]
     numbers = coze.numbers(CHAT)
-    assert len(numbers) == 6
-    # One of them may have come back from the cancelling of a chat before.
-    assert set(numbers[2:]) <= set(numbers[:2])
+    # Another may come back meanwhile from the cancelling of a chat before.
+    assert len(set(numbers)) < len(numbers) == 6
 
 
 @pytest.mark.parametrize("late", [False, True])

@@ -25,6 +25,7 @@ _LAST_LOOK_SECONDS = 0.1
 # How much is read ahead while the chat is held. To read nothing would not do: over TLS uvloop loses what it has not
 # handed on when Coze ends the connection.
 _MAX_KEPT_BYTES = 128 * 1024
+_MIN_PART_BYTES = 256  # what to keep any part takes at least
 
 
 class Chat:
@@ -229,7 +230,7 @@ class Chat:
     def received(self, part: bytes) -> None:
         if self._held:
             self._kept.append(partial(self._read, part))
-            self._kept_bytes += len(part)
+            self._kept_bytes += max(len(part), _MIN_PART_BYTES)
             if self._kept_bytes > _MAX_KEPT_BYTES and self._exchange is not None:
                 self._exchange.pause()
         else:

@@ -84,6 +84,7 @@ class Transport:
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         span = self._trace(request.method, url, headers) if self._trace is not None else None
         try:
+            head = _head(request.method, url, headers)
             connection = await self._connect()
         except BaseException as error:
             if span is not None:
@@ -92,7 +93,7 @@ class Transport:
                 raise _connect_failure(error) from None
             raise
         exchange = Exchange(connection, receiver, span)
-        exchange.write(_head(request.method, url, headers) + body)
+        exchange.write(head + body)
         return exchange
 
     async def _connect(self) -> Connection:
