@@ -205,6 +205,21 @@ def test_what_comes_behind_an_answer_is_nobody_s_answer(service: Service, coze: 
     assert len(set(coze.numbers(CHAT))) == 3
 
 
+def test_an_answer_that_cannot_be_to_this_request_ends_the_connection(service: Service, coze: Coze) -> None:
+    """The right one is still to come, and would be taken for the answer to the next."""
+
+    def answer(request: bytes) -> Answer:
+        name = re.search(rb'"content":"(first|other|third)"', request)
+        assert name
+        mine = CHUNKED.replace(b"whole", name[1])
+        return (sized(b"x"), mine) if name[1] == b"other" else (mine,)
+
+    coze.answer = answer
+    assert service.chat("first").json()["data"]["content"] == "first"
+    assert service.chat("other").status_code == 503
+    assert service.chat("third").json()["data"]["content"] == "third"
+
+
 def test_an_answer_of_a_length_nobody_told_ends_with_its_connection(service: Service, coze: Coze) -> None:
     coze.answer = lambda _: (b"HTTP/1.1 200 OK\r\n\r\n" + USER[:9], USER[9:], b"")
     assert service.http.get("/api/v1/user/info").status_code == 200

@@ -23,7 +23,7 @@ _PARTING_SECONDS = 5.0
 # How long one is looked at that has been named: it may have completed while its reader was slow.
 _LAST_LOOK_SECONDS = 0.1
 # How much is read ahead while the chat is held. To read nothing would not do: over TLS uvloop loses what it has not
-# handed on when Coze ends the connection.
+# handed on when Coze ends the connection. What is beyond this is still lost then.
 _MAX_KEPT_BYTES = 128 * 1024
 _MIN_PART_BYTES = 256  # what to keep any part takes at least
 
@@ -67,6 +67,7 @@ class Chat:
         self._kept: deque[Callable[[], None]] = deque()  # what the exchange has told meanwhile
         self._kept_bytes = 0
         self._failure: Exception | None = None
+        self._refused = False  # in words of Coze's
         self._completed = False  # and all of it taken
         self._waiter: asyncio.Future[None] | None = None
         self._left = False
@@ -103,6 +104,8 @@ class Chat:
 
     def hold(self) -> None:
         """Calls `take` no more until `go_on`. Coze is soon read no further, and that is not its silence."""
+        if self._left:
+            return
         self._held = True
         self._silence_ends = self._deadline
 
@@ -236,12 +239,13 @@ class Chat:
         else:
             self._read(part)
 
-    def ended(self, failure: ServiceError | None) -> None:
+    def ended(self, failure: ServiceError | None) -> bool:
         self._exchange = None
         if self._held:
             self._kept.append(partial(self._end, failure))
         else:
             self._end(failure)
+        return self._translation.over or self._refused
 
     def _read(self, part: bytes) -> None:
         assert self._body is not None
@@ -267,6 +271,7 @@ class Chat:
             if failure is None:
                 assert self._body is not None
                 failure = self._body.error()
+            self._refused = failure.code is not None
             self._fail(failure)
         self._wake()
 

@@ -48,8 +48,8 @@ class Receiver(Protocol):
 
     def received(self, part: bytes) -> None: ...
 
-    def ended(self, failure: ServiceError | None) -> None:
-        """With the failure, unless the answer is whole."""
+    def ended(self, failure: ServiceError | None) -> bool:
+        """With the failure, unless the answer is whole. False if it cannot have been the answer to this request."""
 
 
 class Span(Protocol):
@@ -124,8 +124,9 @@ class Exchange(asyncio.Protocol):
     def _end(self, failure: ServiceError | None) -> None:
         receiver = self._receiver
         assert receiver is not None
-        self._give_back(failure.cause if failure else None, reusable=failure is None and self._reusable)
-        receiver.ended(failure)
+        self._receiver = None
+        fits = receiver.ended(failure)
+        self._give_back(failure.cause if failure else None, reusable=failure is None and fits and self._reusable)
 
     def _give_back(self, cause: str | None, *, reusable: bool) -> None:
         if self._span is not None:

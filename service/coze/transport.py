@@ -39,11 +39,12 @@ class _Connector(aiohttp.TCPConnector):
     async def _create_connection(self, req: Any, traces: Any, timeout: aiohttp.ClientTimeout) -> ResponseHandler:
         making = asyncio.ensure_future(super()._create_connection(req, traces, timeout))
         try:
-            return await asyncio.shield(making)
+            await asyncio.wait((making,))
         except asyncio.CancelledError:
             making.add_done_callback(_close_unused)
             asyncio.get_running_loop().call_later(timeout.connect or 0, making.cancel)
             raise
+        return making.result()
 
 
 def _close_unused(making: asyncio.Future[ResponseHandler]) -> None:
@@ -149,9 +150,10 @@ class _Whole:
             self.exchange.close()
             self._over.set()
 
-    def ended(self, failure: ServiceError | None) -> None:
+    def ended(self, failure: ServiceError | None) -> bool:
         self._failure = failure
         self._over.set()
+        return True
 
     async def come(self) -> tuple[Answer, bytes]:
         await self._over.wait()
