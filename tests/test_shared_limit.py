@@ -99,8 +99,10 @@ def long_way(store: Store, seconds: float) -> Iterator[int]:
 
     with Relay(("127.0.0.1", 0), Connection) as relay:
         threading.Thread(target=relay.serve_forever).start()
-        yield relay.server_address[1]
-        relay.shutdown()
+        try:
+            yield relay.server_address[1]
+        finally:
+            relay.shutdown()
 
 
 def limited(start: Start, store: Store, requests: int, scheme: str = "valkey", **env: str) -> Service:
