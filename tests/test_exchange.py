@@ -149,6 +149,7 @@ def test_ways_to_answer(service: Service, coze: Coze, name: str) -> None:
 
 
 BROKE_OFF = "Coze broke off before the answer was complete. Try again in a moment."
+UNAVAILABLE = "Coze is not available just now. Try again in a moment."
 NOT_UNDERSTOOD = "Coze gave an answer that could not be understood. Try again in a moment."
 CUT = STREAM[: STREAM.index(b"event:conversation.chat.completed")]
 BAD: dict[str, tuple[Answer, str]] = {
@@ -157,6 +158,7 @@ BAD: dict[str, tuple[Answer, str]] = {
         (b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nnonsense",),
         NOT_UNDERSTOOD,
     ),
+    "a status that is none": ((b"HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n",), UNAVAILABLE),
     "a long header": ((b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 40_000), NOT_UNDERSTOOD),
     "many headers": ((b"HTTP/1.1 200 OK\r\n", b"X-Many: x\r\n" * 4_000), NOT_UNDERSTOOD),
     "interim answers without end": (

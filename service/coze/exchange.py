@@ -235,7 +235,7 @@ class Exchange(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         status = self._parser.get_status_code()
-        if self._answer is None and status >= 200:
+        if self._answer is None and not 100 <= status < 200:
             self._answer = Answer(status, self._headers)
 
     def on_body(self, part: bytes) -> None:
