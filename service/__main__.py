@@ -17,7 +17,7 @@ from service.callers import new_key
 from service.contract import contract
 from service.coze import Coze
 from service.sandbox.settings import BadSettingError, from_environment
-from service.server import listen, serve, serve_metrics
+from service.server import allow_files, listen, serve, serve_metrics
 from service.settings import Settings
 from service.workers import Supervisor, stop_with_parent, tell_parent, worker_command
 
@@ -70,6 +70,7 @@ def main() -> None:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="coze-service-metrics-", dir=parent))
             if chosen.metrics and chosen.metrics_port is not None:
                 serve_metrics(chosen, folder)
+            allow_files(chosen)
             listener = stack.enter_context(listen(chosen))
             if chosen.workers == 1:
                 _serve(chosen, listener)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -31,6 +32,11 @@ _UVICORN_SECONDS = 10
 # the older ones too, and how many of those one among all. Python's own numbers are 700, 10 and 10. What a connection
 # that breaks leaves behind may wait for a search among all, together with some 180,000 other objects at most.
 _GARBAGE_THRESHOLDS = (10_000, 5, 2)
+# What a chat opens: the client's connection and Coze's. And what there is beside the chats, with room to spare.
+_FILES_OF_A_CHAT = 2
+_OTHER_FILES = 200
+# How many files to ask for where there may be any number, which macOS does not take for an answer.
+_MANY_FILES = 10_240
 
 
 class _Server(uvicorn.Server):
@@ -103,6 +109,24 @@ def serve(
         timeout_keep_alive=75,
     )
     _Server(config, coze, settings.shutdown_grace, ready).run(sockets=[listener])
+
+
+def allow_files(settings: Settings) -> None:
+    """Has this process and its children open as many files as they may, connections being files too.
+
+    Many systems let a process open 1,024 until it asks for more. Past them uvloop turns clients away without a word.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited:
+        return
+    most = max(soft, _MANY_FILES) if hard == unlimited else hard
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    taken = _FILES_OF_A_CHAT * settings.max_concurrent_chats + _OTHER_FILES
+    if soft < taken:
+        log.warning("fewer files may be open than MAX_CONCURRENT_CHATS takes", allowed=soft, taken=taken)
 
 
 def listen(settings: Settings) -> socket.socket:

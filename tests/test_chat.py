@@ -1,15 +1,18 @@
 """POST /api/v1/chat: what is taken, what is refused, and that both forms of an answer say the same."""
 
+import contextlib
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from conftest import BOT, Service, Start, Upstream, events_of, text_of
+from conftest import BOT, COMMAND, Service, Start, Upstream, events_of, running_service, text_of
 
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
 USER = {"role": "user", "content": "Hello"}
+FEW_FILES = "fewer files may be open than MAX_CONCURRENT_CHATS takes"
 
 
 def post(service: Service, **body: Any) -> httpx.Response:
@@ -221,3 +224,30 @@ def test_more_chats_than_allowed_at_once(start: Start, bots: dict[str, str]) -> 
         assert_refused(answer, 503)
         assert int(answer.headers["retry-after"]) >= 1
         assert service.http.get("/health").status_code == 200
+
+
+def where_files_are_few(limit: str) -> tuple[str, ...]:
+    """The service's command under `ulimit` so."""
+    return ("sh", "-c", f'ulimit {limit} && exec "$@"', "sh", *COMMAND)
+
+
+def test_more_chats_than_a_process_gets_files_for_unasked(
+    upstream: Upstream, bots: dict[str, str], tmp_path: Path
+) -> None:
+    """Each takes two, and many systems let a process open 1,024 until it asks for more."""
+    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url}
+    body = {"user_id": "u", "messages": [USER], "bot_id": bots["for-ever"], "stream": True}
+    with running_service(tmp_path, command=where_files_are_few("-Sn 128"), **env) as service:
+        with contextlib.ExitStack() as chats:
+            client = chats.enter_context(httpx.Client(timeout=60, limits=httpx.Limits(max_connections=None)))
+            for _ in range(150):
+                chat = chats.enter_context(client.stream("POST", f"{service.url}/api/v1/chat", json=body))
+                assert chat.status_code == 200
+        assert FEW_FILES not in service.output()
+
+
+def test_fewer_files_than_chats_take(tmp_path: Path) -> None:
+    command = where_files_are_few("-n 256")
+    with running_service(tmp_path, command=command, COZE_API_TOKEN="pat_test", WORKERS="2") as service:
+        told = [line for line in service.lines() if line["event"] == FEW_FILES]
+        assert [(line["allowed"], line["taken"], line["level"]) for line in told] == [(256, 2200, "warning")]
