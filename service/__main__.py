@@ -18,6 +18,7 @@ from service.contract import contract
 from service.coze import Coze
 from service.sandbox.settings import BadSettingError, from_environment
 from service.server import allow_files, listen, serve, serve_metrics
+from service.setting_values import CALLER_NAME
 from service.settings import Settings
 from service.workers import Supervisor, stop_with_parent, tell_parent, worker_command
 
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--worker", type=int, metavar="FD", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.new_api_key is not None:
-        if not re.fullmatch(settings.CALLER_NAME, arguments.new_api_key):
+        if not re.fullmatch(CALLER_NAME, arguments.new_api_key):
             parser.error("NAME takes letters, digits and . _ -, at most 64 of them")
         key, entry = new_key(arguments.new_api_key)
         print(f"The key, for the caller; it is shown only now: {key}\nFor the service: API_KEYS={entry}")
@@ -96,7 +97,8 @@ def _variables() -> str:
     """The settings for `--help`, and where more is said."""
     lines = ["variables, from the environment, else from .env in the working folder:"]
     for setting in settings.SETTINGS:
-        lines += [f"  {setting.name}={setting.default or ''}", f"      {setting.help.replace('`', '')}"]
+        unit = f" ({setting.unit})" if setting.unit else ""
+        lines += [f"  {setting.name}={setting.default or ''}{unit}", f"      {setting.help.replace('`', '')}"]
     lines += ["", "SIGTERM stops it in order; SIGHUP, with WORKERS of 2 or more, restarts the workers one by one."]
     lines += ["Once it runs: /docs to read and try the API, /playground to chat, /openapi.yaml for the contract."]
     return "\n".join(lines)

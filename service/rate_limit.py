@@ -15,7 +15,7 @@ from service.answers import error_answer
 from service.callers import Callers, is_api_call
 from service.errors import TOO_MANY_REQUESTS, ServiceError
 from service.request_log import record_of
-from service.settings import MEMORY
+from service.setting_values import MEMORY
 
 if TYPE_CHECKING:
     from service.shared_count import SharedCount

@@ -18,7 +18,8 @@ from litestar.types import ASGIApp
 from service import metrics
 from service.coze import Coze
 from service.protocol import NarrowedProtocol, Protocol
-from service.settings import MEMORY, Settings, SettingsError
+from service.setting_values import MEMORY
+from service.settings import Settings, SettingsError
 from service.workers import RETIRE
 
 log = structlog.get_logger()

@@ -269,6 +269,6 @@ def test_the_readme_lists_every_variable_as_it_is() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
 
     def shown(setting: Setting) -> str:
-        return f"`{setting.default}`" if setting.default else ""
+        return f"`{setting.default}` {setting.unit}".strip() if setting.default else ""
 
     assert rows == [(setting.name, shown(setting), setting.help) for setting in SETTINGS]

@@ -17,7 +17,9 @@ from service.coze.exchange import Answer
 from service.coze.sdk import AsyncAuth, AsyncJWTOAuthApp, HTTPRequest, Requester, RSAKey
 from service.coze.transport import time_limit
 from service.errors import BUG, NOT_UNDERSTOOD, ServiceError, oauth_failure
-from service.settings import Settings, token_of, token_of_file
+from service.setting_values import token as parse_token
+from service.setting_values import token_of_file
+from service.settings import Settings
 
 log = structlog.get_logger()
 
@@ -166,7 +168,7 @@ class FetchedToken(Token):
             failure = oauth_failure(str(said.error_code), code=said.code or None, status=answer.status)
             raise ServiceError(failure, code=said.code, cause=f"no token, HTTP {answer.status}", logid=answer.logid)
         try:
-            token = token_of(said.access_token or "")
+            token = parse_token(said.access_token or "")
         except ValueError:
             raise ServiceError(NOT_UNDERSTOOD, cause="an answer without a token", logid=answer.logid) from None
         return token, _lifetime(said.expires_in)

@@ -1,0 +1,200 @@
+"""Parsers of the settings' values: each takes a variable's text and raises ValueError saying what the variable takes.
+
+No error holds the text itself, which may be a secret.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+
+# The value of RATE_LIMIT_STORAGE that means this process alone.
+MEMORY = "memory://"
+# How the holder of an API key may be called.
+CALLER_NAME = "[A-Za-z0-9._-]{1,64}"
+
+
+def text(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("printable text on one line")
+    return value
+
+
+def token(value: str) -> str:
+    # A line break in a token would end up, token and all, in the text of the HTTP client's error.
+    if not re.fullmatch(r"[!-~]{1,8192}", value):
+        raise ValueError("a token of printable ASCII characters without spaces")
+    return value
+
+
+def token_of_file(path: Path) -> str:
+    """The token that a file holds. Raises ValueError, without what is in it, if it holds none or cannot be read."""
+    takes = "the path of a file that holds a token of printable ASCII characters"
+    try:
+        return token(_content(path).strip())
+    except OSError as error:
+        raise ValueError(f"{takes} ({error.strerror})") from None
+    except ValueError:
+        raise ValueError(takes) from None
+
+
+def token_file(value: str) -> Path:
+    token_of_file(Path(value))
+    return Path(value)
+
+
+def private_key(value: str) -> str:
+    pem = value.replace("\\n", "\n").strip()
+    try:
+        good = "PRIVATE KEY" in pem and RSAKey.import_key(pem).is_private
+    except (JoseError, ValueError, TypeError):
+        good = False
+    if not good:
+        raise ValueError("an RSA private key in PEM, without a password")
+    return pem
+
+
+def private_key_file(value: str) -> str:
+    takes = "the path of a file that holds an RSA private key in PEM, without a password"
+    try:
+        return private_key(_content(Path(value)))
+    except OSError as error:
+        raise ValueError(f"{takes} ({error.strerror})") from None
+    except ValueError:
+        raise ValueError(takes) from None
+
+
+def _content(path: Path) -> str:
+    """The text of a file, or so much of it as no token and no key is longer than. Raises OSError or ValueError."""
+    with path.open("rb") as file:
+        return file.read(65_536).decode("ascii")
+
+
+def coze_id(value: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,128}", value):
+        raise ValueError("an id of at most 128 printable ASCII characters without spaces")
+    return value
+
+
+def url(value: str) -> str:
+    takes = "an http:// or https:// address without credentials, query or fragment, such as https://api.coze.cn"
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and value.isascii()
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        raise ValueError(takes) from None
+    if not good or parts.query or parts.fragment or parts.username is not None or re.search(r"\s", value):
+        raise ValueError(takes)
+    return value.rstrip("/")
+
+
+def file_store(value: str) -> str | None:
+    """None: off."""
+    if value.lower() == "off":
+        return None
+    bucket = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*/?"
+    if ("://" in value and not re.fullmatch(bucket, value)) or not value.isprintable():
+        raise ValueError("a folder, s3://bucket, s3://bucket/prefix, or off")
+    return value
+
+
+def flag(value: str) -> bool:
+    match value.lower():
+        case "true" | "1" | "yes" | "on":
+            return True
+        case "false" | "0" | "no" | "off":
+            return False
+    raise ValueError("true or false")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", value) or not low <= int(value) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", value) or not low <= float(value) <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    return parse
+
+
+def log_level(value: str) -> str:
+    if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+        raise ValueError("DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return value.upper()
+
+
+def one_of(*values: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value.lower() not in values:
+            raise ValueError(" or ".join(values))
+        return value.lower()
+
+    return parse
+
+
+def host(value: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z.:%_-]+", value):
+        raise ValueError("a host name or an IP address, such as 0.0.0.0 or 127.0.0.1")
+    return value
+
+
+def networks(value: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    for part in parts:
+        try:
+            part == "*" or ipaddress.ip_network(part)
+        except ValueError:
+            raise ValueError("IP addresses or networks separated by commas, or *") from None
+    return parts
+
+
+def limit_storage(value: str) -> str:
+    takes = (
+        "memory://, or an address such as valkey://user:password@host:6379/0 of scheme redis, rediss, valkey or valkeys"
+    )
+    if value == MEMORY:
+        return value
+    try:
+        parts = urlsplit(value)
+        good = bool(parts.scheme in ("redis", "rediss", "valkey", "valkeys") and parts.hostname and parts.port != 0)
+    except ValueError:
+        raise ValueError(takes) from None
+    plain = re.fullmatch(r"[!-~]+", value) and re.fullmatch(r"(/[0-9]{0,4})?", parts.path)
+    if not good or not plain or parts.query or parts.fragment:
+        raise ValueError(takes)
+    return value
+
+
+def api_keys(value: str) -> tuple[tuple[str, bytes], ...]:
+    # Only nothing at all means that nobody needs a key: a slip of the pen must not open the service.
+    if not value:
+        return ()
+    keys: dict[bytes, str] = {}
+    for number, part in enumerate((part.strip() for part in value.split(",")), 1):
+        match = re.fullmatch(rf"(?:({CALLER_NAME}):)?([0-9A-Fa-f]{{64}})", part)
+        if not match or bytes.fromhex(match[2]) in keys:
+            raise ValueError("entries `name:hash` separated by commas, each hash the SHA-256 of another key in hex")
+        # Two keys of one name are one caller: so a key is changed without a break.
+        keys[bytes.fromhex(match[2])] = match[1] or f"key-{number}"
+    return tuple((name, digest) for digest, name in keys.items())
+
+
+def origins(value: str) -> tuple[str, ...]:
+    parts = tuple(part.strip().lower() for part in value.split(","))
+    for part in parts:
+        if part != "*" and not re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", part):
+            raise ValueError("origins such as https://shop.example separated by commas, without a path, or *")
+    return parts
