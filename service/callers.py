@@ -99,4 +99,6 @@ class RequireKey:
 
 def _is_signed(scope: Scope) -> bool:
     """Whether it asks for a file, by a link that carries a signature of its own."""
-    return bool(scope["type"] == ScopeType.HTTP and scope["method"] == "GET" and scope["path"].startswith(FILES_PATH))
+    return bool(
+        scope["type"] == ScopeType.HTTP and scope["method"] in ("GET", "HEAD") and scope["path"].startswith(FILES_PATH)
+    )

@@ -1,35 +1,37 @@
 """The contract for people and programs: /openapi.yaml, /openapi.json and Swagger UI, all from this machine."""
 
-from litestar import Response, get
-from litestar.static_files import create_static_files_router
+from pathlib import Path
+
+from litestar import Response
 from litestar.types import ControllerRouterHandler
 from swagger_ui_bundle import swagger_ui_path
 
 from service.contract import contract
+from service.handlers import assets, get, page
 
 # Swagger UI loads nothing from elsewhere; the policy makes sure of it.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-_PAGE = """<!doctype html>
+_PAGE = b"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Coze SDK RESTful API</title>
-<link rel="icon" type="image/png" href="/docs/assets/favicon-32x32.png">
-<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+<link rel="icon" type="image/png" href="docs/assets/favicon-32x32.png">
+<link rel="stylesheet" href="docs/assets/swagger-ui.css">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<script src="/docs/assets/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
+<script src="docs/assets/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
 </body>
 </html>
 """
 _SCRIPT = """SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
   tryItOutEnabled: true,
@@ -48,11 +50,6 @@ def openapi_json() -> Response[bytes]:
     return Response(contract().json, media_type="application/json")
 
 
-@get("/docs", include_in_schema=False, sync_to_thread=False)
-def docs_page() -> Response[str]:
-    return Response(_PAGE, media_type="text/html", headers={"Content-Security-Policy": _POLICY})
-
-
 @get("/docs/start.js", include_in_schema=False, sync_to_thread=False)
 def docs_script() -> Response[str]:
     return Response(_SCRIPT, media_type="text/javascript")
@@ -61,7 +58,7 @@ def docs_script() -> Response[str]:
 DOCS: list[ControllerRouterHandler] = [
     openapi_yaml,
     openapi_json,
-    docs_page,
+    page("/docs", _PAGE, {"Content-Security-Policy": _POLICY}),
     docs_script,
-    create_static_files_router(path="/docs/assets", directories=[swagger_ui_path], include_in_schema=False),
+    assets("/docs/assets", Path(swagger_ui_path)),
 ]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from litestar import Request, Response, get
+from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, UnsetType
 from prometheus_client import (
@@ -25,6 +25,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from service.errors import FULL, STOPPING, coze_error
+from service.handlers import get
 
 if TYPE_CHECKING:
     from service.request_log import RequestRecord

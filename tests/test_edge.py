@@ -18,6 +18,10 @@ from envelope import assert_error
 ORIGIN = {"Origin": "https://shop.example"}
 GETS = ["/", "/health", "/api/v1/user/info", "/api/v1/workspaces", "/api/v1/config", "/api/v1/test/connection"]
 POSTS = ["/api/v1/chat", "/api/v1/upload"]
+PAGES = [
+    *("/docs", "/docs/start.js", "/docs/assets/swagger-ui.css", "/openapi.yaml", "/openapi.json"),
+    *("/playground", "/playground/assets/playground.js"),
+]
 
 
 def exchange(service: Service, request: bytes, *, keep_open: bool = False) -> bytes:
@@ -47,6 +51,44 @@ def test_unknown_paths(service: Service, path: str) -> None:
     answer = service.http.get(path, headers=ORIGIN)
     assert_envelope(answer, path, 404)
     assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("path", [*GETS, *POSTS, *PAGES, "/docs/", "/nowhere", "/docs/assets/none", "/api/v1/files/1"])
+def test_head_is_get_without_the_body(service: Service, path: str) -> None:
+    varying = ("date", "x-request-id", "last-modified")
+    get, head = (service.http.request(method, path, headers=ORIGIN) for method in ("GET", "HEAD"))
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert int(get.headers.get("content-length", 0)) == len(get.content)
+    left, right = ({k: v for k, v in answer.headers.items() if k not in varying} for answer in (get, head))
+    assert left == right
+
+
+def test_head_of_figures(service: Service) -> None:
+    answer = service.http.head("/metrics")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+# What somebody may write behind any address; each is a path that leads nowhere, or a query that nobody reads.
+ODD = [
+    *("%00", "/%00", "/" + "x" * 300, "/" + "x" * 5000, "/" + "a/" * 500, "/%ff%fe", "/%e2%80%ae", "/%0d%0aX:%20y"),
+    *("/..%2f..%2f", "/%5c..%5c", "/%", "/%zz", "/:", "/*", "/{link}", "/~", "/%7f", ";a=b", "//", "?", "?%00"),
+    *("?user_id=%ff", "?user_id=a&user_id=b", "?a[b]=c&&==&;", "?" + "a=1&" * 2000),
+]
+
+
+@pytest.mark.parametrize("path", [*GETS, *POSTS, *PAGES, "/metrics", "/api/v1/files/1", "/playground/assets"])
+def test_no_address_is_a_bug(service: Service, path: str) -> None:
+    """Nor one to be logged; whatever is refused is refused in the envelope."""
+    for odd in ODD:
+        request = f"GET {path}{odd} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        received = exchange(service, request, keep_open=True)
+        head, _, body = received.partition(b"\r\n\r\n")
+        status = int(head.split(b" ", 2)[1])
+        assert status < 500, odd
+        if status >= 400:
+            assert json.loads(body)["success"] is False, odd
+    assert not [line for line in service.lines() if line["event"] == "bug"]
 
 
 @pytest.mark.parametrize("path", ["/docs/assets/../../../../etc/passwd", "/docs/assets/%2e%2e/%2e%2e/settings.py"])

@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import psutil
 import pytest
+import yaml
+from browser import chromium, page_on
 from conftest import ROOT, Service, Start, Upstream, events_of, wait_until
+from playwright.sync_api import expect
 
 EXAMPLE = ROOT / "examples" / "nginx" / "coze.conf"
 # Debian keeps it where only root looks.
@@ -29,12 +33,21 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, service_port: int) -> Iterator[str]:
-    """nginx with the example as it is but for its ports, all it writes in `folder`; its base URL."""
+def nginx(folder: Path, service_port: int, port: int = 0, under: str = "/") -> Iterator[str]:
+    """nginx with the example as it is but for its ports, all it writes in `folder`; its base URL.
+
+    `under` another path than `/` it strips that path, as the example says how.
+    """
     if NGINX is None:
         pytest.skip("nginx is not installed (on Debian: apt install nginx)")
-    port, example = free_port(), EXAMPLE.read_text()
-    for stands, comes in (("listen 80;", f"listen 127.0.0.1:{port};"), ("127.0.0.1:2026", f"127.0.0.1:{service_port}")):
+    port, example = port or free_port(), EXAMPLE.read_text()
+    changes = [("listen 80;", f"listen 127.0.0.1:{port};"), ("127.0.0.1:2026", f"127.0.0.1:{service_port}")]
+    if under != "/":
+        changes += [
+            ("location / {", f"location {under} {{"),
+            ("proxy_pass http://coze_service;", "proxy_pass http://coze_service/;"),
+        ]
+    for stands, comes in changes:
         assert example.count(stands) == 1
         example = example.replace(stands, comes)
     (folder / "coze.conf").write_text(example)
@@ -157,6 +170,34 @@ def test_metrics_are_not_for_the_outside(front: httpx.Client) -> None:
     for path in ("/metrics", "/metrics/", "//metrics", "/%6detrics"):
         answer = front.get(front.base_url.copy_with(raw_path=path.encode()))
         assert (answer.status_code, answer.json()["data"]) == (404, None), path
+
+
+def test_all_of_it_works_under_a_path(start: Start, tmp_path: Path) -> None:
+    """What one thing says of where another is leads right there: pages, what they load and ask, the contract, links."""
+    port = free_port()
+    base = f"http://127.0.0.1:{port}/ai/coze"
+    service = start(FORWARDED_ALLOW_IPS="127.0.0.1", PUBLIC_BASE_URL=base)
+    with nginx(tmp_path, int(service.url.rpartition(":")[2]), port, "/ai/coze/"):
+        contract = f"{base}/openapi.yaml"
+        server = urljoin(contract, yaml.safe_load(httpx.get(contract).content)["servers"][0]["url"])
+        assert httpx.get(urljoin(server, "health")).json()["status"] == "healthy"
+        uploaded = httpx.post(f"{base}/api/v1/upload", files={"file": ("a.txt", b"1")}).json()
+        assert uploaded["file_url"].startswith(f"{base}/api/v1/files/")
+        assert httpx.get(uploaded["file_url"]).content == b"1"
+        for path in ("docs/", "docs//", "playground/"):
+            answer = httpx.get(f"{base}/{path}", follow_redirects=True)
+            assert (answer.status_code, str(answer.url)) == (200, f"{base}/{path.rstrip('/')}")
+        with chromium() as browser:
+            with page_on(browser, f"{base}/playground") as page:
+                page.wait_for_selector("html[data-ready]")
+                page.locator("#question").fill("Hello")
+                page.locator("#question").press("Enter")
+                expect(page.locator(".bot[aria-busy=false] .bubble")).to_contain_text("Hello")
+            with page_on(browser, f"{base}/docs") as page:
+                block = page.locator("#operations-System-getConfig")
+                block.locator(".opblock-summary").click()
+                block.get_by_role("button", name="Execute").click()
+                expect(block.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
 
 
 def test_a_service_that_is_away_is_said_in_the_envelope(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from litestar import Controller, Request, get, post
+from litestar import Controller, Request, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -14,6 +14,7 @@ from service.errors import NOT_FOUND, UPLOAD_PATH, ServiceError
 from service.files import FileAnswer
 from service.files.links import FILES_PATH, base_url
 from service.form import read_upload
+from service.handlers import get
 from service.parts import Parts
 
 

@@ -1,11 +1,12 @@
 """Tag Health: does the process run, and does Coze answer it?"""
 
-from litestar import Controller, Response, get
+from litestar import Controller, Response
 from litestar.di import NamedDependency
 
 from generated.models import HealthStatus, RootStatus
 from service.clock import timestamp
 from service.contract import contract
+from service.handlers import get
 from service.parts import Parts
 
 

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from litestar import Controller, Request, get
+from litestar import Controller, Request
 from litestar.di import NamedDependency
 
 from generated.models import Config, ConfigResponse, ConnectionTest, ConnectionTestResponse, Features
 from service.clock import timestamp
 from service.contract import contract
+from service.handlers import get
 from service.parts import Parts
 from service.request_log import record_of
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from litestar import Controller, Request, get
+from litestar import Controller, Request
 from litestar.di import NamedDependency
 
 from generated.models import UserInfo, UserInfoResponse
+from service.handlers import get
 from service.parts import Parts
 from service.request_log import record_of
 

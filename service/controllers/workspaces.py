@@ -1,9 +1,10 @@
 """Tag Workspaces: what the account can reach."""
 
-from litestar import Controller, get
+from litestar import Controller
 from litestar.di import NamedDependency
 
 from generated.models import WorkspacesResponse
+from service.handlers import get
 from service.parts import Parts
 
 

@@ -47,7 +47,9 @@ class FileAnswer:
             if _names(self._request.get("if-none-match", ""), file.etag):
                 await _answer(send, 304, headers)
                 return
-            part = _part(self._request, file.etag, size)
+            # A range is defined for GET alone (RFC 9110, section 14.2).
+            head = scope.get("method") == "HEAD"
+            part = None if head else _part(self._request, file.etag, size)
             start, end = part or (0, size)
             if start >= end and part:
                 refusal = error_answer(
@@ -62,6 +64,9 @@ class FileAnswer:
             }
             if part:
                 headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+            if head:
+                await _answer(send, 200, headers)
+                return
             await unless_client_leaves(
                 connection_of(scope), self._send(send, 206 if part else 200, headers, start, end)
             )

@@ -3,11 +3,10 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from litestar import Response, get
 from litestar.datastructures import CacheControlHeader
-from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
+from service.handlers import assets, page
 from service.settings import Settings
 
 _STATIC = Path(__file__).resolve().parent / "static"
@@ -30,17 +29,8 @@ def playground(settings: Settings) -> list[ControllerRouterHandler]:
     base = urlsplit(settings.public_base_url or "")
     policy = _POLICY.format(files=f" {base.scheme}://{base.netloc}" if base.netloc else "")
 
-    @get("/playground", include_in_schema=False, sync_to_thread=False)
-    def playground_page() -> Response[bytes]:
-        return Response(_PAGE, media_type="text/html", headers=_HEADERS | {"Content-Security-Policy": policy})
-
     return [
-        playground_page,
-        create_static_files_router(
-            path="/playground/assets",
-            directories=[_STATIC],
-            include_in_schema=False,
-            # A page of one version must not run the script of another.
-            cache_control=CacheControlHeader(no_cache=True),
-        ),
+        page("/playground", _PAGE, _HEADERS | {"Content-Security-Policy": policy}),
+        # A page of one version must not run the script of another.
+        assets("/playground/assets", _STATIC, cache_control=CacheControlHeader(no_cache=True)),
     ]

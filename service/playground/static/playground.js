@@ -158,7 +158,7 @@ async function attach(file) {
   try {
     const form = new FormData();
     form.append("file", file);
-    const { response, since } = await call("/api/v1/upload", `${file.name}, ${file.size} B`, {
+    const { response, since } = await call("api/v1/upload", `${file.name}, ${file.size} B`, {
       method: "POST", body: form, signal: entry.upload.signal,
     });
     const text = await response.text();
@@ -328,7 +328,7 @@ async function send(message) {
   const begun = performance.now();
   let usage, note, failure;
   try {
-    const { response, since } = await call("/api/v1/chat", body, {
+    const { response, since } = await call("api/v1/chat", body, {
       method: "POST", headers: { "Content-Type": "application/json" }, body, signal: mine.signal,
     });
     usage = await (stream ? readStream : readJson)(response, since, answer);
@@ -427,7 +427,7 @@ for (const type of ["dragover", "dragleave", "drop"]) {
 async function showHealth() {
   const health = $("health");
   try {
-    const answer = await (await fetch("/health")).json();
+    const answer = await (await fetch("health")).json();
     const good = answer.status === "healthy";
     health.className = `health ${good ? "good" : "bad"}`;
     health.firstElementChild.textContent = good ? `${texts.ready} · ${answer.version}` : texts.notReady;
@@ -439,7 +439,7 @@ async function showHealth() {
 }
 
 async function readConfig() {
-  const { data } = await (await fetchWithKey("/api/v1/config")).json();
+  const { data } = await (await fetchWithKey("api/v1/config")).json();
   if (data?.default_bot_id) $("bot").placeholder = data.default_bot_id;
   if (data?.default_user_id) $("user").value = data.default_user_id;
   if (data?.environment !== "sandbox") return;
