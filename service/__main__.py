@@ -11,6 +11,8 @@ import sys
 import tempfile
 from collections.abc import Callable
 
+import structlog
+
 from service import logs, metrics, sandbox, settings
 from service.app import create_app
 from service.callers import new_key
@@ -21,6 +23,8 @@ from service.server import allow_files, listen, serve, serve_metrics
 from service.setting_values import CALLER_NAME
 from service.settings import Settings
 from service.workers import Supervisor, stop_with_parent, tell_parent, worker_command
+
+log = structlog.get_logger()
 
 
 def main() -> None:
@@ -61,6 +65,8 @@ def main() -> None:
                 stop_with_parent()
                 _serve(chosen, stack.enter_context(socket.socket(fileno=arguments.worker)), tell_parent)
                 return
+            for name, meant in settings.misnamed():
+                log.warning("a variable may be meant for a setting", variable=name, setting=meant)
             # Until there is something to stop in order, a stop just ends it.
             for sig in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(sig, lambda *_: sys.exit(0))

@@ -16,6 +16,17 @@ from joserfc.jwk import RSAKey
 MEMORY = "memory://"
 # How the holder of an API key may be called.
 CALLER_NAME = "[A-Za-z0-9._-]{1,64}"
+# Those of keyboards and word processors.
+_QUOTES = tuple(
+    "\"'`\u00b4\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2039\u203a\u00ab\u00bb\u300c\u300d\u300e\u300f\uff02\uff07"
+)
+
+
+def unquoted(value: str) -> str:
+    """Takes any text but one in quotation marks: Docker hands on those of an env file, which others take away."""
+    if value.startswith(_QUOTES) or value.endswith(_QUOTES):
+        raise ValueError("a value without quotation marks around it")
+    return value
 
 
 def text(value: str) -> str:
@@ -25,15 +36,15 @@ def text(value: str) -> str:
 
 
 def token(value: str) -> str:
-    # A line break in a token would end up, token and all, in the text of the HTTP client's error.
-    if not re.fullmatch(r"[!-~]{1,8192}", value):
-        raise ValueError("a token of printable ASCII characters without spaces")
+    # RFC 6750, section 2.1. With anything else, such as a line break or a quotation mark, every call would fail.
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]{1,8192}=*", value):
+        raise ValueError("a token of letters, digits and . _ ~ + / -")
     return value
 
 
 def token_of_file(path: Path) -> str:
     """The token that a file holds. Raises ValueError, without what is in it, if it holds none or cannot be read."""
-    takes = "the path of a file that holds a token of printable ASCII characters"
+    takes = "the path of a file that holds a token of letters, digits and . _ ~ + / -"
     try:
         return token(_content(path).strip())
     except OSError as error:
@@ -72,6 +83,12 @@ def _content(path: Path) -> str:
     """The text of a file, or so much of it as no token and no key is longer than. Raises OSError or ValueError."""
     with path.open("rb") as file:
         return file.read(65_536).decode("ascii")
+
+
+def word(value: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,8192}", value):
+        raise ValueError("printable ASCII characters without spaces")
+    return value
 
 
 def coze_id(value: str) -> str:

@@ -4,14 +4,15 @@
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, overload
 
-from dotenv.parser import parse_stream
-
 from service import setting_values as parse
+from service.env_file import Binding, read_bindings
+from service.setting_names import nearly, same_letters
 
 T = TypeVar("T")
 
@@ -142,10 +143,10 @@ class Settings:
         None, parse.url,
         "What links to files begin with, such as `https://api.example.com`; else where the request went.")
     aws_access_key_id: str | None = setting(
-        None, parse.token, "For S3. What is not set here is looked for as AWS's own tools do.", secret=True)
-    aws_secret_access_key: str | None = setting(None, parse.token, "The key's secret.", secret=True)
-    aws_session_token: str | None = setting(None, parse.token, "The token of temporary credentials.", secret=True)
-    aws_region: str | None = setting(None, parse.token, "The bucket's region.")
+        None, parse.word, "For S3. What is not set here is looked for as AWS's own tools do.", secret=True)
+    aws_secret_access_key: str | None = setting(None, parse.word, "The key's secret.", secret=True)
+    aws_session_token: str | None = setting(None, parse.word, "The token of temporary credentials.", secret=True)
+    aws_region: str | None = setting(None, parse.word, "The bucket's region.")
     aws_endpoint_url: str | None = setting(None, parse.url, "Where S3 is, if not at AWS.")
     max_concurrent_chats: int = setting(
         "1000", parse.whole(1, 100_000), "Chats at once in each process; one more gets 503.")
@@ -171,6 +172,7 @@ class Settings:
 
 SETTINGS = tuple(Setting(one.name.upper(), **one.metadata) for one in fields(Settings) if one.metadata)
 
+_NAMES = [setting.name for setting in SETTINGS]
 _JWT = tuple(setting.name for setting in SETTINGS if setting.name.startswith("COZE_JWT_OAUTH_"))
 # Every variable of the ways to a token, of which exactly one is to be configured.
 TOKEN_SETTINGS = ("COZE_API_TOKEN", "COZE_API_TOKEN_FILE", *_JWT)
@@ -202,24 +204,52 @@ def environment_with(overrides: Mapping[str, str]) -> dict[str, str]:
 
 def share_dotenv(prefix: str) -> None:
     """Gives the variables of `.env` that begin with `prefix` to a library that looks for them in the environment."""
-    for name, value in _dotenv(Path.cwd()).items():
+    for name, value in _values(_dotenv(Path.cwd())).items():
         if name.startswith(prefix) and value and not os.environ.get(name):
             os.environ[name] = value
 
 
-def _dotenv(folder: Path) -> dict[str, str | None]:
-    """What `.env` says. Raises SettingsError for a line that says nothing: it may be one that keeps strangers out."""
+def misnamed() -> list[tuple[str, str]]:
+    """The environment's variables with nearly the name of a setting that is not set, each with that name.
+
+    They may well be other programs'. `.env` is the service's own, and `read` does not take one there.
+    """
+    unset = _unset(_dotenv(Path.cwd()))
+    found = [(name, nearly(name, _NAMES)) for name, value in sorted(os.environ.items()) if value]
+    return [(name, meant) for name, meant in found if meant and meant in unset]
+
+
+def _dotenv(folder: Path) -> list[Binding]:
     try:
-        with (folder / ".env").open(encoding="utf-8-sig") as file:
-            bindings = list(parse_stream(file))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeError):
-        raise SettingsError(".env cannot be read as text in UTF-8.") from None
-    for binding in bindings:
-        if binding.error:
-            raise SettingsError(f".env has no NAME=value in line {binding.original.line}.")
-    return {binding.key: binding.value for binding in bindings if binding.key is not None}
+        return read_bindings(folder / ".env")
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _values(dotenv: list[Binding]) -> dict[str, str]:
+    return {name: value for name, value, _ in dotenv}
+
+
+def _unset(dotenv: list[Binding]) -> set[str]:
+    """The settings that neither the environment nor `.env` gives a value."""
+    given = {name for name, value, _ in dotenv if value} | {name for name, value in os.environ.items() if value}
+    return set(_NAMES) - given
+
+
+def _refuse_slips(dotenv: list[Binding]) -> None:
+    """Raises SettingsError where a name is meant for a setting: it may be the one that keeps strangers out.
+
+    Beside the setting itself it is no slip but another variable, as API_KEYS_OLD may be.
+    """
+    unset = _unset(dotenv)
+    for name, value, line in dotenv:
+        if value and (meant := same_letters(name, _NAMES) or nearly(name, _NAMES)) in unset:
+            raise SettingsError(f".env sets what is no setting in line {line}; {meant} may be meant.")
+        if unset.intersection(re.findall(r"[\s;]([A-Z_]+)=", value)):
+            raise SettingsError(f".env sets more than one variable in line {line}.")
+    for name, value in os.environ.items():
+        if value and (meant := same_letters(name, _NAMES)) in unset:
+            raise SettingsError(f"{name!a} in the environment is no setting; {meant} may be meant.")
 
 
 def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:
@@ -229,7 +259,9 @@ def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = No
     Raises SettingsError for the first that is missing or bad.
     """
     overrides = overrides or {}
-    dotenv = _dotenv(folder or Path.cwd())
+    bindings = _dotenv(folder or Path.cwd())
+    _refuse_slips(bindings)
+    dotenv = _values(bindings)
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         sources = (overrides,) if setting.name in overrides else (os.environ, dotenv)
@@ -238,7 +270,7 @@ def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = No
             values[setting.name.lower()] = None
             continue
         try:
-            values[setting.name.lower()] = setting.parse(raw)
+            values[setting.name.lower()] = setting.parse(parse.unquoted(raw))
         except ValueError as error:
             shown = "its value" if setting.secret else repr(raw if len(raw) <= 60 else raw[:60] + "…")
             unit = f" ({setting.unit})" if setting.unit else ""

@@ -125,7 +125,9 @@ def test_a_bad_value_that_may_hold_a_secret_is_not_shown(
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("token", ["pat_secret\nvalue", "pat_secret value", "pat_秘密"])
+@pytest.mark.parametrize(
+    "token", ["pat_secret\nvalue", "pat_secret value", "pat_秘密", "Bearer pat_secret", "<pat_secret>", "pat_secret,"]
+)
 def test_a_bad_token_is_not_shown(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
     monkeypatch.setenv("COZE_API_TOKEN", token)
     with pytest.raises(SettingsError, match=r"^COZE_API_TOKEN takes") as caught:
@@ -179,7 +181,8 @@ def test_a_bad_private_key_is_not_shown(
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"secret secret", b"secret\nsecret", "secret秘密".encode(), b"secret" * 9999]
+    "content",
+    [None, b"", b"secret secret", b"secret\nsecret", "secret秘密".encode(), b"secret" * 9999, b'"secret"', b"=secret"],
 )
 def test_a_bad_token_file_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, content: bytes | None) -> None:
     if content is not None:
@@ -221,18 +224,104 @@ def test_one_way_to_a_token_is_set_and_whole(
         settings.read()
 
 
+def test_a_line_of_dotenv_that_says_nothing_is_not_passed_over() -> None:
+    Path(".env").write_text("COZE_API_TOKEN=pat_1\nAPI_KEYS＝shop:secret\n")
+    with pytest.raises(SettingsError, match=r"^\.env has no NAME=value in line 2\.$"):
+        settings.read()
+
+
+@pytest.mark.parametrize("between", [" ", "; ", " export ", "\t"])
+def test_a_setting_behind_another_is_not_passed_over(between: str) -> None:
+    Path(".env").write_text(f"COZE_API_TOKEN=pat_1\nENVIRONMENT=production{between}API_KEYS=shop:secret\n")
+    with pytest.raises(SettingsError, match=r"^\.env sets more than one variable in line 2\.$"):
+        settings.read()
+
+
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("name", "meant"),
     [
-        ("COZE_API_TOKEN=pat_1\nAPI_KEYS: shop:1234\n", ".env has no NAME=value in line 2."),
-        ("ENVIRONMENT=生产".encode("gbk"), ".env cannot be read as text in UTF-8."),
+        ("api_keys", "API_KEYS"),
+        ("Api_Keys", "API_KEYS"),
+        ("APIKEYS", "API_KEYS"),
+        ("API_KEY", "API_KEYS"),
+        ("apiKeys", "API_KEYS"),
+        ("COZE_API_KEYS", "API_KEYS"),
+        ("API__KEYS", "API_KEYS"),
+        ("COZE_API_TOKENS", "COZE_API_TOKEN"),
+        ("CORS_ALLOWED_ORIGINS", "CORS_ALLOW_ORIGINS"),
+        ("LOGLEVEL", "LOG_LEVEL"),
+        ("COZE_PORT", "PORT"),
+        ("OTEL_TRACES_EXPORTeR", "OTEL_TRACES_EXPORTER"),
     ],
 )
-def test_a_file_that_says_nothing_clear_is_not_passed_over(content: str | bytes, said: str) -> None:
-    Path(".env").write_bytes(content if isinstance(content, bytes) else content.encode())
+def test_a_name_that_is_meant_for_a_setting_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    Path(".env").write_text(f"\n{name}=secret\n")
     with pytest.raises(SettingsError) as caught:
         settings.read()
-    assert str(caught.value) == said
+    assert str(caught.value) == f".env sets what is no setting in line 2; {meant} may be meant."
+    # Beside what it may be meant for it is another variable, and so it is without a value.
+    good = {"API_KEYS": "shop:" + "0" * 64, "LOG_LEVEL": "INFO", "PORT": "1", "OTEL_TRACES_EXPORTER": "none"}
+    monkeypatch.setenv("COZE_API_TOKEN", "pat_1")
+    monkeypatch.setenv(meant, good.get(meant, "pat_1" if "TOKEN" in meant else "*"))
+    settings.read()
+    monkeypatch.delenv(meant)
+    monkeypatch.setenv("COZE_API_TOKEN", "pat_1")
+    Path(".env").write_text(f"{name}=\n")
+    settings.read()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("OPENAI_API_KEY", "VITE_COZE_API_BASE", "DB_HOST", "WEB_PORT", "HOSTNAME", "COMPOSE_PROJECT_NAME", "TZ"),
+        *("COZE_WORKSPACE_ID", "COZE_WORKFLOW_ID", "AWS_DEFAULT_REGION", "AWS_PROFILE", "OTEL_EXPORTER_OTLP_HEADERS"),
+        *("OTEL_METRICS_EXPORTER", "OTEL_SERVICE_NAME", "SANDBOX_DELTA_SECONDS"),
+    ],
+)
+def test_other_variables_may_stand_in_dotenv(name: str) -> None:
+    Path(".env").write_text(f"COZE_API_TOKEN=pat_1\n{name}=1\n")
+    settings.read()
+
+
+@pytest.mark.parametrize(
+    "name", ['"API_KEYS"', "-API_KEYS", "\ufeffAPI_KEYS", " API_KEYS", "api_keys", "ＡＰＩ_ＫＥＹＳ"]
+)
+def test_a_setting_that_is_misspelled_in_the_environment_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As Docker's --env-file hands it on."""
+    monkeypatch.setenv("COZE_API_TOKEN", "pat_1")
+    monkeypatch.setenv(name, "shop:secret")
+    with pytest.raises(SettingsError, match=r"in the environment is no setting; API_KEYS may be meant\.$") as caught:
+        settings.read()
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("API_KEYS", "shop:" + "0" * 64)
+    settings.read()
+
+
+def test_what_may_be_another_programs_is_told_of_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COZE_API_TOKEN", "pat_1")
+    for name in ("API_KEY", "COZE_API_TOKEN_OLD", "LOG_LEVELS"):
+        monkeypatch.setenv(name, "secret")
+    settings.read()
+    named = [pair for pair in settings.misnamed() if pair[0] in ("API_KEY", "COZE_API_TOKEN_OLD", "LOG_LEVELS")]
+    assert named == [("API_KEY", "API_KEYS"), ("LOG_LEVELS", "LOG_LEVEL")]
+
+
+@pytest.mark.parametrize("marks", ['""', "''", "``", "“”", "‘’", "「」", "＂＂"])
+def test_no_value_stands_in_quotation_marks(monkeypatch: pytest.MonkeyPatch, marks: str) -> None:
+    """As Docker's --env-file hands them on. An empty pair of them is no empty value."""
+    monkeypatch.setenv("COZE_API_TOKEN", "pat_1")
+    for setting in SETTINGS:
+        for value in ("", setting.default or "pat_abc"):
+            for text in (f"{marks[0]}{value}{marks[1]}", f"{value}{marks[1]}"):
+                monkeypatch.setenv(setting.name, text)
+                with pytest.raises(SettingsError, match=f"^{setting.name} takes .* quotation marks"):
+                    settings.read()
+        monkeypatch.delenv(setting.name)
+        monkeypatch.setenv("COZE_API_TOKEN", "pat_1")
 
 
 def test_no_setting_shows_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
