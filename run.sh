@@ -18,7 +18,8 @@ usage: ./run.sh COMMAND
   restart   stop, then start
   status    is it running, and does it answer
   logs      follow its log
-  test      set up, then every check and every test
+  check     set up, then what takes a minute: format, lint, types, generated code, unit tests
+  test      set up, then every check and every test; `test tests/test_chat.py -k stream` runs these tests alone
   supply    set up, then list in dist/supply what is shipped: hashes, licences, bill of materials, known weaknesses
   bench     set up, then measure what a chat costs, beside two others; `bench --help` says what more there is
 TEXT
@@ -154,7 +155,8 @@ case "${1:-}" in
   restart) shift; stop; start "$@" ;;
   status) status ;;
   logs) [ -f "$LOG_FILE" ] || fail "there is no log yet"; exec tail -n 100 -f "$LOG_FILE" ;;
-  test) shift; set_up; exec .venv/bin/python -m tests.check "$@" ;;
+  check) set_up; exec .venv/bin/python -m tests.check fast ;;
+  test) shift; set_up; if [ $# = 0 ]; then set -- all; else set -- only "$@"; fi; exec .venv/bin/python -m tests.check "$@" ;;
   supply) shift; set_up; exec .venv/bin/python -m tests.supply "$@" ;;
   bench) shift; set_up --group bench; exec .venv/bin/python -m benchmarks "$@" ;;
   -h | --help | help) usage ;;

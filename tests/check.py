@@ -1,9 +1,12 @@
-"""Every check of the project, one after the other: `python -m tests.check [arguments for pytest]`.
+"""The project's checks: `python -m tests.check fast`, `all`, or `only ARGUMENTS`.
 
-A step that fails does not keep the others from running. One that cannot run, as where the npm registry is out of
-reach, says so and is skipped; where the environment variable CI is set, that is a failure too.
+`fast` is for before a commit, `all` is what CI runs, `only` runs the tests that arguments for pytest select. A step
+that fails does not keep the others from running. One that cannot run, as where the npm registry is out of reach, says
+so and is skipped; where the environment variable CI is set, that is a failure too.
 """
 
+import contextlib
+import io
 import os
 import re
 import shutil
@@ -11,8 +14,11 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
@@ -20,14 +26,27 @@ TESTS = ROOT / "tests"
 PATH = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
 ENV = os.environ | {"PATH": PATH, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
 UNREACHABLE = re.compile(r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENETUNREACH|E?TIMEDOUT|E50\d)\b")
+WORKERS = 2  # CI's machine has two cores
+
+
+class Failed(Exception):
+    """The step found a fault; the text is what it printed."""
 
 
 class Skipped(Exception):
     """The step cannot run here; the text says why."""
 
 
-def run(*command: str | Path, folder: Path = ROOT) -> bool:
-    return subprocess.run(command, cwd=folder, env=ENV).returncode == 0
+# Gives what is to be printed of it. Raises Failed or Skipped.
+Step = Callable[[], str]
+
+
+def run(*command: str | Path, folder: Path = ROOT) -> str:
+    """What a command prints. Raises Failed with it if the command fails."""
+    done = subprocess.run(command, cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise Failed(done.stdout)
+    return done.stdout
 
 
 def tool(name: str) -> str:
@@ -37,21 +56,39 @@ def tool(name: str) -> str:
     return found
 
 
-def python(*arguments: str) -> Callable[[], bool]:
+def python(*arguments: str) -> Step:
     return lambda: run(sys.executable, "-m", *arguments)
 
 
-def install_node_packages() -> bool:
-    """Puts into tests/node_modules what tests/package-lock.json says."""
+def tests(*arguments: str) -> Step:
+    """Runs pytest on the screen, where one sees how far it is; alone in its stage, for that."""
+
+    def step() -> str:
+        print(f"\n=== pytest {' '.join(arguments)} ===", flush=True)
+        if subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, env=ENV).returncode:
+            raise Failed("")
+        return ""
+
+    return step
+
+
+def install_node_packages() -> str:
+    """Puts into tests/node_modules what tests/package-lock.json says, if it is not there from before."""
+    wanted, had = (TESTS / "package-lock.json").read_text(), TESTS / "node_modules/.installed"
+    if had.exists() and had.read_text() == wanted:
+        return ""
     command = [tool("npm"), "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error"]
-    done = subprocess.run(command, cwd=TESTS, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode and (code := UNREACHABLE.search(done.stdout)):
-        raise Skipped(f"the npm registry cannot be reached ({code[0]})")
-    print(done.stdout.strip(), flush=True)
-    return done.returncode == 0
+    try:
+        said = run(*command, folder=TESTS)
+    except Failed as failure:
+        if code := UNREACHABLE.search(str(failure)):
+            raise Skipped(f"the npm registry cannot be reached ({code[0]})") from None
+        raise
+    had.write_text(wanted)
+    return said
 
 
-def install_debian_packages() -> bool:
+def install_debian_packages() -> str:
     """A browser, letters to write Chinese with, a proxy. Debian keeps one version of each, so none is named here."""
     wanted = {
         "chromium": shutil.which("chromium"),
@@ -76,37 +113,77 @@ def _chinese_fonts() -> bool:
     return bool(listing and subprocess.run([listing, ":lang=zh"], capture_output=True).stdout.strip())
 
 
-def lint_contract() -> bool:
+def lint_contract() -> str:
     script = TESTS / "node_modules" / "@redocly" / "cli" / "bin" / "cli.js"
     if not script.exists():
         raise Skipped("redocly is not installed")
     return run(tool("node"), script, "lint", "openapi.yaml", "--config", "tests/redocly.yaml")
 
 
-def main(arguments: list[str]) -> int:
-    steps: list[tuple[str, Callable[[], bool]]] = [
-        ("ruff check", python("ruff", "check", ".")),
-        ("ruff format", python("ruff", "format", "--check", ".")),
-        ("mypy", python("mypy")),
-        ("generated/ is what openapi.yaml makes", python("datamodel_code_generator", "--check")),
-        # A weakness that becomes known is no fault of the commit under test.
-        ("supply", python("tests.supply", "--no-audit")),
-        ("npm ci", install_node_packages),
-        ("redocly lint", lint_contract),
-        ("Debian packages", install_debian_packages),
-        ("pytest", python("pytest", *arguments)),
-    ]
+STATIC: dict[str, Step] = {
+    "mypy": python("mypy"),
+    "ruff check": python("ruff", "check", "."),
+    "ruff format": python("ruff", "format", "--check", "."),
+    "generated/ is what openapi.yaml makes": python("datamodel_code_generator", "--check"),
+}
+NPM: dict[str, Step] = {"npm ci": install_node_packages}
+DEBIAN: dict[str, Step] = {"Debian packages": install_debian_packages}
+# Steps of a stage run beside each other; a stage begins when the one before has ended.
+Stages = Sequence[dict[str, Step]]
+
+FAST: Stages = [STATIC | {"unit tests": python("pytest", "-q", "tests/unit")}]
+ALL: Stages = [
+    STATIC | NPM | DEBIAN,
+    # A weakness that becomes known is no fault of the commit under test.
+    {"redocly lint": lint_contract, "supply": python("tests.supply", "--no-audit")},
+    {"tests": tests(f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder", "-m", "not alone")},
+    {"tests that run alone": tests("-m", "alone")},
+]
+
+
+class _Needs:
+    """A plugin of pytest that notes the markers of the tests that were collected."""
+
+    def __init__(self) -> None:
+        self.markers: set[str] = set()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.markers.update(marker.name for item in session.items for marker in item.iter_markers())
+
+
+def only(arguments: Sequence[str]) -> Stages:
+    """The tests that `arguments` select, once what they need is there."""
+    needs = _Needs()
+    with contextlib.redirect_stdout(io.StringIO()):  # what is wrong with them is said when they run
+        pytest.main([*arguments, "--collect-only"], plugins=[needs])
+    npm = NPM if "npm" in needs.markers else {}
+    debian = DEBIAN if needs.markers & {"browser", "nginx"} else {}
+    return [{**npm, **debian}, {"tests": tests(*arguments)}]
+
+
+def take(name: str, step: Step) -> tuple[str, str, float, str]:
+    """Runs a step: its name, its outcome, the seconds it took, and what it said."""
+    begin = time.monotonic()
+    try:
+        outcome, said = "ok", step()
+    except Failed as failure:
+        outcome, said = "FAILED", str(failure)
+    except Skipped as reason:
+        outcome, said = "skipped", f"skipped: {reason}"
+    return name, outcome, time.monotonic() - begin, said
+
+
+def main(arguments: Sequence[str]) -> int:
+    speed, *rest = arguments
+    stages = {"fast": FAST, "all": ALL}.get(speed) or only(rest)
     summary, failed = [], False
-    for name, step in steps:
-        print(f"\n=== {name} ===", flush=True)
-        begin = time.monotonic()
-        try:
-            outcome = "ok" if step() else "FAILED"
-        except Skipped as reason:
-            outcome = "skipped"
-            print(f"skipped: {reason}", flush=True)
-        failed = failed or outcome == "FAILED" or (outcome == "skipped" and bool(os.environ.get("CI")))
-        summary.append(f"{outcome:8}{time.monotonic() - begin:7.1f} s  {name}")
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for stage in stages:
+            for name, outcome, seconds, said in pool.map(take, stage.keys(), stage.values()):
+                if said:
+                    print(f"\n=== {name} ===\n{said.strip()}", flush=True)
+                failed = failed or outcome == "FAILED" or (outcome == "skipped" and bool(os.environ.get("CI")))
+                summary.append(f"{outcome:8}{seconds:7.1f} s  {name}")
     print("\n=== summary ===", *summary, sep="\n", flush=True)
     return int(failed)
 

@@ -22,6 +22,13 @@ START_SECONDS = 180
 COMMAND = (sys.executable, "-W", "error", "-m", "service")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is in tests/unit."""
+    for item in items:
+        if ROOT / "tests/unit" in item.path.parents:
+            item.add_marker("unit")
+
+
 class Service:
     """A running service: its base URL, its process, and what it has logged."""
 

@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
 from conftest import ROOT, Upstream
 from javascript import run_node
+
+pytestmark = pytest.mark.npm
 
 
 def test_the_javascript_sdk(upstream: Upstream) -> None:

@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
 from service.contract import contract
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

@@ -18,6 +18,8 @@ from javascript import TESTS, needs_packages, node, read_in_every_split, run_too
 from playwright.sync_api import Browser, Page, expect
 from test_playground import picture
 
+pytestmark = [pytest.mark.browser, pytest.mark.npm]
+
 EXAMPLES = ROOT / "examples"
 
 

@@ -527,6 +527,7 @@ def test_a_stop_lets_a_download_finish(start: Start) -> None:
     assert service.process.wait(60) == 0
 
 
+@pytest.mark.browser
 def test_nothing_in_a_file_runs_in_a_browser(service: Service) -> None:
     page_url, drawing, script = (
         link(service, content, name)

@@ -86,6 +86,8 @@ from coze_client import Client
 from coze_client.api.chat import chat
 from coze_client.models import ChatMessage, ChatMessageRole, ChatRequest
 
+pytestmark = pytest.mark.npm
+
 messages = [ChatMessage(role=ChatMessageRole.USER, content="Hello")]
 answer = chat.sync(client=Client(base_url=sys.argv[1]), body=ChatRequest(user_id="user123", messages=messages))
 print(type(answer).__name__ + ":", answer.data.content)

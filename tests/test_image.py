@@ -14,6 +14,8 @@ import pytest
 from conftest import BOT, ROOT, Service, Upstream, running_service
 from image import RUN_VARIABLES
 
+pytestmark = [pytest.mark.image, pytest.mark.index]
+
 STEPS = dockerfile.parse_file(str(ROOT / "Dockerfile"))
 LAST = STEPS[max(at for at, step in enumerate(STEPS) if step.cmd.upper() == "FROM") :]
 

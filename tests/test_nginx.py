@@ -20,6 +20,8 @@ from browser import chromium, page_on
 from conftest import ROOT, Service, Start, Upstream, events_of, wait_until
 from playwright.sync_api import expect
 
+pytestmark = pytest.mark.nginx
+
 EXAMPLE = ROOT / "examples" / "nginx" / "coze.conf"
 # Debian keeps it where only root looks.
 NGINX = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))

@@ -15,6 +15,8 @@ from conftest import ROOT, Service, running_service
 
 from service.settings import SETTINGS
 
+pytestmark = pytest.mark.index
+
 UV = shutil.which("uv", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])) or "uv"
 VERSION = yaml.safe_load((ROOT / "openapi.yaml").read_text())["info"]["version"]
 

@@ -17,6 +17,8 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from service.sandbox.bots import BOTS
 
+pytestmark = pytest.mark.browser
+
 STATIC = ROOT / "service" / "playground" / "static"
 
 
