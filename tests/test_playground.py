@@ -186,6 +186,7 @@ def test_a_file_that_cannot_be_uploaded(browser: Browser, on_sandbox: Service, u
     ("bot", "title", "message"),
     [
         ("429-retry-after", "Too many requests · HTTP 429", "Try again"),
+        ("503-retry-after", "Not available at the moment · HTTP 503", "Try again"),
         ("code-4015", "The request is not right · HTTP 400", "published"),
         ("code-4028", "Not available at the moment · HTTP 503", "quota"),
         ("reset", "The answer broke off", "Coze"),
@@ -196,6 +197,8 @@ def test_an_error(
 ) -> None:
     with page_on(browser, f"{on_sandbox.url}/playground", statuses=(400, 429, 503)) as page:
         open_at(page)
+        if bot == "429-retry-after":
+            page.clock.install()  # for a wait of seven seconds
         page.get_by_label("Bot id").fill(bots[bot])
         ask(page, "Hello")
         card = page.get_by_role("alert")
@@ -203,13 +206,148 @@ def test_an_error(
         expect(card.locator(".what")).to_contain_text(message)
         request_id = card.locator("code").inner_text()
         assert any(line.get("request_id") == request_id for line in on_sandbox.lines())
-        if bot == "429-retry-after":
-            expect(card.get_by_role("button", name=re.compile(r"Try again in \d s"))).to_be_disabled()
-            return
         page.get_by_label("Bot id").fill("")
-        card.get_by_role("button", name="Try again").click()
-        expect(page.locator(".bot .bubble").last).to_contain_text("Hello! I am")
+        if "retry-after" in bot:
+            expect(card.get_by_role("button", name=re.compile(r"Try again in \d s"))).to_be_disabled()
+        if bot == "429-retry-after":
+            page.clock.fast_forward(7000)
+        card.get_by_role("button", name="Try again", exact=True).click()
+        assert answered(page, 1).startswith("Hello! I am")
+        expect(page.locator(".user")).to_have_count(1)
         assert page.get_by_role("alert").count() == 0
+
+
+def test_a_question_that_is_asked_again(browser: Browser, on_sandbox: Service, bots: dict[str, str]) -> None:
+    """Not while another one is answered; then it moves to the end, and half an answer makes room for the whole one."""
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.get_by_label("Bot id").fill(bots["reset"])
+        ask(page, "The first question")
+        again = page.get_by_role("alert").get_by_role("button", name="Try again")
+        expect(again).to_be_enabled()
+        page.get_by_label("Bot id").fill(bots["for-ever"])
+        ask(page, "The second question")
+        expect(again).to_be_disabled()
+        page.keyboard.press("Escape")
+        page.get_by_label("Bot id").fill("")
+        again.click()
+        expect(page.locator(".bot[aria-busy=false]")).to_have_count(2)
+        bubbles = page.locator(".bubble").all_inner_texts()
+        assert [bubbles[0], bubbles[2:]] == [
+            "The second question",
+            ["The first question", "You said: The first question"],
+        ]
+        assert page.get_by_role("alert").count() == 0
+
+
+def test_an_empty_answer(browser: Browser, on_sandbox: Service, bots: dict[str, str]) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.get_by_label("Bot id").fill(bots["empty-answer"])
+        ask(page, "Hello")
+        assert answered(page, 1) == "The bot said nothing."
+        expect(page.locator("#announcer")).to_have_text("The bot answered. The bot said nothing.")
+
+
+COUNT_FRAMES = """() => {
+  window.frameCount = 0;
+  const count = () => { window.frameCount += 1; requestAnimationFrame(count); };
+  requestAnimationFrame(count);
+}"""
+
+
+def test_a_flood_is_drawn_by_the_frame(browser: Browser, on_sandbox: Service, bots: dict[str, str]) -> None:
+    """Not by the delta; and the raw pane keeps only so many rows of only so many characters."""
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        devtools = page.context.new_cdp_session(page)
+        devtools.send("Performance.enable")
+
+        def layouts() -> int:
+            return next(
+                m["value"] for m in devtools.send("Performance.getMetrics")["metrics"] if m["name"] == "LayoutCount"
+            )
+
+        page.evaluate(COUNT_FRAMES)
+        before = layouts()
+        page.get_by_label("Bot id").fill(bots["load"])
+        ask(page, f"n=5000 d=0 size=6 {'and so on ' * 2000}")
+        answered(page, 1)
+        assert layouts() - before <= 3 * page.evaluate("frameCount") + 50
+        assert page.locator(".bot .bubble").evaluate("bubble => bubble.textContent") == "xxxxxx" * 5000
+        assert len(wire(page)) == 500
+        expect(page.locator("#events li").last).to_be_in_viewport()
+        page.get_by_role("button", name="Clear").click()
+        page.get_by_role("switch", name="Stream the answer").uncheck()
+        ask(page, "n=1 d=0 size=50000")
+        answered(page, 2)
+        rows = wire(page)
+        assert len(rows) == 3
+        assert max(map(len, rows)) < 11_000
+
+
+def test_one_can_type_scroll_and_stop_while_an_answer_floods_in(
+    browser: Browser, on_sandbox: Service, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.get_by_label("Bot id").fill(bots["load"])
+        ask(page, "n=300000 d=0.0001 size=6")
+        below = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
+        log = page.locator("#log")
+        wait_until(lambda: log.evaluate("log => log.scrollHeight > 1.5 * log.clientHeight"))
+        page.keyboard.type("Wait")
+        expect(page.locator("#question")).to_have_value("Wait")
+        assert log.evaluate(below) <= 60
+        log.hover()
+        page.mouse.wheel(0, -200)
+        wait_until(lambda: log.evaluate(below) > 1000)  # the reader stays, the answer goes on
+        log.evaluate("log => log.scrollTop = log.scrollHeight")
+        wait_until(lambda: log.evaluate(below) <= 60)
+        page.keyboard.press("Escape")
+        expect(page.locator(".bot .about")).to_contain_text("Stopped")
+        wait_until(lambda: upstream.state()["chats"][0]["status"] == "canceled")
+
+
+def test_a_long_text_keeps_every_character(browser: Browser, on_sandbox: Service) -> None:
+    """It is drawn in blocks, which end where a line does; only a line of 20,000 characters is broken."""
+    grow = """async (text) => {
+      const { GrowingText } = await import("/playground/assets/frame.js");
+      const bubble = document.getElementById("turns").appendChild(document.createElement("p"));
+      bubble.className = "bubble";
+      const growing = new GrowingText(bubble);
+      const pieces = text.match(/[^]{1,37}/gu);
+      pieces.forEach((piece, at) => {
+        growing.add(piece);
+        if (at % 10 === 0) growing.draw();
+      });
+      growing.draw();
+      return [growing.text, bubble.innerText, bubble.querySelectorAll(".block").length];
+    }"""
+    lines = "\n".join(f"Line {number}, to be read 🎉" if number % 5 else "" for number in range(1, 600))
+    line = "odd" + "🎉" * 30_000
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        text, shown, blocks = page.evaluate(grow, lines)
+        assert text == shown == lines
+        assert blocks == 2
+        text, shown, blocks = page.evaluate(grow, line)
+        assert text == shown.replace("\n", "") == line
+        assert blocks == 3
+
+
+def test_a_picture_does_not_end_the_following(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        for turn in range(1, 6):
+            ask(page, f"Question {turn}")
+            answered(page, turn)
+        page.get_by_label("Attach", exact=True).set_input_files(picture())
+        page.get_by_label("Message", exact=True).fill("What is in this picture?")
+        page.get_by_role("button", name="Send").click()
+        answered(page, 6)
+        page.get_by_role("img", name="evening.png").evaluate("image => image.decode()")
+        expect(page.locator(".bot .suggestions, .bot .about").last).to_be_in_viewport(ratio=1)
 
 
 def test_a_service_that_asks_for_a_key(browser: Browser, start: Start) -> None:

@@ -1,13 +1,15 @@
+import { GrowingText, nextFrame, stayAtEnd } from "./frame.js";
 import { dataOf } from "./sse.js";
 import { texts, translate } from "./texts.js";
+import { clearRaw, drawRaw, raw } from "./wire.js";
 
 const MAX_UPLOAD = 10 * 1024 * 1024;
 const MAX_COUNTDOWN = 120; // seconds
-const MAX_EVENTS = 500; // rows in the raw pane; older ones make room
+const MAX_IN_FRAME = 50_000; // characters of an answer to draw at once; more keep keys and clicks waiting
 
 const $ = (id) => document.getElementById(id);
-const [log, composer, question, events] = ["log", "composer", "question", "events"].map($);
-const welcome = $("welcome");
+const [turns, welcome, composer, question] = ["turns", "welcome", "composer", "question"].map($);
+const goToEnd = stayAtEnd($("log"), turns);
 
 let conversationId = null;
 let running = null; // the AbortController of the chat that is being answered
@@ -25,31 +27,19 @@ function button(text, onclick, className = "button") {
   return make("button", { type: "button", text, onclick, className });
 }
 
-/** Adds to the conversation, and stays at its end if the reader is there. */
-function follow(change) {
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-  change();
-  if (atEnd) log.scrollTop = log.scrollHeight;
+/** A button that asks the bot something. */
+function asking(text, onclick) {
+  return button(text, onclick, "button asks");
 }
 
+/** Switches a button on or off: off until its `until` (see countDown), and while the bot answers if it asks. */
+function enable(element) {
+  element.disabled = performance.now() < element.until || (Boolean(running) && element.matches(".asks"));
+}
+
+/** Tells those who do not see the page. Of a very long answer they get the beginning. */
 function announce(text) {
-  $("announcer").textContent = text;
-}
-
-// The raw pane
-
-function raw(text, className = "", since = undefined) {
-  const time = since === undefined ? [] : [make("time", { text: `+${Math.round(performance.now() - since)} ms` })];
-  const atEnd = events.scrollHeight - events.scrollTop - events.clientHeight < 60;
-  events.append(make("li", { className }, ...time, text));
-  while (events.childElementCount > MAX_EVENTS) events.firstElementChild.remove();
-  $("no-events").hidden = true;
-  if (atEnd) events.scrollTop = events.scrollHeight;
-}
-
-function clearEvents() {
-  events.replaceChildren();
-  $("no-events").hidden = false;
+  $("announcer").textContent = text.slice(0, 2000);
 }
 
 // The API key, where the service asks for one
@@ -103,7 +93,7 @@ async function call(path, shown, init) {
   throw failure;
 }
 
-function showFailure(failure, again) {
+function showFailure(failure, retry) {
   const card = make("div", { className: "error" });
   card.setAttribute("role", "alert");
   const status = failure.status ? ` · HTTP ${failure.status}` : "";
@@ -111,28 +101,25 @@ function showFailure(failure, again) {
   if (failure.requestId) {
     card.append(make("p", { className: "about", text: `${texts.requestId} ` }, make("code", { text: failure.requestId })));
   }
-  if (again) {
-    const retry = button(texts.retry, () => {
-      card.remove();
-      again();
-    });
-    card.append(retry);
-    // A short wait is counted down. A long one, as for a used-up quota, is the person's to judge.
-    if (failure.retryAfter > MAX_COUNTDOWN) card.append(make("p", { className: "about", text: texts.waitLong(Math.ceil(failure.retryAfter / 60)) }));
-    else if (failure.retryAfter) countDown(retry, failure.retryAfter);
-  }
-  follow(() => log.append(card));
+  turns.append(card);
+  if (!retry) return;
+  card.append(retry);
+  retry.addEventListener("click", () => card.remove());
+  // A short wait is counted down. A long one, as for a used-up quota, is the person's to judge.
+  if (failure.retryAfter > MAX_COUNTDOWN) card.append(make("p", { className: "about", text: texts.waitLong(Math.ceil(failure.retryAfter / 60)) }));
+  else if (failure.retryAfter) countDown(retry, failure.retryAfter);
 }
 
-function countDown(retry, seconds) {
-  const end = performance.now() + seconds * 1000;
-  retry.disabled = true;
+/** Switches a button of the page off for so long, and has it say so. */
+function countDown(element, seconds) {
+  const { textContent } = element;
+  element.until = performance.now() + seconds * 1000;
   const timer = setInterval(tick, 500);
   function tick() {
-    const left = Math.ceil((end - performance.now()) / 1000);
-    retry.disabled = left > 0;
-    retry.textContent = left > 0 ? texts.retryIn(left) : texts.retry;
-    if (left <= 0 || !retry.isConnected) clearInterval(timer);
+    const left = Math.ceil((element.until - performance.now()) / 1000);
+    element.textContent = left > 0 ? texts.retryIn(left) : textContent;
+    enable(element);
+    if (left <= 0 || !element.isConnected) clearInterval(timer);
   }
   tick();
 }
@@ -170,7 +157,7 @@ async function attach(file) {
     if (error.name === "AbortError") return;
     error.title = texts.upload(file.name);
     welcome.remove();
-    showFailure(error instanceof Failure ? error : offline(), () => attach(file));
+    showFailure(error instanceof Failure ? error : offline(), button(texts.retry, () => attach(file)));
   }
   refresh();
 }
@@ -209,60 +196,68 @@ function pictureOf({ file, url }) {
   return picture;
 }
 
-function showQuestion(text, about) {
+/** The question on the page. */
+function questionOf(text, about) {
   const shown = make("div", { className: "message user" });
   for (const entry of about) {
     const { type, name } = entry.file;
     shown.append(type.startsWith("image/") ? pictureOf(entry) : make("p", { className: "bubble", text: `📎 ${name}` }));
   }
   shown.append(make("p", { className: "bubble", text }));
-  welcome.remove();
-  document.querySelectorAll(".message .suggestions").forEach((old) => old.remove());
-  log.append(shown);
-  log.scrollTop = log.scrollHeight;
+  return shown;
 }
 
 /** The bot's message on the page; what arrives is added to it. */
 class Answer {
   constructor() {
     this.bubble = make("p", { className: "bubble" });
-    this.text = this.bubble.appendChild(document.createTextNode(""));
+    this.words = new GrowingText(this.bubble);
     this.element = make("div", { className: "message bot" }, this.bubble);
     this.element.ariaBusy = "true"; // a screen reader waits for the end
-    follow(() => log.append(this.element));
+    turns.append(this.element);
+  }
+
+  get behind() {
+    return this.words.behind + (this.thoughts?.behind ?? 0);
   }
 
   add(content) {
-    follow(() => this.text.appendData(content));
+    this.words.add(content);
   }
 
   think(content) {
     if (!this.thoughts) {
-      this.thoughts = make("p");
-      this.element.prepend(make("details", { className: "thinking", open: true }, make("summary", { text: texts.thinking }), this.thoughts));
+      const thoughts = make("p");
+      this.thoughts = new GrowingText(thoughts);
+      this.element.prepend(make("details", { className: "thinking", open: true }, make("summary", { text: texts.thinking }), thoughts));
     }
-    follow(() => this.thoughts.append(content));
+    this.thoughts.add(content);
   }
 
   suggest(content) {
     this.suggestions ??= make("div", { className: "suggestions" });
-    this.suggestions.append(button(content, () => ask(content, [])));
+    this.suggestions.append(asking(content, () => ask(content, [])));
   }
 
-  end(since, usage, note) {
+  /** `note` and `failed` say that it ended early. */
+  end(since, usage, note, failed) {
+    this.words.draw();
+    this.thoughts?.draw();
     this.element.ariaBusy = "false";
+    if (!this.words.text && failed) {
+      this.element.remove();
+      return;
+    }
+    if (!this.words.text && !note) this.bubble.append(make("em", { text: texts.nothing }));
     const about = [`${((performance.now() - since) / 1000).toFixed(1)} s`];
     if (usage?.token_count !== undefined) about.push(texts.tokens(usage.token_count, usage.input_count ?? "–", usage.output_count ?? "–"));
     if (note) about.unshift(note);
-    follow(() => {
-      this.element.append(make("p", { className: "about", text: about.join(" · ") }));
-      if (this.suggestions) this.element.append(this.suggestions);
-      if (!this.text.data && !this.thoughts && !this.suggestions && !note) this.element.remove();
-    });
+    this.element.append(make("p", { className: "about", text: about.join(" · ") }));
+    if (this.suggestions) this.element.append(this.suggestions);
   }
 }
 
-async function readStream(response, since, answer) {
+async function readStream(response, since, answer, signal) {
   const broken = (message) => new Failure(texts.brokeOff, { message, requestId: response.headers.get("X-Request-ID") });
   let failure = null;
   let usage;
@@ -279,6 +274,8 @@ async function readStream(response, since, answer) {
         keep(event.conversation_id);
         usage = event.usage;
       } else if (event.type === "end") ended = true;
+      if (answer.behind > MAX_IN_FRAME) await nextFrame();
+      signal.throwIfAborted(); // also what was read before it was aborted does not count
     }
   } catch (error) {
     throw error.name === "AbortError" ? error : broken(texts.lost);
@@ -304,16 +301,17 @@ function keep(id) {
   $("conversation").textContent = id ?? "–";
 }
 
-/** Asks, and shows the answer as it comes. */
 function ask(text, about) {
-  if (running) return;
-  showQuestion(text, about);
-  send(messageOf(text, about));
+  send(messageOf(text, about), questionOf(text, about));
 }
 
-async function send(message) {
-  if (running) return;
+/** Asks, and shows the answer as it comes. `shown` is the question on the page; one that is asked again moves to the end. */
+async function send(message, shown) {
   const mine = (running = new AbortController());
+  welcome.remove();
+  turns.querySelectorAll(".suggestions").forEach((old) => old.remove());
+  turns.append(shown);
+  goToEnd();
   refresh();
   announce(texts.answering);
   const stream = $("stream").checked;
@@ -331,19 +329,24 @@ async function send(message) {
     const { response, since } = await call("api/v1/chat", body, {
       method: "POST", headers: { "Content-Type": "application/json" }, body, signal: mine.signal,
     });
-    usage = await (stream ? readStream : readJson)(response, since, answer);
+    usage = await (stream ? readStream : readJson)(response, since, answer, mine.signal);
   } catch (error) {
     if (error.name === "AbortError") note = texts.stopped;
     else failure = error instanceof Failure ? error : offline();
   }
-  answer.end(begun, usage, note);
+  if (note) raw(`✕ ${note}`, "note");
+  drawRaw();
+  answer.end(begun, usage, note, Boolean(failure));
   if (running === mine) running = null;
   refresh();
-  if (note) raw(`✕ ${note}`, "note");
-  if (failure && answer.element.isConnected && !answer.text.data) answer.element.remove();
   if (mine.forgotten) return; // the conversation it belonged to is gone from the page
-  announce(failure ? "" : note ?? `${texts.answered} ${answer.text.data}`);
-  if (failure) showFailure(failure, () => send(message));
+  announce(failure ? "" : note ?? `${texts.answered} ${answer.words.text || texts.nothing}`);
+  if (!failure) return;
+  const again = () => {
+    answer.element.remove();
+    send(message, shown);
+  };
+  showFailure(failure, asking(texts.retry, again));
 }
 
 function stop() {
@@ -353,10 +356,12 @@ function stop() {
 function newConversation() {
   if (running) running.forgotten = true;
   stop();
+  running = null;
   [...files].forEach(detach);
   keep(null);
-  log.replaceChildren(welcome);
+  turns.replaceChildren(welcome);
   announce("");
+  refresh();
   question.focus();
 }
 
@@ -367,6 +372,7 @@ function refresh() {
   $("send").hidden = Boolean(running);
   // Coze takes no message of files alone.
   $("send").disabled = files.some((entry) => !entry.id) || !question.value.trim();
+  turns.querySelectorAll("button").forEach(enable);
   question.placeholder = files.length ? texts.askAbout : texts.placeholder;
   question.style.height = "auto";
   question.style.height = `${question.scrollHeight}px`;
@@ -399,7 +405,7 @@ $("stop").addEventListener("click", () => {
   question.focus();
 });
 $("new").addEventListener("click", newConversation);
-$("clear").addEventListener("click", clearEvents);
+$("clear").addEventListener("click", clearRaw);
 $("key").addEventListener("change", () => {
   sessionStorage.setItem("api-key", $("key").value.trim());
   readConfig().catch(() => {});
@@ -448,7 +454,7 @@ async function readConfig() {
 
 translate(document.documentElement);
 $("user").value = `playground-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
-$("starters").append(...texts.starters.map((text) => button(text, () => ask(text, []))));
+$("starters").append(...texts.starters.map((text) => asking(text, () => ask(text, []))));
 $("key").value = sessionStorage.getItem("api-key") ?? "";
 $("key-field").hidden = !$("key").value;
 refresh();

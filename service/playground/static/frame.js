@@ -1,0 +1,109 @@
+/**
+ * Drawing once a frame, however much arrives: whoever asks for a size after each change has the browser lay the page out
+ * each time.
+ */
+
+/** `draw`, to be asked for at any time and called once in the next frame. A hidden page draws when it is shown again. */
+export function oncePerFrame(draw) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      draw();
+    });
+  };
+}
+
+/** Resolves when the next frame is drawn, or after a second: a hidden page has no frames. */
+export function nextFrame() {
+  return new Promise((resolve) => {
+    requestAnimationFrame(resolve);
+    setTimeout(resolve, 1000);
+  });
+}
+
+/**
+ * Keeps `scroller` at the end of `content`, whatever makes that longer, unless the reader has scrolled up. Returns a
+ * function that goes to the end.
+ */
+export function stayAtEnd(scroller, content) {
+  let stays;
+  let before = 0;
+  const stay = (yes) => {
+    stays = yes;
+    scroller.style.overflowAnchor = yes ? "none" : ""; // else the browser holds on to what it shows when older rows go
+  };
+  const goToEnd = () => {
+    stay(true);
+    scroller.scrollTop = scroller.scrollHeight;
+    before = scroller.scrollTop;
+  };
+  scroller.addEventListener("scroll", () => {
+    const { scrollTop } = scroller;
+    const left = scroller.scrollHeight - scrollTop - scroller.clientHeight;
+    if (scrollTop < before && left > 1) stay(false);
+    else if (left < 60) stay(true);
+    before = scrollTop;
+  });
+  stay(true);
+  // Called when the browser has laid out a frame, so that sizes cost nothing.
+  const observer = new ResizeObserver(() => {
+    if (stays) goToEnd();
+  });
+  observer.observe(scroller);
+  observer.observe(content);
+  return goToEnd;
+}
+
+const BLOCK = 4000; // characters after which a block ends with its line
+const LONGEST_BLOCK = 20_000; // characters after which it ends in any case
+
+/** Text at the end of `element` that grows. It stands in blocks, since the browser lays all of one out at each change. */
+export class GrowingText {
+  text = "";
+  #waiting = "";
+  #end;
+  #drawSoon = oncePerFrame(() => this.draw());
+
+  constructor(element) {
+    this.#end = element.appendChild(document.createTextNode(""));
+  }
+
+  add(text) {
+    this.text += text;
+    this.#waiting += text;
+    this.#drawSoon();
+  }
+
+  /** How many characters wait to be drawn. */
+  get behind() {
+    return this.#waiting.length;
+  }
+
+  draw() {
+    let rest = this.#waiting;
+    this.#waiting = "";
+    for (let end = this.#endOfBlock(rest); end >= 0; end = this.#endOfBlock(rest)) {
+      this.#end.appendData(rest.slice(0, end));
+      rest = rest.slice(rest[end] === "\n" ? end + 1 : end);
+      const block = document.createElement("span");
+      block.className = "block";
+      this.#end.replaceWith(block);
+      block.append(this.#end);
+      this.#end = document.createTextNode("");
+      block.after(this.#end);
+    }
+    this.#end.appendData(rest);
+  }
+
+  /** Where in `rest` the present block ends; -1 if it goes on. */
+  #endOfBlock(rest) {
+    const room = LONGEST_BLOCK - this.#end.length;
+    const line = rest.slice(0, room).indexOf("\n", BLOCK - this.#end.length);
+    if (line >= 0 || rest.length <= room) return line;
+    const splitsPair = /^[\uDC00-\uDFFF]/.test(rest.slice(room, room + 1));
+    return Math.max(0, splitsPair ? room - 1 : room);
+  }
+}
