@@ -63,13 +63,29 @@ def test_both_forms_say_the_same(service: Service) -> None:
         assert [e["content"] for e in events if e["type"] == "follow_up"] == plain["data"].get("follow_ups", [])
 
 
-def test_reasoning_is_kept_apart(service: Service, bots: dict[str, str]) -> None:
-    plain = service.chat(bot=bots["reasoning"]).json()["data"]
-    events = events_of(service.chat(bot=bots["reasoning"], stream=True).text)
+@pytest.mark.parametrize("bot", ["reasoning", "late-thoughts"])
+def test_reasoning_is_kept_apart(service: Service, bots: dict[str, str], bot: str) -> None:
+    plain = service.chat(bot=bots[bot]).json()["data"]
+    events = events_of(service.chat(bot=bots[bot], stream=True).text)
     thought = "".join(event["content"] for event in events if event["type"] == "reasoning_delta")
     assert thought == plain["reasoning_content"]
     assert thought
     assert thought not in plain["content"]
+
+
+@pytest.mark.parametrize("bot", ["asks", "asks-as-studio", "asks-as-sample"])
+def test_a_bot_that_asks_is_answered_with_the_next_message(service: Service, bots: dict[str, str], bot: str) -> None:
+    asked = service.chat("book me a trip", bot=bots[bot]).json()
+    assert asked["data"]["content"] == "Which city do you want to go to?"
+    answer = service.chat("Lijiang", bot=bots[bot], conversation_id=asked["conversation_id"]).json()
+    assert answer["data"]["content"] == "So you want to go to Lijiang."
+    events = events_of(service.chat("book me a trip", bot=bots[bot], stream=True).text)
+    assert text_of(events) == "Which city do you want to go to?"
+    assert [event["type"] for event in events[-2:]] == ["chat_completed", "end"]
+    conversation = events[-2]["conversation_id"]
+    events = events_of(service.chat("Lijiang", bot=bots[bot], conversation_id=conversation, stream=True).text)
+    assert text_of(events) == "So you want to go to Lijiang."
+    assert events[-2]["conversation_id"] == conversation
 
 
 @pytest.mark.parametrize("nothing", [None, ""])

@@ -62,6 +62,7 @@ FAIL_FIRST = {
     "code-701231": 503,
     "code-no-msg": 400,
     "error-as-stream": 400,
+    "code-odd-body": 429,
     "429": 429,
     "429-retry-after": 429,
     "error-first-4000": 400,
@@ -98,7 +99,7 @@ FAIL_LATER = {
     "failed-null-code": (503, ""),
     "canceled-event": (503, HALF),
     "requires-function": (500, ""),
-    "requires-reply": (500, ""),
+    "failed-as-completed": (503, HALF),
     "endless-line": (503, ""),
 }
 
@@ -141,6 +142,16 @@ GOOD = {
     "blank-lines": WHOLE,
     "huge-delta": "0123456789abcdef" * 65536,
     "many-deltas": "".join(f"{number} " for number in range(20_000)),
+    "asks": "Which city do you want to go to?",
+    "asks-as-studio": "Which city do you want to go to?",
+    "asks-as-sample": "Which city do you want to go to?",
+    "cut-bytes": "Hi 😀!",
+    "cut-pairs": "Hi 😀!",
+    "broken-characters": "a\ufffdbc\ufffdde\ufffd",
+    "broken-unseen": WHOLE,
+    "odd-values": WHOLE,
+    "late-thoughts": WHOLE,
+    "two-ids": WHOLE,
 }
 
 # In no table: their outcome depends on how the network cuts the bytes, or they have a test of their own.

@@ -25,7 +25,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from service.sandbox import DEFAULT_BOT_ID, running
+from service.sandbox import DEFAULT_BOT_ID, asks, running
 from service.sandbox.bots import BOTS
 from service.sandbox.settings import BadSettingError, Settings, from_environment
 
@@ -628,6 +628,10 @@ def test_slow_bots_answer_all_the_same(client: httpx.Client, number: str) -> Non
         ("0323", ["chat.created", "chat.in_progress", "chat.failed", "done"]),
         ("0327", ["chat.failed", "done"]),
         ("0331", ["chat.created", "chat.in_progress", "chat.requires_action", "done"]),
+        (
+            "0329",
+            ["chat.created", "chat.in_progress", "message.delta", "chat.completed", "done"],
+        ),
         ("0407", ["chat.created", "chat.in_progress", "message.completed", "chat.completed", "done"]),
     ],
 )
@@ -656,6 +660,10 @@ def test_every_stream_of_odd_content_ends_well(client: httpx.Client) -> None:
         ("0507", b"\xef\xbb\xbfevent:"),
         ("0508", b"event: conversation.chat.created\ndata: {"),
         ("0516", b"\xff\xfe"),
+        ("0801", b'"content":"\x9f\x98"'),
+        ("0802", rb'"content":"\ude00!"'),
+        ("0803", b'"content":"a\xffb"'),
+        ("0804", rb'"content":"\ud83d"'),
         ("0601", b"0123456789abcdef" * 65_536),
     ],
 )
@@ -675,6 +683,30 @@ def test_a_stream_that_never_ends_waits_for_its_reader(client: httpx.Client) -> 
         assert len(next(answer.iter_raw(1_000_000))) == 1_000_000
         assert client.get("/v1/users/me").json()["code"] == 0
     until(lambda: client.get("/sandbox/state").json()["running"] == 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "end", "action"),
+    [
+        ("0701", ["conversation.chat.requires_action", "done"], ["reply_message"]),
+        ("0702", ["conversation.chat.completed", "done"], []),
+        ("0703", ["conversation.message.completed", "done"], []),
+    ],
+)
+def test_bots_that_ask(client: httpx.Client, number: str, end: list[str], action: list[str]) -> None:
+    stream = chat(client, "a trip", bot(number))
+    assert text_of(stream) == asks.QUESTION
+    assert [name for name, _ in stream[-2:]] == end
+    calls = stream[-2][1].get("required_action", {}).get("submit_tool_outputs", {}).get("tool_calls", [])
+    assert [call["type"] for call in calls] == action
+    (interrupt,) = [data for _, data in stream if data != "[DONE]" and '"interrupt"' in str(data.get("content"))]
+    assert interrupt["type"] == "verbose"
+    ids = {"conversation_id": stream[0][1]["conversation_id"], "chat_id": stream[0][1]["id"]}
+    # It is over, and its conversation free for the answer.
+    assert code_of(client.post("/v3/chat/cancel", json=ids)) == 4104
+    answer = chat(client, "Lijiang", bot(number), ids["conversation_id"])
+    assert text_of(answer) == "So you want to go to Lijiang."
+    assert answer[-2][0] == "conversation.chat.completed"
 
 
 # --- the sandbox's own endpoints

@@ -40,6 +40,15 @@ def test_two_turns(on_studio: Service) -> None:
     assert second["conversation_id"] == first["conversation_id"]
 
 
+def test_a_workflow_that_asks_the_user(on_studio: Service, bots: dict[str, str]) -> None:
+    asked = on_studio.chat("book me a trip", bot=bots["asks-as-studio"])
+    assert asked.json()["data"]["content"] == "Which city do you want to go to?"
+    assert "resume" not in asked.text
+    conversation = asked.json()["conversation_id"]
+    answer = on_studio.chat("Lijiang", bot=bots["asks-as-studio"], conversation_id=conversation, stream=True).text
+    assert text_of(events_of(answer)) == "So you want to go to Lijiang."
+
+
 def test_upload_gives_the_address_of_the_file(on_studio: Service) -> None:
     body = on_studio.http.post("/api/v1/upload", files={"file": ("a.txt", b"hello")}).json()
     assert body["success"] is True

@@ -9,7 +9,6 @@ from service.errors import BROKE_OFF, NOT_UNDERSTOOD, Asked, ServiceError, coze_
 
 # How much of a body that is no event stream is kept to look for an error in it.
 _MAX_PLAIN_BYTES = 64 * 1024
-_DONE = {b"done", b"conversation.stream.done"}
 
 
 class ChatBody:
@@ -36,8 +35,6 @@ class ChatBody:
         now = timestamp()
         try:
             for name, data in parser.feed(chunk):
-                if name in _DONE and not translation.over:
-                    raise ServiceError(BROKE_OFF, cause="done without completed")
                 translation.feed(name, data, events, now)
         except EventTooLarge:
             raise ServiceError(NOT_UNDERSTOOD, cause="an event without end") from None
@@ -65,7 +62,7 @@ class ChatBody:
                 return ServiceError(BROKE_OFF, cause="the stream ended early")
             cause = "JSON in place of events"
         try:
-            code = wire.decode_answer(self._plain or b"").code or None
+            code = wire.decode_answer(bytes(self._plain or b"")).code or None
         except wire.UNDECODABLE:
             code = None
         if code is None and status == 200:

@@ -1,9 +1,13 @@
 """Coze's events to the contract's: what of a chat's stream the caller sees, and how the chat ended.
 
 Only the bot's answers are content. An answer comes as deltas, and once more whole when it is completed: it counts once.
+What the caller does not see need not be understood.
 """
 
-from msgspec import UNSET
+from zlib import crc32
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from generated.models import (
     ChatCompletedEvent,
@@ -13,15 +17,30 @@ from generated.models import (
     Usage,
 )
 from service.coze import wire
-from service.errors import CANCELED, NEEDS_TOOL, NOT_UNDERSTOOD, Asked, ServiceError, coze_failure
+from service.coze.mending import REPLACEMENT, whole_characters
+from service.errors import BROKE_OFF, CANCELED, NEEDS_TOOL, NOT_UNDERSTOOD, Asked, ServiceError, coze_failure
 
 ChatEvent = MessageDeltaEvent | ReasoningDeltaEvent | FollowUpEvent | ChatCompletedEvent
 
 _STARTED = {b"conversation.chat.created", b"conversation.chat.in_progress"}
 # Coze's cloud names no such event, Coze Studio spells it with two l.
 _CANCELED = {b"conversation.chat.canceled", b"conversation.chat.cancelled"}
-_TEXT = ("text", "", None)
-_NEEDS_TOOL = {b"conversation.chat.requires_action", b"conversation.chat.required_action"}
+_REQUIRES_ACTION = {b"conversation.chat.requires_action", b"conversation.chat.required_action"}
+_DONE = {b"done", b"conversation.stream.done"}
+
+
+class _Answer:
+    """One answer of the bot, as far as the caller has it."""
+
+    __slots__ = ("begun", "cut", "sum", "thinking_sum", "thought", "whole")
+
+    def __init__(self) -> None:
+        self.begun = False  # some of its text was told
+        self.sum = 0  # of the text that deltas have told
+        self.thought = False  # some of the thinking that led to it was told
+        self.thinking_sum = 0
+        self.whole = False  # Coze has completed it
+        self.cut: tuple[str, str] | None = None  # halves of characters that its text and its thinking end with so far
 
 
 class Translation:
@@ -32,10 +51,12 @@ class Translation:
     """
 
     __slots__ = (
+        "_answer",
+        "_answer_id",
         "_answered",
+        "_answers",
         "_asked",
-        "_open_answer",
-        "_told",
+        "_interrupted",
         "chat_id",
         "completed",
         "conversation_id",
@@ -50,9 +71,11 @@ class Translation:
         self.started = False
         self.completed = False
         self.over = False
-        self._answered = False  # some answer has content
-        self._open_answer: str | None = None  # the id of the answer that deltas are coming for; "" if it has none
-        self._told: set[str] = set()  # the ids of answers whose content is with the caller
+        self._answered = False  # some answer has text
+        self._interrupted = False  # the bot's workflow waits for somebody
+        self._answers: dict[str, _Answer] = {}  # by their ids; "" is the one without, until it is whole
+        self._answer: _Answer | None = None  # that deltas are coming for
+        self._answer_id: wire.Id = None
 
     def feed(self, name: bytes, data: bytes, events: list[ChatEvent], now: str) -> None:
         """Adds to `events` what the caller sees, with the timestamp `now`.
@@ -61,104 +84,225 @@ class Translation:
         """
         if self.over:
             return
-        try:
-            match name:
-                case b"conversation.message.delta":
-                    self._delta(wire.decode_message(data), events, now)
-                case b"conversation.message.completed":
-                    self._message(data, events, now)
-                case b"conversation.chat.completed":
-                    self._complete(wire.decode_chat(data), events, now)
-                case b"conversation.chat.failed":
-                    self.over = True
-                    raise self._failure(wire.decode_chat(data))
-                case b"error":
-                    raise self._failure(wire.decode_error(data))
-                case _ if name in _STARTED:
-                    self._note(wire.decode_chat(data))
-                    self.started = True
-                case _ if name in _CANCELED:
-                    self.over = True
-                    raise ServiceError(CANCELED)
-                case _ if name in _NEEDS_TOOL:
-                    self.over = True
-                    raise ServiceError(NEEDS_TOOL)
-        except wire.UNDECODABLE:
-            raise ServiceError(NOT_UNDERSTOOD, cause=f"event {name[:60]!r} does not decode") from None
+        match name:
+            case b"conversation.message.delta":
+                self._delta(data, events, now)
+            case b"conversation.message.completed":
+                self._message(data, events, now)
+            case b"conversation.chat.completed":
+                self._chat_completed(_facts(data), events, now)
+            case b"conversation.chat.failed":
+                chat = _facts(data)
+                self._note(chat)
+                self.over = True
+                raise self._failure(chat)
+            case b"error":
+                raise self._failure(_facts(data))
+            case _ if name in _STARTED:
+                self._note(_facts(data))
+                self.started = True
+            case _ if name in _CANCELED:
+                self.over = True
+                raise ServiceError(CANCELED)
+            case _ if name in _REQUIRES_ACTION:
+                self._requires_action(_facts(data), events, now)
+            case _ if name in _DONE:
+                # Coze's own sample of a workflow that asks the user ends so.
+                if not (self._interrupted and self._answered):
+                    raise ServiceError(BROKE_OFF, cause="done without completed")
+                self._complete(wire.ChatFacts(), events, now)
 
     def _note(self, chat: wire.ChatFacts) -> None:
         self.chat_id = wire.text_id(chat.id) or self.chat_id
         self.conversation_id = wire.text_id(chat.conversation_id) or self.conversation_id
 
-    def _failure(self, said: wire.ChatFacts | wire.CodeAndMessage) -> ServiceError:
-        code = said.code
-        if isinstance(said, wire.ChatFacts):
-            self._note(said)
-            if said.last_error is not None:
-                code = said.last_error.code or code
+    def _failure(self, said: wire.ChatFacts) -> ServiceError:
+        code = (said.last_error and said.last_error.code) or said.code
         return ServiceError(coze_failure(self._asked, code=code), code=code)
 
-    def _complete(self, chat: wire.ChatFacts, events: list[ChatEvent], now: str) -> None:
+    def _chat_completed(self, chat: wire.ChatFacts, events: list[ChatEvent], now: str) -> None:
         self._note(chat)
         self.over = True
-        if chat.status in ("canceled", "cancelled"):
-            # A stream runs on after its chat was cancelled, and ends as if nothing had been.
-            raise ServiceError(CANCELED)
+        match chat.status:
+            case "canceled" | "cancelled":
+                # A stream runs on after its chat was cancelled, and ends as if nothing had been.
+                raise ServiceError(CANCELED)
+            case "failed":
+                raise self._failure(chat)
+            case "requires_action" | "required_action":
+                self._requires_action(chat, events, now)
+            case _:
+                self._complete(chat, events, now)
+
+    def _requires_action(self, chat: wire.ChatFacts, events: list[ChatEvent], now: str) -> None:
+        """A question to the user is the end of a good turn: the next message of the conversation answers it."""
+        self._note(chat)
+        self.over = True
+        wanted = chat.wanted
+        if "function" in wanted or not ("reply_message" in wanted or self._answered):
+            raise ServiceError(NEEDS_TOOL)
+        self._complete(chat, events, now)
+
+    def _complete(self, chat: wire.ChatFacts, events: list[ChatEvent], now: str) -> None:
+        self.over = True
         if self.conversation_id is None:
             raise ServiceError(NOT_UNDERSTOOD, cause="a completed chat without a conversation")
         self.started = self.completed = True
-        usage = _usage(chat.usage) if chat.usage else UNSET
-        events.append(ChatCompletedEvent(conversation_id=self.conversation_id, timestamp=now, usage=usage))
+        for answer in self._answers.values():
+            self._tell_rest(answer, wire.Message(), events, now)
+        events.append(ChatCompletedEvent(conversation_id=self.conversation_id, timestamp=now, usage=_usage(chat.usage)))
 
-    def _delta(self, message: wire.Message, events: list[ChatEvent], now: str) -> None:
+    def _delta(self, data: bytes, events: list[ChatEvent], now: str) -> None:
+        odd = False
+        try:
+            message = wire.decode_message(data)
+        except wire.UNDECODABLE:
+            message, odd = _odd_delta(data), True
         self.started = True
         if message.type != "answer" or message.role == "user":
             return
+        answer = self._answer
+        # Nearly always that of the delta before.
+        if answer is None or message.id != self._answer_id:
+            answer = self._answer = self._answers.setdefault(wire.text_id(message.id) or "", _Answer())
+            self._answer_id = message.id
+        if odd or answer.cut is not None:
+            _join(answer, message)
         if message.reasoning_content:
+            answer.thought = True
+            answer.thinking_sum = crc32(message.reasoning_content.encode(), answer.thinking_sum)
             events.append(ReasoningDeltaEvent(content=message.reasoning_content, timestamp=now))
-        if message.content and message.content_type in _TEXT:
-            content = message.content
-            # Nearly always that of the delta before.
-            if message.id is None or message.id != self._open_answer:
-                answer = wire.text_id(message.id) or ""
-                if answer != self._open_answer:
-                    content = self._open(answer, content)
+        content = message.content
+        if content and message.content_type in wire.TEXT:
+            answer.sum = crc32(content.encode(), answer.sum)
+            if not answer.begun:
+                content = self._begin(answer, content)
             events.append(MessageDeltaEvent(content=content, timestamp=now))
 
     def _message(self, data: bytes, events: list[ChatEvent], now: str) -> None:
         try:
             message = wire.decode_message(data)
         except wire.UNDECODABLE:
-            # Only an answer or a follow-up has to be understood; what tools say is passed over in any form.
-            if wire.decode_message_kind(data).type in ("answer", "follow_up"):
-                raise
-            return
+            message = self._odd_message(data)
         self.started = True
-        if message.type == "follow_up" and message.content:
-            events.append(FollowUpEvent(content=message.content, timestamp=now))
-        if message.type != "answer" or message.role == "user":
-            return
-        answer = wire.text_id(message.id) or ""
-        # Without an id on either side, the completed message belongs to the deltas before it.
-        told = answer in self._told or self._open_answer == "" or (not answer and self._open_answer is not None)
-        if message.content and message.content_type in _TEXT and not told:
-            content = self._open(answer, message.content)
-            events.append(MessageDeltaEvent(content=content, timestamp=now))
-        self._open_answer = None
-        self._told.discard("")
+        match message.type:
+            case "follow_up" if message.content:
+                events.append(FollowUpEvent(content=message.content, timestamp=now))
+            case "verbose" if message.content:
+                self._interrupted = self._interrupted or _is_interrupt(message.content)
+            case "answer" if message.role != "user":
+                self._whole_answer(message, events, now)
 
-    def _open(self, answer: str, content: str) -> str:
-        """Begins an answer; a second one in the same chat is set off by a blank line."""
-        first = not self._answered or answer in self._told
-        self._answered = True
-        self._open_answer = answer
-        self._told.add(answer)
+    def _whole_answer(self, message: wire.Message, events: list[ChatEvent], now: str) -> None:
+        answer = self._answer_of(message)
+        self._tell_rest(answer, message, events, now)
+        answer.whole = True
+        self._answers.pop("", None)
+        self._answer = self._answer_id = None
+
+    def _answer_of(self, message: wire.Message) -> _Answer:
+        """The answer that a completed message has the whole text of."""
+        answer_id = wire.text_id(message.id) or ""
+        answer = self._answers.get(answer_id)
+        if answer is None and self._answer is not None and not (answer_id and self._answer_id):
+            # Without an id on either side, it belongs to the deltas before it.
+            answer = self._answer
+        if answer is None:
+            # Deltas may have come under another id.
+            same = (answer for answer in self._answers.values() if _is_same(answer, message))
+            answer = next(same, None) or _Answer()
+        self._answers[answer_id] = answer
+        return answer
+
+    def _begin(self, answer: _Answer, content: str) -> str:
+        """The first text of an answer; a second one in the same chat is set off by a blank line."""
+        first = not self._answered
+        self._answered = answer.begun = True
         return content if first else f"\n\n{content}"
 
+    def _tell_rest(self, answer: _Answer, whole: wire.Message, events: list[ChatEvent], now: str) -> None:
+        """What the caller lacks of an answer of which no more deltas come."""
+        cut, thinking_cut = answer.cut or ("", "")
+        answer.cut = None
+        if thinking := _rest(whole.reasoning_content, answer.thought, thinking_cut):
+            answer.thought = True
+            events.append(ReasoningDeltaEvent(content=thinking, timestamp=now))
+        if content := _rest(whole.content if whole.content_type in wire.TEXT else None, answer.begun, cut):
+            if not answer.begun:
+                content = self._begin(answer, content)
+            events.append(MessageDeltaEvent(content=content, timestamp=now))
 
-def _usage(usage: wire.Usage) -> Usage:
-    return Usage(
-        token_count=UNSET if usage.token_count is None else usage.token_count,
-        output_count=UNSET if usage.output_count is None else usage.output_count,
-        input_count=UNSET if usage.input_count is None else usage.input_count,
-    )
+    def _odd_message(self, data: bytes) -> wire.Message:
+        """A completed message that may hold broken characters or worse."""
+        try:
+            message = wire.decode_odd_message(data)
+        except wire.UNDECODABLE:
+            if self._answer is None or not self._answer.begun:
+                raise ServiceError(NOT_UNDERSTOOD, cause="a message that does not decode") from None
+            # The caller has the text.
+            return wire.Message(id=self._answer_id, type="answer")
+        message.content = _mended(message.content)
+        message.reasoning_content = _mended(message.reasoning_content)
+        return message
+
+
+def _facts(data: bytes) -> wire.ChatFacts:
+    """The data of an event whose name says enough."""
+    try:
+        return wire.decode_chat(data)
+    except wire.UNDECODABLE:
+        return wire.ChatFacts()
+
+
+def _odd_delta(data: bytes) -> wire.Message:
+    try:
+        return wire.decode_odd_message(data)
+    except wire.UNDECODABLE:
+        raise ServiceError(NOT_UNDERSTOOD, cause="a delta that does not decode") from None
+
+
+def _join(answer: _Answer, message: wire.Message) -> None:
+    """Mends the characters of a delta, of which the deltas before it may have brought a part."""
+    text, thinking = answer.cut or ("", "")
+    message.content, text = whole_characters(text + (message.content or ""))
+    message.reasoning_content, thinking = whole_characters(thinking + (message.reasoning_content or ""))
+    answer.cut = (text, thinking) if text or thinking else None
+
+
+def _rest(whole: str | None, told: bool, cut: str) -> str:
+    """All of a text, or the end of one that deltas have told but for what they were cut off in."""
+    if whole and not told:
+        return whole
+    return REPLACEMENT if cut else ""
+
+
+def _mended(text: str | None) -> str | None:
+    if not text:
+        return text
+    whole, cut = whole_characters(text)
+    return whole + REPLACEMENT if cut else whole
+
+
+def _is_same(answer: _Answer, message: wire.Message) -> bool:
+    """Whether a completed message has what deltas have told of an answer: its text, or as yet only its thinking."""
+    if answer.whole:
+        return False
+    if answer.begun:
+        return crc32((message.content or "").encode()) == answer.sum
+    return answer.thought and crc32((message.reasoning_content or "").encode()) == answer.thinking_sum
+
+
+def _is_interrupt(verbose: str) -> bool:
+    try:
+        return wire.decode_verbose(verbose.encode()).msg_type == "interrupt"
+    except wire.UNDECODABLE:
+        return False
+
+
+def _usage(figures: Raw) -> Usage | UnsetType:
+    try:
+        usage = wire.decode_usage(bytes(figures))
+    except wire.UNDECODABLE:
+        return UNSET
+    counted = {name: count for name, count in msgspec.structs.asdict(usage).items() if count is not None}
+    return Usage(**counted) if counted else UNSET

@@ -1,35 +1,53 @@
 """What Coze sends, as far as the service looks at it. Lenient: Coze's documents, samples and servers disagree."""
 
-from typing import Any
+import json
+import re
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
+
+from service.coze.mending import UNDECODABLE as UNDECODABLE  # what the decoders here raise
+from service.coze.mending import lenient, parse
 
 # Documented as strings; numbers have been seen.
 Id = str | int | None
+Code = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None
+# No more than JavaScript can count.
+Count = Annotated[int, Meta(ge=0, lt=2**53)] | None
 
 
 class Usage(Struct):
-    token_count: int | None = None
-    output_count: int | None = None
-    input_count: int | None = None
+    token_count: Count = None
+    output_count: Count = None
+    input_count: Count = None
 
 
 class CodeAndMessage(Struct):
-    code: int | None = None
+    code: Code = None
     msg: Any = None
 
 
 class ChatFacts(Struct):
-    """The data of the conversation.chat.* events; a failed chat may also be a bare code and msg."""
+    """The data of the conversation.chat.* events and of `error`; a failed chat may also be a bare code and msg."""
 
     id: Id = None
     conversation_id: Id = None
     status: str | None = None
     last_error: CodeAndMessage | None = None
-    usage: Usage | None = None
-    code: int | None = None
-    msg: Any = None
+    usage: Raw = Raw(b"null")
+    required_action: Any = None
+    code: Code = None
+
+    @property
+    def wanted(self) -> list[Any]:
+        """The types of the tool calls that Coze waits for: `function` is the caller's to run, `reply_message` is a
+        question to the user.
+        """
+        calls = self.required_action
+        for name in ("submit_tool_outputs", "tool_calls"):
+            calls = calls.get(name) if isinstance(calls, dict) else None
+        return [call.get("type") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
 
 
 class Message(Struct):
@@ -43,10 +61,14 @@ class Message(Struct):
     reasoning_content: str | None = None
 
 
-class MessageKind(Struct):
-    """A message of which only the kind matters."""
+# The content types of what is text.
+TEXT = ("text", "", None)
 
-    type: str | None = None
+
+class Verbose(Struct):
+    """The content of a message of type verbose."""
+
+    msg_type: str | None = None
 
 
 class Detail(Struct):
@@ -56,7 +78,7 @@ class Detail(Struct):
 class Answer(Struct):
     """The envelope of every JSON answer."""
 
-    code: int | None = None
+    code: Code = None
     msg: Any = None
     data: Raw = Raw(b"null")
     detail: Detail | None = None
@@ -101,21 +123,48 @@ class WorkspacePage(Struct):
 
 
 # strict=False takes a number that comes as a string.
-decode_answer = msgspec.json.Decoder(Answer, strict=False).decode
-decode_chat = msgspec.json.Decoder(ChatFacts, strict=False).decode
+decode_answer = lenient(Answer)
+decode_chat = lenient(ChatFacts)
+decode_file = lenient(File)
 decode_message = msgspec.json.Decoder(Message, strict=False).decode
-decode_message_kind = msgspec.json.Decoder(MessageKind, strict=False).decode
-decode_error = msgspec.json.Decoder(CodeAndMessage, strict=False).decode
 decode_token = msgspec.json.Decoder(Token, strict=False).decode
-decode_user = msgspec.json.Decoder(User, strict=False).decode
-decode_file = msgspec.json.Decoder(File, strict=False).decode
-decode_workspace = msgspec.json.Decoder(Workspace, strict=False).decode
+decode_usage = lenient(Usage)
+decode_user = lenient(User)
+decode_verbose = lenient(Verbose)
+decode_workspace = lenient(Workspace)
 decode_workspace_page = msgspec.json.Decoder(WorkspacePage, strict=False).decode
-
-# What those raise on input that is not what they expect: bad JSON, bad UTF-8, too deep.
-UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def text_id(value: Id) -> str | None:
     """An id as text; None if there is none."""
     return str(value) if value not in (None, "") else None
+
+
+# The type of a message whose JSON is broken. Inside a text the quotes would be escaped.
+_TYPE = re.compile(rb'"type"\s*:\s*"(\w+)"')
+
+
+def decode_odd_message(data: bytes) -> Message:
+    """A message that `decode_message` does not take. Raises UNDECODABLE if the text of an answer may be lost with it.
+
+    Characters that are broken stay so, for `whole_characters`: half a surrogate pair as it is, a byte that is no UTF-8
+    as a surrogate escape.
+    """
+    try:
+        found = parse(data.decode(errors="surrogateescape"))
+        if not isinstance(found, dict):
+            raise msgspec.ValidationError("a message that is no object")
+    except UNDECODABLE:
+        kind = _TYPE.search(data)
+        if kind is None or kind[1] == b"answer":
+            raise
+        return Message(type=kind[1].decode())
+    message = Message(**{name: text for name in Message.__struct_fields__ if isinstance(text := found.get(name), str)})
+    if isinstance(number := found.get("id"), int):
+        message.id = number
+    match found.get("content"):
+        case int() | float() as number:
+            message.content = json.dumps(number)
+        case dict() | list() if message.type == "answer" and message.content_type in TEXT:
+            raise msgspec.ValidationError("an answer that is no text")
+    return message

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from . import asks
 from . import faults_http as http
 from . import faults_stream as stream
+from . import faults_text as text
 from . import faults_wire as wire
 from .codes import CODES
 from .speaker import speak
@@ -25,6 +27,8 @@ GROUPS: Final = {
     "content": "a good chat with rare or odd content",
     "framing": "a good chat in rare or odd server-sent events",
     "size": "much of it: long, large, many",
+    "asks": "a workflow that asks the user something, and goes on with the next message",
+    "text": "a good chat with broken characters, or values that are not of their type",
 }
 
 
@@ -80,6 +84,8 @@ def _table() -> Iterator[Bot]:
         ("content", stream.CONTENT),
         ("framing", wire.FRAMING),
         ("size", wire.SIZES),
+        ("asks", asks.ROWS),
+        ("text", text.ROWS),
     ):
         for number, name, what, steps in rows:
             yield Bot(PREFIX + number, name, group, what, steps)

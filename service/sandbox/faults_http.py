@@ -100,4 +100,10 @@ ROWS: Final[tuple[Row, ...]] = (
     ("0120", "token-invalid", "JSON of code 700012006.", json_error(700012006)),
     ("0121", "code-701231", "JSON of code 701231.", json_error(701231)),
     ("0122", "code-unknown", "JSON of a code that no table lists, 799999.", json_error(799999)),
+    (
+        "0123",
+        "code-odd-body",
+        "JSON of code 4016 as a text, with broken characters in msg, and a text for detail.",
+        _reply(b'{"code":"4016","msg":"\xff \\ud83d","detail":""}', 200, JSON),
+    ),
 )

@@ -65,20 +65,23 @@ def _null_code(turn: Turn, code: int, msg: str) -> Steps:
     yield turn.done()
 
 
-def _requires_action(kind: str) -> Play:
-    def steps(turn: Turn) -> Steps:
-        yield from turn.begin()
-        function = {"name": "local_weather", "arguments": '{"city":"Beijing"}'}
-        call = {"id": turn.world.new_id(), "type": kind, "function": function}
-        turn.chat.required_action = {
-            "type": "submit_tool_outputs",
-            "submit_tool_outputs": {"tool_calls": [call]},
-        }
-        turn.end("requires_action")
-        yield turn.chat_event("requires_action")
-        yield turn.done()
+def _requires_function(turn: Turn) -> Steps:
+    yield from turn.begin()
+    function = {"name": "local_weather", "arguments": '{"city":"Beijing"}'}
+    call = {"id": turn.world.new_id(), "type": "function", "function": function}
+    turn.chat.required_action = {
+        "type": "submit_tool_outputs",
+        "submit_tool_outputs": {"tool_calls": [call]},
+    }
+    turn.end("requires_action")
+    yield turn.chat_event("requires_action")
+    yield turn.done()
 
-    return steps
+
+def _completed_failed(turn: Turn, code: int, msg: str) -> Steps:
+    turn.end("failed", code, msg)
+    yield Event("conversation.chat.completed", turn.chat.detail())
+    yield turn.done()
 
 
 def _canceled(turn: Turn) -> Steps:
@@ -144,17 +147,12 @@ FAILURES: Final[tuple[Row, ...]] = (
         _failing(Turn.failed, 4028),
     ),
     (
-        "0331",
-        "requires-function",
-        "The chat wants the client to run a function.",
-        _requires_action("function"),
+        "0329",
+        "failed-as-completed",
+        "chat.completed whose status is failed, last_error 4028, after half an answer.",
+        _failing(_completed_failed, 4028, half=True),
     ),
-    (
-        "0332",
-        "requires-reply",
-        "The chat wants an option chosen (reply_message).",
-        _requires_action("reply_message"),
-    ),
+    ("0331", "requires-function", "The chat wants the client to run a function.", _requires_function),
     ("0341", "canceled-event", "An event conversation.chat.canceled after half an answer.", _canceled),
 )
 

@@ -158,13 +158,17 @@ class Turn:
         yield from self.words(text)
         yield self.said(text)
 
-    def finish(self, follow_ups: tuple[str, ...] = ()) -> Steps:
-        """The end of a chat that went well."""
-        yield self.aside(
+    def finish_mark(self, reason: int = 0) -> Event:
+        """The message that says that all answers are there, or with the reason 1 that somebody has to go on."""
+        return self.aside(
             "verbose",
-            '{"msg_type":"generate_answer_finish","data":"{\\"finish_reason\\":0,\\"FinData\\":\\"\\"}",'
+            f'{{"msg_type":"generate_answer_finish","data":"{{\\"finish_reason\\":{reason},\\"FinData\\":\\"\\"}}",'
             '"from_module":null,"from_unit":null}',
         )
+
+    def finish(self, follow_ups: tuple[str, ...] = ()) -> Steps:
+        """The end of a chat that went well."""
+        yield self.finish_mark()
         for follow_up in follow_ups:
             yield self.aside("follow_up", follow_up)
         self.end("completed")
