@@ -1,12 +1,12 @@
 """The application: what is plugged into what, and nothing else."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from litestar import Litestar
 from litestar.di import Provide
-from litestar.middleware import DefineMiddleware
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp
 
@@ -16,7 +16,7 @@ from service.body import BodyDrain
 from service.callers import Callers, RequireKey
 from service.contract import contract
 from service.controllers import CONTROLLERS
-from service.cors import Cors, cors_config
+from service.cors import Cors, RefuseForeignPages
 from service.coze import Coze
 from service.docs import DOCS
 from service.files import Files
@@ -27,6 +27,7 @@ from service.rate_limit import RateLimit, RateLimiter
 from service.readiness import Readiness
 from service.request_log import RequestLog
 from service.settings import Settings
+from service.target import Target
 
 if TYPE_CHECKING:
     from service.tracing import Tracing
@@ -45,28 +46,36 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
         async with coze, files, limiter or nullcontext():
             yield
 
-    cors = cors_config(settings.cors_allow_origins)
     # On a port of their own they are served by __main__.
     own_metrics = settings.metrics and settings.metrics_port is None
     metrics_routes = [metrics.endpoint(shared=settings.workers > 1)] if own_metrics else []
     app = Litestar(
         route_handlers=[*CONTROLLERS, *DOCS, *(playground(settings) if settings.playground else ()), *metrics_routes],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
-        middleware=[
-            # Whoever has no key is counted before being refused, so that keys cannot be tried without end.
-            *([DefineMiddleware(RateLimit, limiter=limiter, callers=callers)] if limiter else ()),
-            *([DefineMiddleware(RequireKey, callers=callers)] if settings.api_keys else ()),
-        ],
         exception_handlers=EXCEPTION_HANDLERS,
-        cors_config=cors,
         lifespan=[lifespan],
         # The contract is openapi.yaml; the framework must not write another.
         openapi_config=None,
         logging_config=None,
     )
     _check_routes(app)
-    served = RequestLog(BodyDrain(Cors(app, cors)), tracing)
-    return Forwarded(served, settings.forwarded_allow_ips) if settings.forwarded_allow_ips else served
+    proxies, origins = settings.forwarded_allow_ips, settings.cors_allow_origins
+    # What a request passes on its way to the router, and the answer on its way back.
+    middlewares: list[Callable[[ASGIApp], ASGIApp] | None] = [
+        Target,
+        partial(Forwarded, proxies=proxies) if proxies else None,
+        partial(RequestLog, tracing=tracing),
+        BodyDrain,
+        partial(Cors, origins=origins),
+        # Whatever is refused from here on is counted, so that keys cannot be tried without end.
+        partial(RateLimit, limiter=limiter, callers=callers) if limiter else None,
+        None if "*" in origins else partial(RefuseForeignPages, origins=origins, public_url=settings.public_base_url),
+        partial(RequireKey, callers=callers) if settings.api_keys else None,
+    ]
+    served: ASGIApp = app
+    for middleware in reversed(middlewares):
+        served = middleware(served) if middleware else served
+    return served
 
 
 def routes(app: Litestar) -> set[tuple[str, str]]:

@@ -1,73 +1,98 @@
-"""Which websites may call: Litestar's CORS, with what it leaves open."""
+"""Which websites' pages may call: CORS without credentials (https://fetch.spec.whatwg.org/#http-cors-protocol).
 
-from litestar.config.cors import CORSConfig
+A browser asks beforehand, in a preflight, whether a page of another website may send JSON or a key. It does not ask
+about a form, which a page may post anywhere. So where CORS_ALLOW_ORIGINS names websites, that is refused here.
+"""
+
+import re
+from urllib.parse import urlsplit
+
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Method, Receive, Scope, Send
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.answers import error_answer
-from service.errors import BAD_REQUEST, ServiceError
+from service.contract import contract
+from service.errors import FOREIGN_METHOD, FOREIGN_WEBSITE, ServiceError
+from service.headers import Header, adding, header
 
-_METHODS: list[Method] = ["GET", "POST", "OPTIONS"]
-_EXPOSED_HEADERS = [
-    *("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"),
-    *("Accept-Ranges", "Content-Disposition", "Content-Range", "ETag"),
-]
-
-
-def cors_config(origins: tuple[str, ...]) -> CORSConfig:
-    """What Litestar is to allow: never credentials."""
-    return CORSConfig(
-        allow_origins=list(origins),
-        allow_methods=[*_METHODS],
-        allow_headers=["*"],
-        expose_headers=_EXPOSED_HEADERS,
-    )
+_READING = {"GET", "HEAD", "OPTIONS"}
+_METHODS = sorted({method for method, _ in contract().routes} | _READING)
+# A page may send any header. These need not be asked for, and the header that allows others names them all the same.
+_PLAIN_HEADERS = {"Accept", "Accept-Language", "Content-Language", "Content-Type"}
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PREFLIGHT_SECONDS = 600
+_EXPOSED: Header = (b"access-control-expose-headers", ", ".join(contract().document["components"]["headers"]).encode())
 
 
 class Cors:
-    """ASGI middleware around Litestar: a preflight that is refused gets the envelope, and where not every website may
-    call, every answer tells caches that it is for one.
-    """
+    """ASGI middleware: answers preflights, and lets the pages of `origins`, or of any with `*`, read every answer."""
 
-    def __init__(self, app: ASGIApp, config: CORSConfig) -> None:
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         self._app = app
-        self._config = config
+        self._any = "*" in origins
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
-        refusal = None
+        origin = header(scope, b"origin")
+        allowed = self._any or _is_one_of(self._origins, origin)
+        app = self._app
         if scope["method"] == "OPTIONS" and origin is not None:
-            refusal = self._refusal(scope, origin.decode("latin-1"))
-        if refusal is not None:
-            await refusal(scope, receive, send)
-            return
-        if not self._config.is_allow_all_origins:
-            send = _varied(send)
-        await self._app(scope, receive, send)
+            app = _preflight(scope) if allowed else error_answer(scope, ServiceError(FOREIGN_WEBSITE))
+        await app(scope, receive, adding(self._headers(origin if allowed else None), send))
 
-    def _refusal(self, scope: Scope, origin: str) -> ASGIApp | None:
-        """The answer to a preflight that Litestar would refuse; None if it would not."""
-        wanted = next((value for name, value in scope["headers"] if name == b"access-control-request-method"), b"")
-        allowed = self._config.is_origin_allowed(origin)
-        if allowed and (not wanted or wanted.decode("latin-1") in _METHODS):
-            return None
-        what = "This method may not be called" if allowed else "This website may not call"
-        headers = dict(self._config.simple_headers) if allowed else {}
-        if not self._config.is_allow_all_origins:
-            headers |= {"Vary": "Origin"} | ({"Access-Control-Allow-Origin": origin} if allowed else {})
-        return error_answer(scope, ServiceError(BAD_REQUEST, f"{what} from a browser."), headers)
+    def _headers(self, origin: bytes | None) -> list[Header]:
+        """For an answer to a page of `origin`, or to one that may not read it."""
+        if self._any:
+            return [(b"access-control-allow-origin", b"*"), _EXPOSED]
+        # A cache must not give one website the answer to another.
+        vary = (b"vary", b"Origin")
+        return [vary] if origin is None else [vary, (b"access-control-allow-origin", origin), _EXPOSED]
 
 
-def _varied(send: Send) -> Send:
-    async def send_varied(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = list(message.get("headers", ()))
-            if not any(name.lower() == b"vary" for name, _ in headers):
-                headers.append((b"vary", b"Origin"))
-            message["headers"] = headers
-        await send(message)
+class RefuseForeignPages:
+    """ASGI middleware: a page that is neither of one of `origins` nor the service's own changes nothing: 400.
 
-    return send_varied
+    What comes from no page has no `Origin` and passes. `public_url` is where the service is for its own pages, if that
+    is not where the request went.
+    """
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...], public_url: str | None) -> None:
+        self._app = app
+        self._origins = frozenset(origins)
+        self._public_host = urlsplit(public_url or "").netloc.lower()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        foreign = scope["type"] == ScopeType.HTTP and scope["method"] not in _READING and self._is_foreign(scope)
+        app = error_answer(scope, ServiceError(FOREIGN_WEBSITE)) if foreign else self._app
+        await app(scope, receive, send)
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        origin = header(scope, b"origin")
+        if origin is None or _is_one_of(self._origins, origin) or header(scope, b"sec-fetch-site") == b"same-origin":
+            return False
+        # A proxy may speak https for the service, which does not see it: the host alone tells.
+        host = origin.decode("latin-1").lower().partition("://")[2]
+        asked = (header(scope, b"host") or b"").decode("latin-1").lower()
+        return not host or host not in (asked, self._public_host)
+
+
+def _is_one_of(origins: frozenset[str], origin: bytes | None) -> bool:
+    return origin is not None and origin.decode("latin-1").lower() in origins
+
+
+def _preflight(scope: Scope) -> ASGIApp:
+    method = header(scope, b"access-control-request-method")
+    if method is not None and method.decode("latin-1") not in _METHODS:
+        return error_answer(scope, ServiceError(FOREIGN_METHOD))
+    wanted = (header(scope, b"access-control-request-headers") or b"").decode("latin-1")
+    names = {name for name in map(str.strip, wanted.split(",")) if _NAME.fullmatch(name)}
+    headers = {
+        "Access-Control-Allow-Methods": ", ".join(_METHODS),
+        "Access-Control-Allow-Headers": ", ".join(sorted(_PLAIN_HEADERS | names)),
+        "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
+    }
+    return ASGIResponse(status_code=204, headers=headers)

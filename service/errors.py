@@ -58,6 +58,8 @@ class ClientLeft(Exception):
 
 # The service's own.
 BAD_REQUEST = Failure(400, "The request is not valid.")
+FOREIGN_WEBSITE = Failure(400, "This website may not call from a browser.")
+FOREIGN_METHOD = Failure(400, "This method may not be called from a browser.")
 KEY_MISSING = Failure(401, "This service asks for an API key in the Authorization header.")
 KEY_WRONG = Failure(401, "The API key is not valid.")
 NOT_FOUND = Failure(404, "There is nothing at this address.")

@@ -14,7 +14,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from service.answers import error_answer
 from service.callers import Callers, is_api_call
 from service.errors import TOO_MANY_REQUESTS, ServiceError
-from service.request_log import record_of
+from service.headers import Header, adding
 from service.setting_values import MEMORY
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class RateLimiter:
         allowed, left, seconds = counted or self._own.hit(key)
         return allowed, max(left, 0), min(max(math.ceil(seconds), 1), self._window)
 
-    def headers(self, left: int, seconds: int) -> list[tuple[bytes, bytes]]:
+    def headers(self, left: int, seconds: int) -> list[Header]:
         return [
             (b"ratelimit", b'"default";r=%d;t=%d' % (left, seconds)),
             (b"ratelimit-policy", b'"default";q=%d;w=%d' % (self._requests, self._window)),
@@ -116,6 +116,5 @@ class RateLimit:
             await self._app(scope, receive, send)
             return
         allowed, left, seconds = await self._limiter.hit(self._callers.limit_key(scope))
-        record_of(scope).headers += self._limiter.headers(left, seconds)
         app = self._app if allowed else error_answer(scope, self._limiter.refusal(seconds))
-        await app(scope, receive, send)
+        await app(scope, receive, adding(self._limiter.headers(left, seconds), send))

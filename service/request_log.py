@@ -1,4 +1,4 @@
-"""Outermost: every request gets an id, and when it is over one line in the log, its figures and its spans."""
+"""Every request gets an id, and when it is over one line in the log, its figures and its spans."""
 
 import re
 import secrets

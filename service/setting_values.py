@@ -210,8 +210,17 @@ def api_keys(value: str) -> tuple[tuple[str, bytes], ...]:
 
 
 def origins(value: str) -> tuple[str, ...]:
-    parts = tuple(part.strip().lower() for part in value.split(","))
-    for part in parts:
-        if part != "*" and not re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", part):
-            raise ValueError("origins such as https://shop.example separated by commas, without a path, or *")
-    return parts
+    return tuple(_origin(part.strip().lower()) for part in value.split(","))
+
+
+def _origin(text: str) -> str:
+    """An origin of any scheme, as a browser sends it: without the port that its scheme has anyway."""
+    if text in ("*", "null"):
+        return text
+    match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([a-z0-9._~-]*|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", text)
+    web = {"http": "80", "https": "443"}
+    if not match or int(match[3] or 0) > 65535 or (match[1] in web and not match[2]):
+        raise ValueError(
+            "origins such as https://shop.example or capacitor://localhost separated by commas, without a path, or *"
+        )
+    return f"{match[1]}://{match[2]}" + (f":{match[3]}" if match[3] not in (None, web.get(match[1])) else "")

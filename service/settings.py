@@ -90,7 +90,8 @@ class Settings:
         secret=True)
     cors_allow_origins: tuple[str, ...] = setting(
         "*", parse.origins,
-        "The websites that may call: origins such as `https://shop.example`, separated by commas; `*` is all.")
+        "The websites and apps that may call: origins such as `https://shop.example` or `capacitor://localhost`, "
+        "separated by commas; `*` is all.")
     environment: str = setting(
         "production", parse.text, "What you call this installation; shown in `/api/v1/config`.")
     playground: bool = setting("true", parse.flag, "Serve the page to chat on at `/playground`.")

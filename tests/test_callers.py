@@ -171,6 +171,84 @@ def test_only_named_websites_may_call(keyed: Service) -> None:
     assert assert_envelope(answer.json(), "/api/v1/chat") == "This website may not call from a browser."
 
 
+APPS = [
+    *("capacitor://localhost", "ionic://localhost", "tauri://localhost", "app://.", "file://", "null"),
+    *("chrome-extension://abcdefghijklmnopabcdefghijklmnop", "moz-extension://1b9c2f0e-93e7-4a2f-8f43-0d5f6d1f7a10"),
+    *("safari-web-extension://E5E0A1B2-93E7-4A2F-8F43-0D5F6D1F7A10", "http://localhost:5173", "http://[::1]:8080"),
+]
+
+
+@pytest.fixture(scope="module")
+def named(start: Start) -> Service:
+    """A service for named websites and apps, written with the ports that browsers leave out."""
+    names = ["https://shop.example:443", "http://shop.example:80", *APPS]
+    return start(CORS_ALLOW_ORIGINS=",".join(names), PUBLIC_BASE_URL="https://public.example/coze")
+
+
+@pytest.mark.parametrize("origin", [SHOP, "http://shop.example", *APPS])
+def test_apps_and_extensions_may_be_named(named: Service, origin: str) -> None:
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-a,,x b,x(c)",
+    }
+    preflight = named.http.options("/api/v1/chat", headers=headers)
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (204, origin)
+    assert (
+        preflight.headers["access-control-allow-headers"]
+        == "Accept, Accept-Language, Content-Language, Content-Type, x-a"
+    )
+    answer = named.http.post("/api/v1/upload", files={"file": ("a.csv", b"1")}, headers={"Origin": origin})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)
+
+
+def assert_foreign(answer: httpx.Response) -> None:
+    assert answer.status_code == 400
+    assert assert_envelope(answer.json(), answer.request.url.path) == "This website may not call from a browser."
+    assert "access-control-allow-origin" not in answer.headers
+
+
+FOREIGN = ["https://other.example", "capacitor://other", "http://localhost:5174", "x", "https://shop.example.evil"]
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+def test_a_page_of_another_website_changes_nothing(named: Service, upstream: Upstream, origin: str) -> None:
+    """Nor by what a browser sends without asking: a form, or text. What comes from no page passes."""
+    before = upstream.state()["requests"]
+    headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
+    assert_foreign(named.http.post("/api/v1/upload", files={"file": ("a.csv", b"1")}, headers=headers))
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json"):
+        question = {"user_id": "u", "messages": [{"role": "user", "content": "Hello"}]}
+        content = json.dumps(question).encode()
+        answer = named.http.post("/api/v1/chat", content=content, headers={**headers, "Content-Type": kind})
+        assert_foreign(answer)
+    assert upstream.state()["requests"] == before
+    assert named.http.get(CONFIG, headers=headers).status_code == 200
+
+
+def test_a_page_without_an_origin_of_its_own_changes_nothing_either(keyed: Service) -> None:
+    """A sandboxed frame's, or one of a file."""
+    assert_foreign(keyed.http.post("/api/v1/upload", headers={**bearer(KEY), "Origin": "null"}))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "OWN"},
+        {"Origin": "https://OWN"},
+        {"Origin": "https://public.example"},
+        {"Origin": "https://before-a-proxy.example", "Sec-Fetch-Site": "same-origin"},
+    ],
+    ids=str,
+)
+def test_the_service_s_own_pages_may_call(named: Service, headers: dict[str, str]) -> None:
+    own = {
+        name: value.replace("OWN", named.url if value == "OWN" else named.url[7:]) for name, value in headers.items()
+    }
+    assert named.http.post("/api/v1/upload", files={"file": ("a.csv", b"1")}, headers=own).status_code == 200
+
+
 @pytest.mark.parametrize("narrowed", [True, False])
 def test_what_is_no_request_is_answered_for_the_same_websites(service: Service, keyed: Service, narrowed: bool) -> None:
     host, port = (keyed if narrowed else service).url.removeprefix("http://").split(":")

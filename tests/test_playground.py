@@ -478,6 +478,24 @@ def test_the_page_and_its_policy(service: Service) -> None:
         assert not re.findall(r"""["'`]/\w.*""", text)
 
 
+def test_where_only_a_website_may_call_the_page_may(browser: Browser, start: Start, upstream: Upstream) -> None:
+    """And no form of another website's page, which no browser asks about beforehand."""
+    service = start(CORS_ALLOW_ORIGINS="https://shop.example")
+    with page_on(browser, f"{service.url}/playground") as page:
+        open_at(page)
+        ask(page, "Hello")
+        assert "Hello" in answered(page, 1)
+    form = f"""const form = document.createElement("form");
+        Object.assign(form, {{ action: "{service.url}/api/v1/upload", method: "post" }});
+        form.enctype = "multipart/form-data";
+        document.body.append(form);
+        form.submit();"""
+    with page_on(browser, f"{upstream.url}/sandbox/bots", service.url, statuses=(400, 404)) as page:
+        with page.expect_navigation():
+            page.evaluate(form)
+        expect(page.locator("body")).to_contain_text("This website may not call from a browser.")
+
+
 def test_it_can_be_switched_off(start: Start) -> None:
     service = start(PLAYGROUND="false")
     for path in ("/playground", "/playground/assets/playground.js"):

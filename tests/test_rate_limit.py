@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from conftest import Service, Start, wait_until
+from envelope import assert_envelope, assert_error
 
 from service.rate_limit import OwnCount, RateLimiter
 
@@ -56,6 +57,23 @@ def test_failures_count(limited: Service) -> None:
     for _ in range(5):
         assert limited.http.post("/api/v1/chat", content=b"").status_code == 400
     assert limited.http.post("/api/v1/chat", content=b"").status_code == 429
+
+
+def test_whatever_is_asked_there_counts(limited: Service) -> None:
+    """Also what is not there, and what it cannot do. Each is answered as ever, and told what is left."""
+    calls = [("GET", "/nothing", 404), ("PUT", "/chat", 405), ("HEAD", "/config", 200), ("DELETE", "/upload/", 405)]
+    for left, (method, path, status) in zip((4, 3, 2, 1), calls, strict=True):
+        answer = limited.http.request(method, f"{limited.url}//api/v1{path}")
+        assert answer.status_code == status
+        assert answer.headers["ratelimit"].startswith(f'"default";r={left};')
+        assert answer.headers["ratelimit-policy"] == '"default";q=5;w=3600'
+    assert assert_envelope(answer.json(), "/api/v1/upload") == "This address does not take this method."
+    for status in (404, 429):
+        answer = limited.http.get("/api/v1/nothing", headers={"Origin": "https://shop.example"})
+        assert_error(answer, status)
+    # The log says where one call too many went, as ever.
+    assert limited.http.get(CONFIG).status_code == 429
+    wait_until(lambda: limited.lines()[-1].get("status") == 429 and limited.lines()[-1]["route"] == CONFIG)
 
 
 def test_exactly_so_many_of_a_burst_pass(start: Start) -> None:

@@ -25,8 +25,6 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Referrer-Policy": "no-referrer",
-    # What was cached for a picture on a page lacks what a script of another origin needs.
-    "Vary": "Origin",
 }
 
 

@@ -1,0 +1,32 @@
+"""The request's target, settled once for all that looks at it."""
+
+import re
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from service.contract import contract
+
+
+class Target:
+    """ASGI middleware: gives the path its one spelling, without empty segments, and puts the contract's path that it
+    belongs to into the scope. So whatever is counted, refused and logged around the router goes by what it will serve.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        paths = {path for _, path in contract().routes}
+        self._plain = {path for path in paths if "{" not in path}
+        self._patterns = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path) for path in paths - self._plain]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            scope["path"] = "/" + "/".join(filter(None, scope["path"].split("/")))
+            if (template := self._template(scope["path"])) is not None:
+                scope["path_template"] = template
+        await self._app(scope, receive, send)
+
+    def _template(self, path: str) -> str | None:
+        if path in self._plain:
+            return path
+        return next((template for pattern, template in self._patterns if pattern.fullmatch(path)), None)
