@@ -1,4 +1,4 @@
-"""The contract for people and programs: /openapi.yaml, /openapi.json and Swagger UI, all from this machine."""
+"""The contract for people and programs, in OpenAPI 3.1 and 3.0, and Swagger UI, all from this machine."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from swagger_ui_bundle import swagger_ui_path
 
 from service.contract import contract
 from service.handlers import assets, get, page
+from service.rendition import rendition
 
 # Swagger UI loads nothing from elsewhere; the policy makes sure of it.
 _POLICY = (
@@ -50,6 +51,17 @@ def openapi_json() -> Response[bytes]:
     return Response(contract().json, media_type="application/json")
 
 
+# Made by the first who asks for it, and not in the way of the streams meanwhile.
+@get("/openapi-3.0.yaml", include_in_schema=False, sync_to_thread=True)
+def rendition_yaml() -> Response[bytes]:
+    return Response(rendition().yaml, media_type="application/yaml")
+
+
+@get("/openapi-3.0.json", include_in_schema=False, sync_to_thread=True)
+def rendition_json() -> Response[bytes]:
+    return Response(rendition().json, media_type="application/json")
+
+
 @get("/docs/start.js", include_in_schema=False, sync_to_thread=False)
 def docs_script() -> Response[str]:
     return Response(_SCRIPT, media_type="text/javascript")
@@ -58,6 +70,8 @@ def docs_script() -> Response[str]:
 DOCS: list[ControllerRouterHandler] = [
     openapi_yaml,
     openapi_json,
+    rendition_yaml,
+    rendition_json,
     page("/docs", _PAGE, {"Content-Security-Policy": _POLICY}),
     docs_script,
     assets("/docs/assets", Path(swagger_ui_path)),

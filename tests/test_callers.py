@@ -86,7 +86,7 @@ def test_a_chat_with_a_key(keyed: Service) -> None:
 
 
 def test_what_needs_no_key(keyed: Service) -> None:
-    for path in ("/", "/health", "/docs", "/openapi.yaml", "/openapi.json", "/playground"):
+    for path in ("/", "/health", "/docs", "/openapi.yaml", "/openapi.json", "/openapi-3.0.yaml", "/playground"):
         assert keyed.http.get(path).status_code == 200, path
     # Whatever is served there, its links are signed.
     assert keyed.http.get("/api/v1/files/1").status_code != 401

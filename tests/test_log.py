@@ -74,7 +74,7 @@ def test_the_token_and_the_texts_appear_nowhere(
 ) -> None:
     """A canary token and a private text go through everything that can happen."""
     service = start(COZE_API_TOKEN=CANARY, LOG_LEVEL=level, COZE_FIRST_EVENT_TIMEOUT="0.5", COZE_EVENT_TIMEOUT="0.5")
-    paths = ["/", "/health", "/docs", "/openapi.yaml", "/openapi.json", "/nowhere"]
+    paths = ["/", "/health", "/docs", "/openapi.yaml", "/openapi.json", "/openapi-3.0.yaml", "/nowhere"]
     paths += [f"/api/v1/{name}" for name in ("config", "user/info", "workspaces", "test/connection")]
     answers = [service.http.get(path) for path in paths]
     for name in (f"{TEXT}.csv", f"{TEXT}.exe"):

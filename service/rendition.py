@@ -1,0 +1,124 @@
+"""The contract in OpenAPI 3.0.3, for tools that cannot read 3.1: the same operations, statuses, names and fields.
+
+It is made from openapi.yaml and takes whatever that takes. 3.0 knows no null type, no single values but a list of one,
+and no schema for JSON inside text. What it cannot say is left open, and stands in the descriptions and in `x-` fields.
+"""
+
+from functools import cache
+from typing import Any
+
+import msgspec
+import yaml
+
+from service.contract import contract
+
+Json = dict[str, Any]
+
+# Where a schema holds schemas: one, a list of them, or one for each name.
+_ONE = {"items", "additionalProperties", "not"}
+_LIST = {"oneOf", "anyOf", "allOf"}
+_NAMED = {"properties"}
+# What JSON inside text looks like.
+_CONTENT = {"contentMediaType", "contentSchema"}
+# The PHP clients of openapi-generator have a getConfig() of their own, and PHP takes no second one.
+_OPERATION_IDS = {"getConfig": "getConfiguration"}
+
+
+class Rendition(msgspec.Struct, frozen=True):
+    """One document, as YAML and as JSON."""
+
+    yaml: bytes
+    json: bytes
+
+
+@cache
+def rendition() -> Rendition:
+    """The service's contract in OpenAPI 3.0.3."""
+    document = in_openapi_3_0(contract().document)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, width=120, encoding="utf-8")
+    return Rendition(yaml=text, json=msgspec.json.encode(document))
+
+
+def in_openapi_3_0(document: Json) -> Json:
+    """`document`, of OpenAPI 3.1, in 3.0.3."""
+    new: Json = _part(document) | {"openapi": "3.0.3"}
+    info = new["info"]
+    info["description"] = f"{info.pop('summary')}\n\n{info['description']}"
+    info["license"]["url"] = f"https://spdx.org/licenses/{info['license'].pop('identifier')}.html"
+    schemas = document["components"]["schemas"]
+    new["components"]["schemas"] = {name: _schema(schema) for name, schema in schemas.items()}
+    return new
+
+
+def _part(node: Any, key: str = "") -> Any:
+    """What stands at `key` and is no schema, with the schemas in it translated."""
+    if key == "schema":
+        return _schema(node)
+    if key == "text/event-stream":
+        return _stream(node)
+    if key == "operationId":
+        return _OPERATION_IDS.get(node, node)
+    if isinstance(node, list):
+        return [_part(child) for child in node]
+    if isinstance(node, dict) and key not in ("example", "examples"):
+        new = {name: _part(child, name) for name, child in node.items()}
+        if "in" in new and "example" in new.get("schema", {}):
+            # Dredd looks for the example of a parameter nowhere else.
+            new["example"] = new["schema"]["example"]
+        return new
+    return node
+
+
+def _stream(media: Json) -> Json:
+    """A stream of events as one text, and the contract's events as one whole stream."""
+    events = [example["value"] for example in media["examples"].values()]
+    text = "".join("".join(f"{name}: {value}\n" for name, value in event.items()) + "\n" for event in events)
+    schema = {
+        "type": "string",
+        "description": media["schema"]["description"],
+        "x-itemSchema": _schema(media["schema"]),
+    }
+    return {"schema": schema, "examples": {"stream": {"summary": "A whole stream", "value": text}}}
+
+
+def _schema(schema: Any) -> Any:
+    """A schema as 3.0 has them. It says no more than the original, and less where 3.0 has no words."""
+    if not isinstance(schema, dict):
+        return schema  # true or false, or a content type
+    new: Json = {}
+    for key, value in schema.items():
+        if key in _ONE:
+            new[key] = _schema(value)
+        elif key in _LIST:
+            new[key] = [_schema(child) for child in value]
+        elif key in _NAMED:
+            new[key] = {name: _schema(child) for name, child in value.items()}
+        elif key in _CONTENT:
+            new[f"x-{key}"] = _schema(value)
+        elif key == "type":
+            new |= _type(value)
+        elif key == "const":
+            new["enum"] = [value]
+        elif key == "examples":
+            new["example"] = value[0]
+        else:
+            new[key] = value
+    if new.get("nullable") and "enum" in new:
+        # Generated Go cannot name the default of such a list.
+        new["enum"] = [value for value in new["enum"] if value is not None]
+        new.pop("default", None)
+    if new.get("format") == "binary":
+        # Generated clients would count the characters of an object that is a file.
+        new = {key: value for key, value in new.items() if key not in ("minLength", "maxLength")}
+    if new.get("type") == "string":
+        # Two kinds of text are one in 3.0; generated Swift and Kotlin make an empty class of them.
+        for kind in new.pop("anyOf", []):
+            new |= {key: value for key, value in kind.items() if key.startswith("x-")}
+    return new
+
+
+def _type(types: str | list[str]) -> Json:
+    names = [types] if isinstance(types, str) else types
+    name = next((name for name in names if name != "null"), "object")
+    return {"type": name, "nullable": True} if "null" in names else {"type": name}
