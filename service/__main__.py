@@ -3,26 +3,25 @@
 import argparse
 import contextlib
 import dataclasses
-import os
 import re
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 
 import structlog
 
-from service import logs, metrics, sandbox, settings
+from service import logs, metrics, metrics_folder, sandbox, settings
 from service.app import create_app
 from service.callers import new_key
 from service.contract import contract
 from service.coze import Coze
+from service.run_files import ReadyFile, pid_file
 from service.sandbox.settings import BadSettingError, from_environment
-from service.server import allow_files, listen, serve, serve_metrics
+from service.server import allow_files, listen, serve, serve_metrics, url_of
 from service.setting_values import CALLER_NAME
 from service.settings import Settings
-from service.workers import Supervisor, stop_with_parent, tell_parent, worker_command
+from service.workers import PATIENCE_SECONDS, Parent, Supervisor, worker_command
 
 log = structlog.get_logger()
 
@@ -44,8 +43,9 @@ def main() -> None:
         metavar="NAME",
         help="print a new key for a caller, and its entry for API_KEYS",
     )
-    # For the service's own use: serve on a socket that the parent process holds.
+    # For the service's own use: serve on a socket that the parent process holds, with figures in its folder.
     parser.add_argument("--worker", type=int, metavar="FD", help=argparse.SUPPRESS)
+    parser.add_argument("--metrics-folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.new_api_key is not None:
         if not re.fullmatch(CALLER_NAME, arguments.new_api_key):
@@ -62,41 +62,58 @@ def main() -> None:
             chosen = dataclasses.replace(settings.read(own_coze), sandbox=arguments.sandbox)
             logs.configure(chosen)
             if arguments.worker is not None:
-                stop_with_parent()
-                _serve(chosen, stack.enter_context(socket.socket(fileno=arguments.worker)), tell_parent)
+                parent = Parent()
+                if arguments.metrics_folder:
+                    stack.enter_context(metrics_folder.held(arguments.metrics_folder))
+                _serve(chosen, stack.enter_context(socket.socket(fileno=arguments.worker)), beat=parent.beat)
                 return
             for name, meant in settings.misnamed():
                 log.warning("a variable may be meant for a setting", variable=name, setting=meant)
-            # Until there is something to stop in order, a stop just ends it.
-            for sig in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(sig, lambda *_: sys.exit(0))
-            folder = None
-            if chosen.metrics and chosen.workers > 1:
-                # Not beside uploads on their way: a worker dies where its file is in memory and finds no room.
-                parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a random name follows
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="coze-service-metrics-", dir=parent))
-            if chosen.metrics and chosen.metrics_port is not None:
-                serve_metrics(chosen, folder)
-            allow_files(chosen)
-            listener = stack.enter_context(listen(chosen))
-            if chosen.workers == 1:
-                _serve(chosen, listener)
-                return
+            sys.exit(_run(chosen, own_coze, stack))
         except (settings.SettingsError, BadSettingError) as error:
             # No traceback: this line is all that an operator needs.
             sys.exit(str(error))
-        command = worker_command(*(["--sandbox"] if arguments.sandbox else []))
-        # prometheus_client reads it as it is imported.
-        env = settings.environment_with(own_coze | ({"PROMETHEUS_MULTIPROC_DIR": folder} if folder else {}))
-        supervisor = Supervisor(
-            command,
-            listener,
-            count=chosen.workers,
-            grace=chosen.shutdown_grace,
-            env=env,
-            on_end=lambda pid: metrics.forget_worker(pid, folder) if folder else None,
-        )
-        sys.exit(supervisor.run())
+
+
+def _run(chosen: Settings, own_coze: dict[str, str], stack: contextlib.ExitStack) -> int:
+    """Serves, by itself or by workers, which get `own_coze` in their environment; the exit code."""
+    # Until there is something to stop in order, a stop just ends it.
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sig, lambda *_: sys.exit(0))
+    if chosen.pid_file:
+        stack.enter_context(pid_file(chosen.pid_file))
+    ready_file = ReadyFile(chosen.ready_file)
+    stack.callback(ready_file.remove)
+    metrics_folder.remove_unused()
+    folder = None
+    if chosen.metrics and chosen.workers > 1:
+        folder = stack.enter_context(metrics_folder.held())
+    if chosen.metrics and chosen.metrics_port is not None:
+        serve_metrics(chosen, folder)
+    allow_files(chosen)
+    listener = stack.enter_context(listen(chosen))
+
+    def on_ready() -> None:
+        ready_file.write(url_of(listener), f"{chosen.shutdown_grace + PATIENCE_SECONDS:g}")
+
+    if chosen.workers == 1:
+        _serve(chosen, listener, on_ready=on_ready, on_stop=ready_file.remove)
+        return 0
+    options = ["--sandbox"] if chosen.sandbox else []
+    options += ["--metrics-folder", folder] if folder else []
+    # prometheus_client reads it as it is imported.
+    env = settings.environment_with(own_coze | ({"PROMETHEUS_MULTIPROC_DIR": folder} if folder else {}))
+    supervisor = Supervisor(
+        worker_command(*options),
+        listener,
+        count=chosen.workers,
+        grace=chosen.shutdown_grace,
+        env=env,
+        on_ready=on_ready,
+        on_stop=ready_file.remove,
+        on_end=lambda pid: metrics.forget_worker(pid, folder) if folder else None,
+    )
+    return supervisor.run()
 
 
 def _variables() -> str:
@@ -110,10 +127,10 @@ def _variables() -> str:
     return "\n".join(lines)
 
 
-def _serve(chosen: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
+def _serve(chosen: Settings, listener: socket.socket, **told: Callable[[], None]) -> None:
     if not chosen.tracing:
         coze = Coze(chosen)
-        serve(create_app(chosen, coze), coze, chosen, listener, ready)
+        serve(create_app(chosen, coze), coze, chosen, listener, **told)
         return
     # Costs a third of a second and some megabytes.
     from service.tracing import Tracing
@@ -121,7 +138,7 @@ def _serve(chosen: Settings, listener: socket.socket, ready: Callable[[], None] 
     settings.share_dotenv("OTEL_")
     tracing = Tracing()
     coze = Coze(chosen, tracing.begin_call)
-    serve(create_app(chosen, coze, tracing), coze, chosen, listener, ready)
+    serve(create_app(chosen, coze, tracing), coze, chosen, listener, **told)
     tracing.stop()
 
 

@@ -20,7 +20,7 @@ from service.coze import Coze
 from service.protocol import NarrowedProtocol, Protocol
 from service.setting_values import MEMORY
 from service.settings import Settings, SettingsError
-from service.workers import RETIRE
+from service.workers import BEAT_SECONDS, RETIRE
 
 log = structlog.get_logger()
 
@@ -43,20 +43,38 @@ _MANY_FILES = 10_240
 class _Server(uvicorn.Server):
     """Stops in order: no new work, then the chats in flight finish, then those that did not are ended; exit code 0."""
 
-    def __init__(self, config: uvicorn.Config, coze: Coze, grace: float, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        coze: Coze,
+        grace: float,
+        on_ready: Callable[[], None],
+        on_stop: Callable[[], None],
+        beat: Callable[[], None] | None,
+    ) -> None:
         super().__init__(config)
         self._coze = coze
         self._grace = grace
-        self._ready = ready
+        self._on_ready = on_ready
+        self._on_stop = on_stop
+        self._beat = beat
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if not self.started:
+            return
         # What there is now stays: the garbage collector need not go through it again and again. Nor need it search so
         # often, for a chat leaves it nothing, and all streams wait meanwhile: with 1,000 of them some 60 ms.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
-        self._ready()
+        self._on_ready()
+        if self._beat is not None:
+            self._keep_beating(self._beat)
+
+    def _keep_beating(self, beat: Callable[[], None]) -> None:
+        beat()
+        asyncio.get_running_loop().call_later(BEAT_SECONDS, self._keep_beating, beat)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._coze.stopping = self._coze.stopping or sig != RETIRE
@@ -64,6 +82,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log.info("stopping", grace_seconds=self._grace)
+        self._on_stop()
         loop = asyncio.get_running_loop()
         ends = [
             loop.call_later(self._grace, self._coze.stop_chats),
@@ -92,9 +111,19 @@ class _Server(uvicorn.Server):
 
 
 def serve(
-    app: ASGIApp, coze: Coze, settings: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None
+    app: ASGIApp,
+    coze: Coze,
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[], None] = lambda: None,
+    on_stop: Callable[[], None] = lambda: None,
+    beat: Callable[[], None] | None = None,
 ) -> None:
-    """Serves on `listener` until SIGTERM, SIGINT or SIGHUP; calls `ready` once it does."""
+    """Serves on `listener` until SIGTERM, SIGINT or SIGHUP.
+
+    Calls `on_ready` once it does, `on_stop` when it begins to stop, and `beat` every BEAT_SECONDS that its loop runs.
+    """
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -109,7 +138,7 @@ def serve(
         timeout_graceful_shutdown=int(settings.shutdown_grace) + _LAST_WORDS_SECONDS + _UVICORN_SECONDS,
         timeout_keep_alive=75,
     )
-    _Server(config, coze, settings.shutdown_grace, ready).run(sockets=[listener])
+    _Server(config, coze, settings.shutdown_grace, on_ready, on_stop, beat).run(sockets=[listener])
 
 
 def allow_files(settings: Settings) -> None:
@@ -138,12 +167,11 @@ def listen(settings: Settings) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "that is no host name"
         raise SettingsError(f"HOST {settings.host} and PORT {settings.port} cannot be used: {reason}.") from None
-    host, port = listener.getsockname()[:2]
-    url = f"http://{_reachable(host)}:{port}"
+    url = url_of(listener)
     log.info(
         "listening",
         url=url,
-        port=port,
+        port=listener.getsockname()[1],
         coze=settings.coze_api_base,
         environment=settings.environment,
         workers=settings.workers,
@@ -154,6 +182,12 @@ def listen(settings: Settings) -> socket.socket:
         page = "playground" if settings.playground else ""
         print(f"\nThe sandbox is ready: {url}/{page}  Docs: {url}/docs  Ctrl-C ends it.\n", file=sys.stderr)
     return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where the service is reached from this machine."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{_reachable(host)}:{port}"
 
 
 def serve_metrics(settings: Settings, folder: str | None) -> None:

@@ -35,6 +35,10 @@ def text(value: str) -> str:
     return value
 
 
+def file(value: str) -> Path:
+    return Path(text(value))
+
+
 def token(value: str) -> str:
     # RFC 6750, section 2.1. With anything else, such as a line break or a quotation mark, every call would fail.
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]{1,8192}=*", value):
@@ -81,8 +85,8 @@ def private_key_file(value: str) -> str:
 
 def _content(path: Path) -> str:
     """The text of a file, or so much of it as no token and no key is longer than. Raises OSError or ValueError."""
-    with path.open("rb") as file:
-        return file.read(65_536).decode("ascii")
+    with path.open("rb") as content:
+        return content.read(65_536).decode("ascii")
 
 
 def word(value: str) -> str:

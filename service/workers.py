@@ -1,10 +1,11 @@
-"""Several processes on one port: started together, replaced when they die, restarted one by one, stopped in order.
+"""Several processes on one port: started together, replaced when they die or hang, restarted one by one, stopped well.
 
 The parent holds the listening socket and serves nothing itself. SIGTERM or SIGINT stops all, SIGHUP restarts all
 without a refused connection.
 """
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -28,9 +29,11 @@ _CHECK_SECONDS = 0.1
 _HEALTHY_SECONDS = 5.0
 _MAX_EARLY_DEATHS = 5
 # How long a worker may take beyond SHUTDOWN_GRACE before it is killed.
-_PATIENCE_SECONDS = 40.0
-# How long a restart waits for a new worker before it stops the old one.
-_START_SECONDS = 30.0
+PATIENCE_SECONDS = 40.0
+# How often a worker's loop gives a sign of life, how long it may give none, and how long until its first.
+BEAT_SECONDS = 1.0
+_HANG_SECONDS = 10.0
+_START_SECONDS = 60.0
 
 
 class Worker:
@@ -38,9 +41,14 @@ class Worker:
 
     def __init__(self, command: list[str], listener: socket.socket, env: Mapping[str, str]) -> None:
         self.started = time.monotonic()
-        # Its standard input is a channel: it says when it serves, and learns by its end that the parent is gone.
+        self.serves = False
+        # Once it is told to go: when it is killed if it has not gone, by time.monotonic().
+        self.deadline = math.inf
+        self._silent_seconds = 0.0
+        # Its standard input is a channel: it gives signs of life, and learns by its end that the parent is gone.
         # A session of its own keeps a terminal's Ctrl-C away from it: the parent passes on what is to be done.
         self._channel, theirs = socket.socketpair()
+        self._channel.setblocking(False)
         self.process = subprocess.Popen(  # noqa: S603 - our own command
             [*command, str(listener.fileno())],
             env=env,
@@ -50,33 +58,42 @@ class Worker:
         )
         theirs.close()
 
-    def is_ready(self, seconds: float) -> bool | None:
-        """Whether it serves; None if it has neither said so within so many seconds nor ended."""
-        self._channel.settimeout(seconds)
-        try:
-            return self._channel.recv(1) == b"1"
-        except TimeoutError:
-            return None
-        except OSError:
-            return False
+    def listen(self) -> None:
+        """Takes its signs of life; to be called every _CHECK_SECONDS.
 
-    def stop(self, sig: signal.Signals) -> None:
+        Silence is counted by these calls and not by the clock: where the whole machine slept, no worker has hung.
+        """
+        try:
+            alive = bool(self._channel.recv(4096))
+        except OSError:
+            alive = False
+        self.serves = self.serves or alive
+        self._silent_seconds = 0.0 if alive else self._silent_seconds + _CHECK_SECONDS
+
+    @property
+    def hangs(self) -> bool:
+        return self._silent_seconds > (_HANG_SECONDS if self.serves else _START_SECONDS)
+
+    def send(self, sig: signal.Signals) -> None:
         if self.process.poll() is None:
             self.process.send_signal(sig)
+
+    def kill(self) -> None:
+        self.process.kill()
+        # Where the system takes its time, it is not killed again at once.
+        self._silent_seconds = 0.0
+        self.deadline = math.inf
 
     def close(self) -> None:
         """Once it has ended: lets go of what led to it."""
         self._channel.close()
 
-    def ended_well(self, seconds: float) -> bool:
-        """Waits so many seconds for its end; one that was stopped before it could serve ended well, too."""
-        return self.process.wait(seconds) in (0, -signal.SIGTERM)
-
 
 class Supervisor:
     """Runs `count` workers until it is told to stop; `grace` is SHUTDOWN_GRACE, in seconds.
 
-    `on_end` is called with the pid of each that has ended.
+    `on_ready` is called when the first of them serves, `on_stop` when it is told to stop, `on_end` with the pid of each
+    that has ended.
     """
 
     def __init__(
@@ -87,6 +104,8 @@ class Supervisor:
         count: int,
         grace: float,
         env: Mapping[str, str],
+        on_ready: Callable[[], None],
+        on_stop: Callable[[], None],
         on_end: Callable[[int], None],
     ) -> None:
         self._command = command
@@ -94,35 +113,46 @@ class Supervisor:
         self._env = env
         self._count = count
         self._grace = grace
+        self._on_ready = on_ready
+        self._on_stop = on_stop
         self._on_end = on_end
         self._workers: list[Worker] = []
-        # While they are replaced: the one that comes or goes beside those.
-        self._beside: list[Worker] = []
+        # A restart replaces `_outdated` one after the other: the first of them by `_coming`, as soon as that serves.
+        self._outdated: list[Worker] = []
+        self._coming: Worker | None = None
+        # Those that were told to go.
+        self._leaving: list[Worker] = []
+        self._ready = False
         self._early_deaths = 0
         self._stop_wanted = False
         self._restart_wanted = False
 
     def run(self) -> int:
-        """The exit code: 0 after an orderly stop, 1 if the workers cannot run."""
-        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        """The exit code: 0 after an orderly stop, 1 if the workers cannot run or one had to be killed at the end."""
+        for sig in (*_STOPS, signal.SIGHUP):
             signal.signal(sig, self._on_signal)
         self._workers = [self._start() for _ in range(self._count)]
-        while not self._stop_wanted:
-            if self._restart_wanted:
-                # One that is wanted from now on, perhaps for another setting, is one more.
-                self._restart_wanted = False
-                self._restart_all()
-                continue
-            if not self._replace_the_dead():
-                self._stop(self._workers)
-                return 1
+        able = True
+        while able and not self._stop_wanted:
             time.sleep(_CHECK_SECONDS)
+            for worker in (*self._workers, *self._beside()):
+                worker.listen()
+            if not self._ready and any(worker.serves for worker in self._workers):
+                self._ready = True
+                self._on_ready()
+            self._see_off()
+            self._restart()
+            able = self._replace_the_lost()
         log.info("stopping", grace_seconds=self._grace, workers=self._count)
+        self._on_stop()
         self._listener.close()
-        return 0 if self._stop(self._workers + self._beside) else 1
+        return 0 if self._stop() and able else 1
 
     def _start(self) -> Worker:
         return Worker(self._command, self._listener, self._env)
+
+    def _beside(self) -> list[Worker]:
+        return [self._coming] if self._coming is not None else []
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if number in _STOPS:
@@ -130,10 +160,14 @@ class Supervisor:
         else:
             self._restart_wanted = True
 
-    def _replace_the_dead(self) -> bool:
+    def _replace_the_lost(self) -> bool:
+        """Replaces those that died, and has those die that hang; False if they die so soon that none can run."""
         for at, worker in enumerate(self._workers):
             code = worker.process.poll()
             if code is None:
+                if worker.hangs:
+                    log.error("worker hangs", pid=worker.process.pid)
+                    worker.kill()
                 continue
             early = time.monotonic() - worker.started < _HEALTHY_SECONDS
             self._early_deaths = self._early_deaths + 1 if early else 0
@@ -141,67 +175,69 @@ class Supervisor:
             self._ended(worker)
             if self._early_deaths >= _MAX_EARLY_DEATHS:
                 log.error("the workers cannot run")
+                del self._workers[at]
                 return False
-            self._workers[at] = self._start()
+            if self._coming is not None and worker is self._outdated[0]:
+                self._workers[at], self._coming = self._coming, None
+            else:
+                self._workers[at] = self._start()
         return True
 
-    def _restart_all(self) -> None:
-        for at, old in enumerate(self._workers):
-            log.info("restarting a worker", pid=old.process.pid)
-            new = self._start()
-            self._beside = [new]
-            ready = self._is_ready(new)
-            if self._stop_wanted:
-                return
-            if not ready:
-                log.error("the new worker does not serve: the old ones go on", pid=new.process.pid)
-                self._let_go(new, signal.SIGTERM)
-                return
-            self._workers[at], self._beside = new, [old]
-            self._let_go(old, RETIRE)
-            if self._stop_wanted:
-                return
+    def _restart(self) -> None:
+        """Takes a restart further: a new worker serves, then an old one goes, and when that has gone comes the next."""
+        if self._coming is not None:
+            self._welcome(self._coming)
+        elif not self._leaving:
+            # One that died meanwhile has been replaced.
+            self._outdated = [worker for worker in self._outdated if worker in self._workers]
+            if self._restart_wanted and not self._outdated:
+                # One that is wanted during a restart, perhaps for another setting, is one more.
+                self._restart_wanted = False
+                self._outdated = list(self._workers)
+            if self._outdated:
+                log.info("restarting a worker", pid=self._outdated[0].process.pid)
+                self._coming = self._start()
 
-    def _is_ready(self, worker: Worker) -> bool:
-        """Waits until it serves, but not for ever, and not once a stop is wanted."""
-        deadline = time.monotonic() + _START_SECONDS
-        ready = None
-        while ready is None and time.monotonic() < deadline and not self._stop_wanted:
-            ready = worker.is_ready(_CHECK_SECONDS)
-        return bool(ready)
+    def _welcome(self, new: Worker) -> None:
+        """Puts a new worker in the old one's place once it serves; ends the restart if it does not come to that."""
+        if new.serves:
+            old = self._outdated.pop(0)
+            self._workers[self._workers.index(old)], self._coming = new, None
+            self._dismiss(old, RETIRE)
+        elif new.process.poll() is not None or new.hangs:
+            log.error("the new worker does not serve: the old ones go on", pid=new.process.pid)
+            self._outdated, self._coming = [], None
+            self._dismiss(new, signal.SIGTERM)
 
-    def _let_go(self, worker: Worker, sig: signal.Signals) -> None:
-        """Ends the one that is beside the others; once a stop is wanted, it stays for that."""
-        worker.stop(sig)
-        deadline = self._deadline()
-        while worker.process.poll() is None and time.monotonic() < deadline:
-            if self._stop_wanted:
-                return
+    def _dismiss(self, worker: Worker, sig: signal.Signals) -> None:
+        worker.send(sig)
+        worker.deadline = time.monotonic() + self._grace + PATIENCE_SECONDS
+        if worker not in self._leaving:
+            self._leaving.append(worker)
+
+    def _see_off(self) -> bool:
+        """Kills those that do not go; whether all that have gone since the last time went by themselves, and well."""
+        good = True
+        for worker in list(self._leaving):
+            code = worker.process.poll()
+            if code is not None:
+                self._leaving.remove(worker)
+                self._ended(worker)
+                # One that was stopped before it could serve ended well, too.
+                good = good and code in (0, -signal.SIGTERM)
+            elif time.monotonic() > worker.deadline:
+                log.error("worker killed", pid=worker.process.pid)
+                worker.kill()
+        return good
+
+    def _stop(self) -> bool:
+        """Ends all; whether all ended by themselves, and well."""
+        for worker in (*self._workers, *self._beside(), *self._leaving):
+            self._dismiss(worker, signal.SIGTERM)
+        good = True
+        while self._leaving:
             time.sleep(_CHECK_SECONDS)
-        self._beside = []
-        self._end(worker, deadline)
-
-    def _stop(self, workers: list[Worker]) -> bool:
-        """Whether all have ended by themselves, and well."""
-        for worker in workers:
-            worker.stop(signal.SIGTERM)
-        deadline = self._deadline()
-        good = [self._end(worker, deadline) for worker in workers]
-        return all(good)
-
-    def _deadline(self) -> float:
-        return time.monotonic() + self._grace + _PATIENCE_SECONDS
-
-    def _end(self, worker: Worker, deadline: float) -> bool:
-        """Waits for its end until then, and kills it if it does not come; whether it has ended by itself, and well."""
-        try:
-            good = worker.ended_well(max(deadline - time.monotonic(), 0))
-        except subprocess.TimeoutExpired:
-            log.error("worker killed", pid=worker.process.pid)
-            worker.process.kill()
-            worker.process.wait()
-            good = False
-        self._ended(worker)
+            good = self._see_off() and good
         return good
 
     def _ended(self, worker: Worker) -> None:
@@ -209,21 +245,24 @@ class Supervisor:
         self._on_end(worker.process.pid)
 
 
-def tell_parent() -> None:
-    """In a worker: says that it serves."""
-    os.write(0, b"1")
+class Parent:
+    """In a worker: the parent, at the other end of the standard input. Ends the worker, in order, when that is gone."""
 
+    def __init__(self) -> None:
+        self._channel = socket.socket(fileno=os.dup(0))
+        threading.Thread(target=self._watch, name="parent-watch", daemon=True).start()
 
-def stop_with_parent() -> None:
-    """In a worker: ends it, in order, when the parent is gone."""
+    def beat(self) -> None:
+        """Gives a sign of life, and with the first says that the worker serves."""
+        # A parent that is suspended takes none. Those that wait for it tell it enough.
+        with contextlib.suppress(OSError):
+            self._channel.send(b"1", socket.MSG_DONTWAIT)
 
-    def watch() -> None:
+    def _watch(self) -> None:
         with contextlib.suppress(ConnectionError):
-            while os.read(0, 1):
+            while self._channel.recv(1):
                 pass
         os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 def worker_command(*arguments: str) -> list[str]:

@@ -3,6 +3,8 @@
 import contextlib
 import signal
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import httpx
 import psutil
 from conftest import BOT, Service, Start, Upstream, events_of, running_service, wait_until
 from test_stopping import SLOW, Background
+
+from service import metrics_folder
 
 
 def workers(service: Service) -> list[psutil.Process]:
@@ -138,12 +142,52 @@ def test_a_stop_does_not_wait_for_a_worker_that_comes(start: Start) -> None:
     assert service.process.wait(60) == 0
 
 
-def test_a_worker_that_does_not_go_is_killed(upstream: Upstream, tmp_path: Path) -> None:
-    """After a second here, not after 40 beyond SHUTDOWN_GRACE."""
-    code = "from service import __main__, workers; workers._PATIENCE_SECONDS = 1; __main__.main()"
-    command = (sys.executable, "-W", "error", "-c", code)
+def test_who_dies_during_a_restart_is_replaced_at_once(start: Start, bots: dict[str, str]) -> None:
+    service = start(WORKERS="2", SHUTDOWN_GRACE="600")
+    with held_restart(service, bots["for-ever"]):
+        leaving = next(line["pid"] for line in service.lines() if line["event"] == "restarting a worker")
+        for worker in workers(service):
+            if worker.pid != leaving:
+                worker.kill()
+        # While the one that leaves still has its chats.
+        assert ask(service, 5) == {200}
+        assert leaving in [worker.pid for worker in workers(service)]
+    assert service.stop() == 0
+
+
+@contextlib.contextmanager
+def impatient(folder: Path, upstream: Upstream, **constants: int) -> Iterator[Service]:
+    """A service with two workers and other constants in service/workers.py."""
+    changed = "".join(f"workers.{name} = {value}; " for name, value in constants.items())
+    command = (sys.executable, "-W", "error", "-c", f"from service import __main__, workers; {changed}__main__.main()")
     env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT, "SHUTDOWN_GRACE": "0"}
-    with running_service(tmp_path, command=command, WORKERS="2", **env) as service:
+    with running_service(folder, command=command, WORKERS="2", **env) as service:
+        yield service
+
+
+def test_a_worker_that_hangs_is_replaced(upstream: Upstream, tmp_path: Path) -> None:
+    with impatient(tmp_path, upstream, _HANG_SECONDS=3) as service:
+        assert ask(service) == {200}
+        wait_until(lambda: serving(service, 2))
+        before = workers(service)
+        # Where all slept, as on a machine that was suspended, nobody has hung.
+        for process in (psutil.Process(service.process.pid), *before):
+            process.suspend()
+        time.sleep(4)
+        for process in (psutil.Process(service.process.pid), *before):
+            process.resume()
+        time.sleep(1)
+        assert not [line for line in service.lines() if line["event"] == "worker hangs"]
+        hanging = before[0]
+        hanging.suspend()
+        wait_until(lambda: not hanging.is_running() and len(workers(service)) == 2, 60)
+        assert hanging.pid in [line["pid"] for line in service.lines() if line["event"] == "worker hangs"]
+        assert ask(service) == {200}
+        assert service.stop() == 0
+
+
+def test_a_worker_that_does_not_go_is_killed(upstream: Upstream, tmp_path: Path) -> None:
+    with impatient(tmp_path, upstream, PATIENCE_SECONDS=1, _HANG_SECONDS=600) as service:
         assert ask(service) == {200}
         wait_until(lambda: serving(service, 2))
         hanging = workers(service)[0]
@@ -169,15 +213,25 @@ def test_a_restart_that_would_fail_keeps_the_old_workers(start: Start) -> None:
     assert service.stop() == 0
 
 
-def test_workers_do_not_outlive_their_parent(start: Start) -> None:
-    service = start(WORKERS="2")
+def test_nothing_outlives_the_parent(start: Start) -> None:
+    """Neither its workers nor, where figures are kept in memory, what takes that up."""
+    with metrics_folder.held() as others:
+        left = Path(tempfile.mkdtemp(dir=Path(others).parent, prefix="coze-service-metrics-"))
+        (left / "counter_1.db").touch()
+        service = start(WORKERS="2")
+        assert Path(others).exists(), "another service's that runs"
+        assert not left.exists(), "what a service left that was killed with all its workers"
+    assert not Path(others).exists()
     assert ask(service) == {200}
     wait_until(lambda: serving(service, 2))
     children = workers(service)
+    folder = Path(children[0].environ()["PROMETHEUS_MULTIPROC_DIR"])
+    assert list(folder.iterdir())
     service.process.kill()
     service.process.wait()
     psutil.wait_procs(children, timeout=60)
     assert not [process for process in children if process.is_running()]
+    assert not folder.exists()
 
 
 def test_workers_that_cannot_run_end_the_service(start: Start) -> None:
