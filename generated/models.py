@@ -321,6 +321,7 @@ class ChatRequest(Struct, kw_only=True):
         Meta(
             description="Your own id for the person chatting; Coze keeps the memory of different ids apart.\n用户唯一标识，由调用方定义。\n",
             examples=["user123"],
+            max_length=255,
             min_length=1,
         ),
     ]

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import schemathesis
 import yaml
-from conftest import ROOT, Service
+from conftest import ROOT, Service, events_of
 from envelope import assert_envelope, assert_error
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -35,6 +35,7 @@ OPERATIONS = {
     for method, operation in item.items()
     if method in METHODS
 }
+CHATS = OPERATIONS["POST /api/v1/chat"]["requestBody"]["content"]["application/json"]["examples"]
 each_operation = pytest.mark.parametrize("name", OPERATIONS)
 
 
@@ -122,12 +123,36 @@ def test_a_wrong_example_would_be_found() -> None:
 
 
 def test_object_strings_in_examples_hold_what_their_schema_says() -> None:
-    chats = OPERATIONS["POST /api/v1/chat"]["requestBody"]["content"]["application/json"]["examples"].values()
-    messages = [message for chat in chats for message in chat["value"]["messages"]]
+    messages = [message for chat in CHATS.values() for message in chat["value"]["messages"]]
     contents = [m["content"] for m in messages if m.get("content_type") == "object_string"]
     assert contents
     for content in contents:
         validate(json.loads(content), "/components/schemas/ObjectString")
+
+
+def of_examples(schema: dict[str, Any]) -> Any:
+    """What tools put together for a body that has no example: the first one of each field."""
+    schema = resolved(schema)
+    if "properties" in schema:
+        return {name: of_examples(field) for name, field in schema["properties"].items()}
+    return [of_examples(schema["items"])] if "items" in schema else schema["examples"][0]
+
+
+@pytest.mark.parametrize("name", [*CHATS, "of its fields' examples"])
+def test_a_chat_in_the_examples_can_be_sent_as_it_is(name: str, service: Service) -> None:
+    chat = CHATS[name]["value"] if name in CHATS else of_examples({"$ref": "#/components/schemas/ChatRequest"})
+    answer = service.http.post("/api/v1/chat", json=chat)
+    assert answer.status_code == 200, answer.text
+    if chat.get("stream"):
+        assert [event["type"] for event in events_of(answer.text)][-2:] == ["chat_completed", "end"]
+    else:
+        assert answer.json()["data"]["content"]
+
+
+@pytest.mark.parametrize(("length", "status"), [(0, 400), (1, 200), (255, 200), (256, 400)])
+def test_the_length_of_a_user_id_is_the_contracts(service: Service, length: int, status: int) -> None:
+    # Characters, not bytes.
+    assert service.chat("Hello", user_id="用" * length).status_code == status
 
 
 @pytest.mark.parametrize(("name", "schema"), [pytest.param(p.split("/")[-1], s, id=p) for p, s in schemas(DOCUMENT)])

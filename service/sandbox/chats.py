@@ -44,7 +44,7 @@ async def start(request: web.Request) -> web.StreamResponse:
 def _conversation(world: World, ask: Ask) -> Conversation:
     if ask.bot_id not in BOTS:
         raise CozeError(4006)
-    found = world.conversations.get(ask.conversation_id)
+    found = world.conversation(ask.conversation_id)
     if found is None and ask.conversation_id and not world.studio:  # the Studio just makes a new one
         raise CozeError(4002)
     spoken = [*(found.messages if found else ()), *ask.messages]

@@ -54,7 +54,7 @@ def _find(request: web.Request, world: World) -> Conversation:
     conversation_id = request.query.get("conversation_id")
     if not conversation_id:
         raise CozeError(4000, "conversation_id is required.")
-    conversation = world.conversations.get(conversation_id)
+    conversation = world.conversation(conversation_id)
     if conversation is None:
         raise CozeError(4002)
     return conversation

@@ -152,8 +152,10 @@ class Upload:
     created_at: int
 
 
-# A file that is there without an upload, so that a contract can show its id in an example.
+# A file that is there without an upload, and a conversation without a chat, so that a contract can show their ids in
+# examples.
 EXAMPLE_FILE: Final = Upload("7553486125417595001", "cat.png", 48213, "", "image/png", "PNG image", 1735732800)
+EXAMPLE_CONVERSATION: Final = "7553486125417578548"
 
 
 @dataclass(slots=True)
@@ -204,8 +206,15 @@ class World:
     def new_id(self) -> str:
         return str(next(self._ids))
 
-    def new_conversation(self, **fields: Any) -> Conversation:
-        conversation = Conversation(self.new_id(), self.new_id(), int(time.time()), **fields)
+    def conversation(self, conversation_id: str) -> Conversation | None:
+        """A conversation by its id, if it is there."""
+        found = self.conversations.get(conversation_id)
+        if found is None and conversation_id == EXAMPLE_CONVERSATION:
+            found = self.new_conversation(conversation_id)
+        return found
+
+    def new_conversation(self, conversation_id: str | None = None, **fields: Any) -> Conversation:
+        conversation = Conversation(conversation_id or self.new_id(), self.new_id(), int(time.time()), **fields)
         self.conversations.put(conversation.id, conversation, 1_000)
         return conversation
 
