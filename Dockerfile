@@ -30,5 +30,5 @@ USER 10001:10001
 EXPOSE 2026
 STOPSIGNAL SIGTERM
 # Whether the process lives; whether Coze answers, which a restart does not mend, is asked at /health.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-Ic", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 2026), timeout=4); c.request('GET', '/'); raise SystemExit(c.getresponse().status != 200)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-Ic", "from service.probe import main; main()"]
 ENTRYPOINT ["coze-service"]

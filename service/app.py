@@ -59,11 +59,11 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
         logging_config=None,
     )
     _check_routes(app)
-    proxies, origins = settings.forwarded_allow_ips, settings.cors_allow_origins
+    origins = settings.cors_allow_origins
     # What a request passes on its way to the router, and the answer on its way back.
     middlewares: list[Callable[[ASGIApp], ASGIApp] | None] = [
         Target,
-        partial(Forwarded, proxies=proxies) if proxies else None,
+        partial(Forwarded, proxies=settings.forwarded_allow_ips),
         partial(RequestLog, tracing=tracing),
         BodyDrain,
         partial(Cors, origins=origins),

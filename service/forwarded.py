@@ -37,6 +37,7 @@ class _Hop(NamedTuple):
 class Forwarded:
     """ASGI middleware: puts the client's address, the scheme and the host that it asked for into the scope.
 
+    An address has one form: a listener for all of IPv6 takes IPv4 as well, and sees its addresses as `::ffff:…`.
     Where both kinds of header come they must agree on the client, else neither is believed and the proxy's own address
     counts: a client can send the kind that its proxy does not set. An address that a proxy does not tell (`unknown`,
     `_hidden`, garbage) ends the way back: then the nearest proxy that is known counts as the client.
@@ -51,6 +52,8 @@ class Forwarded:
         if scope["type"] == ScopeType.HTTP:
             client = scope.get("client")
             peer = _node(client[0]) if client else None
+            if client and peer:
+                scope["client"] = (peer.address, client[1])
             if self._all or (peer is not None and self._is_proxy(peer)):
                 self._believe(scope, peer)
         await self._app(scope, receive, send)

@@ -163,7 +163,10 @@ def listen(settings: Settings) -> socket.socket:
     """The listening socket; says where it is. Raises SettingsError if HOST and PORT cannot be used."""
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        # What listens on every IPv6 address takes IPv4 as well.
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        address = settings.host, settings.port
+        listener = socket.create_server(address, family=family, backlog=2048, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "that is no host name"
         raise SettingsError(f"HOST {settings.host} and PORT {settings.port} cannot be used: {reason}.") from None

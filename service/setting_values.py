@@ -9,9 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
-
 # The value of RATE_LIMIT_STORAGE that means this process alone.
 MEMORY = "memory://"
 # How the holder of an API key may be called.
@@ -63,6 +60,10 @@ def token_file(value: str) -> Path:
 
 
 def private_key(value: str) -> str:
+    # Costs a tenth of a second, which a health check need not take each time.
+    from joserfc.errors import JoseError
+    from joserfc.jwk import RSAKey
+
     pem = value.replace("\\n", "\n").strip()
     try:
         good = "PRIVATE KEY" in pem and RSAKey.import_key(pem).is_private

@@ -5,7 +5,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, overload
@@ -271,15 +271,26 @@ def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = No
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         sources = (overrides,) if setting.name in overrides else (os.environ, dotenv)
-        raw = next((text for source in sources if (text := (source.get(setting.name) or "").strip())), setting.default)
-        if raw is None:
-            values[setting.name.lower()] = None
-            continue
-        try:
-            values[setting.name.lower()] = setting.parse(parse.unquoted(raw))
-        except ValueError as error:
-            shown = "its value" if setting.secret else repr(raw if len(raw) <= 60 else raw[:60] + "…")
-            unit = f" ({setting.unit})" if setting.unit else ""
-            raise SettingsError(f"{setting.name} takes {error}{unit}, and {shown} is not that.") from None
+        values[setting.name.lower()] = _read_one(setting, sources)
     _check_ways_to_a_token({name for name in TOKEN_SETTINGS if values[name.lower()] is not None})
     return Settings(**values)
+
+
+def read_address() -> tuple[str, int]:
+    """HOST and PORT alone, for another process. Raises SettingsError if one is bad."""
+    sources = os.environ, _values(_dotenv(Path.cwd()))
+    host, port = (_read_one(setting, sources) for setting in SETTINGS if setting.name in ("HOST", "PORT"))
+    return host, port
+
+
+def _read_one(setting: Setting, sources: Iterable[Mapping[str, str]]) -> Any:
+    """The value from the first of the sources that has one, else the default. Raises SettingsError if it is bad."""
+    raw = next((text for source in sources if (text := source.get(setting.name, "").strip())), setting.default)
+    if raw is None:
+        return None
+    try:
+        return setting.parse(parse.unquoted(raw))
+    except ValueError as error:
+        shown = "its value" if setting.secret else repr(raw if len(raw) <= 60 else raw[:60] + "…")
+        unit = f" ({setting.unit})" if setting.unit else ""
+        raise SettingsError(f"{setting.name} takes {error}{unit}, and {shown} is not that.") from None
