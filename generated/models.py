@@ -204,7 +204,7 @@ class UploadRequest(Struct, kw_only=True):
     file: Annotated[
         bytes,
         Meta(
-            description="The file, with its name; at most 10 MiB. 文件，最大 10 MiB。",
+            description="The file, not empty and at most 10 MiB, with its name: up to 255 characters, without controls, line\nseparators and direction overrides.\n文件，非空，最大 10 MiB；文件名最长 255 个字符，不含控制字符。\n",
             max_length=10485760,
             min_length=1,
         ),
@@ -241,7 +241,10 @@ class UploadResponse(Struct, kw_only=True):
         | None
     )
     file_name: (
-        Annotated[str, Meta(description="The file's name as it was sent. 文件名。", examples=["document.pdf"])]
+        Annotated[
+            str,
+            Meta(description="The file's name as it was sent, without folders. 文件名。", examples=["document.pdf"]),
+        ]
         | UnsetType
     ) = UNSET
     bytes: (

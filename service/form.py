@@ -4,7 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from litestar import Request
@@ -14,6 +14,7 @@ from generated.models import UploadRequest
 from service.body import body_chunks
 from service.coze import Upload
 from service.errors import BAD_REQUEST, FILE_TOO_LARGE, NO_SPACE, ServiceError
+from service.file_names import CONSOLE, decoded, file_name, parameters
 
 
 def _max_length(field: str) -> int:
@@ -34,7 +35,6 @@ _MAX_DESCRIPTION_CHARACTERS = _max_length("description")
 # What a form may have around its file: the description in UTF-8, boundaries, headers, some unknown fields.
 _MAX_FORM_BYTES = _MAX_FILE_BYTES + 1024 * 1024
 _MAX_PARTS = 32
-_MAX_NAME_CHARACTERS = 255
 # A form that is refused before so much of its file has come never touches the disk.
 _SPOOL_BYTES = 256 * 1024
 
@@ -68,7 +68,10 @@ async def _read(request: Request[Any, Any, Any], form: UploadForm, timeout: floa
         raise ServiceError(BAD_REQUEST, "The request's Content-Type must be multipart/form-data with a boundary.")
     parts = _Parts(form)
     try:
-        with PushMultipartParser(boundary, max_segment_count=_MAX_PARTS, max_header_size=8192) as parser:
+        # Latin-1 keeps the bytes of headers as they are, for service.file_names to read.
+        with PushMultipartParser(
+            boundary, max_segment_count=_MAX_PARTS, max_header_size=8192, header_charset="latin-1"
+        ) as parser:
             chunks = body_chunks(request, limit=_MAX_FORM_BYTES, too_large=FILE_TOO_LARGE, timeout=timeout)
             async for chunk in chunks:
                 for event in parser.parse(chunk):
@@ -77,13 +80,17 @@ async def _read(request: Request[Any, Any, Any], form: UploadForm, timeout: floa
         form.upload.file.fileno()
         form.upload.file.flush()
     except ParserLimitReached:
-        raise ServiceError(BAD_REQUEST, f"The form has more than {_MAX_PARTS} parts, or too long headers.") from None
+        raise ServiceError(
+            BAD_REQUEST, f"The form has more than {_MAX_PARTS} parts, or too long a name of one."
+        ) from None
     except MultipartError:
         raise ServiceError(BAD_REQUEST, "The request's body is not a valid multipart form.") from None
     except OSError as error:
         raise ServiceError(NO_SPACE, cause=f"spool: {error.strerror}") from None
     if not form.upload.name:
         raise ServiceError(BAD_REQUEST, 'The form has no part named "file" with a file name.')
+    if not form.size:
+        raise ServiceError(BAD_REQUEST, "The file is empty.")
 
 
 class _Parts:
@@ -91,50 +98,50 @@ class _Parts:
 
     def __init__(self, form: UploadForm) -> None:
         self._form = form
-        self._segment: MultipartSegment | None = None
+        self._field: Literal["file", "description"] | None = None  # None: a part that nobody knows
         self._description = bytearray()
+        self._encoding = ""
 
     def take(self, event: MultipartSegment | bytes | bytearray | None) -> None:
         if isinstance(event, MultipartSegment):
             self._begin(event)
-        elif self._segment is None:
-            return
         elif event is not None:
             self._add(event)
         else:
             self._end()
 
     def _begin(self, segment: MultipartSegment) -> None:
-        self._segment = segment
-        if segment.name != "file" or not segment.filename:
-            return
-        if self._form.upload.name:
-            raise ServiceError(BAD_REQUEST, 'The form has more than one part named "file".')
-        self._form.upload.name = _file_name(segment.filename)
-        self._form.upload.media_type = _media_type(segment.content_type)
+        self._field = None
+        disposition = parameters(segment["Content-Disposition"].encode("latin-1"))
+        match disposition.get("name"):
+            case b"description":
+                self._field = "description"
+                self._encoding = segment.charset or ""
+            case b"file" if name := file_name(disposition):
+                if self._form.upload.name:
+                    raise ServiceError(BAD_REQUEST, 'The form has more than one part named "file".')
+                self._field = "file"
+                self._form.upload.name = name
+                self._form.upload.media_type = _media_type(segment.content_type)
 
     def _add(self, data: bytes | bytearray) -> None:
-        segment = self._segment
-        assert segment is not None
-        if segment.name == "file" and segment.filename:
+        if self._field == "file":
             self._form.size += len(data)
             if self._form.size > _MAX_FILE_BYTES:
                 raise ServiceError(FILE_TOO_LARGE)
             self._form.upload.file.write(data)
-        elif segment.name == "description":
+        elif self._field == "description":
             self._description += data
             # A character has at most four bytes.
             if len(self._description) > 4 * _MAX_DESCRIPTION_CHARACTERS:
                 raise self._too_long()
 
     def _end(self) -> None:
-        segment, self._segment = self._segment, None
-        assert segment is not None
-        if segment.name != "description":
+        if self._field != "description":
             return
         try:
-            self._form.description = self._description.decode()
-        except UnicodeDecodeError:
+            self._form.description = decoded(bytes(self._description), self._encoding, "utf-8", CONSOLE)
+        except ValueError:
             raise ServiceError(BAD_REQUEST, "The description is not valid UTF-8.") from None
         self._description.clear()
         if len(self._form.description) > _MAX_DESCRIPTION_CHARACTERS:
@@ -142,16 +149,6 @@ class _Parts:
 
     def _too_long(self) -> ServiceError:
         return ServiceError(BAD_REQUEST, f"The description has more than {_MAX_DESCRIPTION_CHARACTERS} characters.")
-
-
-def _file_name(name: str) -> str:
-    """The name without folders. Raises ServiceError for one that cannot be passed on as it is."""
-    name = name.replace("\\", "/").rpartition("/")[2].strip()
-    if not name.strip(".") or len(name) > _MAX_NAME_CHARACTERS or not name.isprintable():
-        raise ServiceError(
-            BAD_REQUEST, f"The file needs a printable name of at most {_MAX_NAME_CHARACTERS} characters."
-        )
-    return name
 
 
 def _media_type(media_type: str | None) -> str:

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import psutil
@@ -161,20 +162,54 @@ def test_media_types_that_are_refused(service: Service, kind: str) -> None:
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [
-        ("a.csv", "a.csv"),
-        ("../../etc/passwd.csv", "passwd.csv"),
-        ("C:\\\\temp\\\\a.csv", "a.csv"),
-        ("/a.csv", "a.csv"),
-        (" a.csv ", "a.csv"),
-        ("猫 🐈.csv", "猫 🐈.csv"),
-        ("a;b=c.csv", "a;b=c.csv"),
+        (b'filename="a.csv"', "a.csv"),
+        (b'filename="../../etc/passwd.csv"', "passwd.csv"),
+        (b'filename="C:\\\\temp\\\\a.csv"', "a.csv"),
+        (b'filename="/a.csv"', "a.csv"),
+        (b'filename=" a.csv "', "a.csv"),
+        ('filename="猫 🐈.csv"'.encode(), "猫 🐈.csv"),
+        (b'filename="a;b=c.csv"', "a;b=c.csv"),
+        ('filename="报告\u3000最终版 10.32.07\u202fAM.csv"'.encode(), "报告\u3000最终版 10.32.07\u202fAM.csv"),
+        (
+            'filename="👨\u200d👩\u200d👧 می\u200cخواهم \U0001fae9.csv"'.encode(),
+            "👨\u200d👩\u200d👧 می\u200cخواهم \U0001fae9.csv",
+        ),
+        ('filename="报告.csv"'.encode("gbk"), "报告.csv"),
+        (b"filename=\"=?utf-8?B?5oql5ZGKLmNzdg==?=\"; filename*=utf-8''%E6%8A%A5%E5%91%8A.csv", "报告.csv"),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_file_names(service: Service, upstream: Upstream, sent: bytes, kept: str) -> None:
+    """They come back, reach Coze and stand in the file's link as they were sent."""
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; ' + sent
+    answer = raw(service, head + b"\r\n\r\n" + CSV + b"\r\n--b--\r\n").json()
+    assert answer["file_name"] == kept
+    assert upstream.state()["uploads"][-1]["name"] == kept
+    disposition = service.http.get(answer["file_url"]).headers["content-disposition"]
+    assert disposition.endswith(f"; filename*=UTF-8''{quote(kept, safe='')}")
+
+
+def test_an_empty_file(service: Service, upstream: Upstream) -> None:
+    """Whatever Coze would say of it."""
+    before = upstream.state()["requests"]
+    assert assert_refused(upload(service, content=b"")) == "The file is empty."
+    assert upstream.state()["requests"] == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("", "描述".encode()),
+        ("", "描述".encode("gbk")),
+        ("\r\nContent-Type: text/plain; charset=Big5", "描述".encode("big5")),
+        ("\r\nContent-Type: text/plain; charset=x-nobody-s", "描述".encode()),
+        ("\r\nContent-Type: text/plain; charset=us-ascii", "描述".encode()),
     ],
 )
-def test_file_names(service: Service, upstream: Upstream, sent: str, kept: str) -> None:
-    body = part(f'Content-Disposition: form-data; name="file"; filename="{sent}"') + b"--b--\r\n"
-    answer = raw(service, body)
-    assert answer.json()["file_name"] == kept
-    assert upstream.state()["uploads"][-1]["name"] == kept
+def test_a_description_in_the_encoding_of_a_console(service: Service, kind: str, content: bytes) -> None:
+    body = part('Content-Disposition: form-data; name="file"; filename="a.csv"')
+    body += part(f'Content-Disposition: form-data; name="description"{kind}', content)
+    assert raw(service, body + b"--b--\r\n").json()["description"] == "描述"
 
 
 def test_unknown_parts_are_ignored(service: Service) -> None:
