@@ -11,14 +11,13 @@ from collections.abc import Callable
 
 import structlog
 
-from service import logs, metrics, metrics_folder, sandbox, settings
+from service import logs, metrics, metrics_folder, settings
 from service.app import create_app
 from service.callers import new_key
 from service.contract import contract
-from service.coze import Coze
+from service.coze import Coze, Route, route_to_coze
 from service.run_files import ReadyFile, pid_file
-from service.sandbox.settings import BadSettingError, from_environment
-from service.server import allow_files, listen, serve, serve_metrics, url_of
+from service.server import allow_files, announce, listen, serve, serve_metrics, url_of
 from service.setting_values import CALLER_NAME
 from service.settings import Settings
 from service.workers import PATIENCE_SECONDS, Parent, Supervisor, worker_command
@@ -56,26 +55,29 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         try:
             # The sandbox's token stands alone, whatever else leads to one outside; a worker gets it in its environment.
-            own_coze = dict.fromkeys(settings.TOKEN_SETTINGS[1:], "") if arguments.sandbox else {}
+            others = (*settings.TOKEN_SETTINGS[1:], *settings.PROXY_SETTINGS)
+            own_coze = dict.fromkeys(others, "") if arguments.sandbox else {}
             if arguments.sandbox and arguments.worker is None:
                 own_coze |= _start_sandbox(stack)
             chosen = dataclasses.replace(settings.read(own_coze), sandbox=arguments.sandbox)
             logs.configure(chosen)
+            route = route_to_coze(chosen)
             if arguments.worker is not None:
                 parent = Parent()
                 if arguments.metrics_folder:
                     stack.enter_context(metrics_folder.held(arguments.metrics_folder))
-                _serve(chosen, stack.enter_context(socket.socket(fileno=arguments.worker)), beat=parent.beat)
+                listener = stack.enter_context(socket.socket(fileno=arguments.worker))
+                _serve(chosen, route, listener, beat=parent.beat)
                 return
             for name, meant in settings.misnamed():
                 log.warning("a variable may be meant for a setting", variable=name, setting=meant)
-            sys.exit(_run(chosen, own_coze, stack))
-        except (settings.SettingsError, BadSettingError) as error:
+            sys.exit(_run(chosen, route, own_coze, stack))
+        except settings.SettingsError as error:
             # No traceback: this line is all that an operator needs.
             sys.exit(str(error))
 
 
-def _run(chosen: Settings, own_coze: dict[str, str], stack: contextlib.ExitStack) -> int:
+def _run(chosen: Settings, route: Route, own_coze: dict[str, str], stack: contextlib.ExitStack) -> int:
     """Serves, by itself or by workers, which get `own_coze` in their environment; the exit code."""
     # Until there is something to stop in order, a stop just ends it.
     for sig in (signal.SIGTERM, signal.SIGINT):
@@ -91,13 +93,14 @@ def _run(chosen: Settings, own_coze: dict[str, str], stack: contextlib.ExitStack
     if chosen.metrics and chosen.metrics_port is not None:
         serve_metrics(chosen, folder)
     allow_files(chosen)
+    announce(route)
     listener = stack.enter_context(listen(chosen))
 
     def on_ready() -> None:
         ready_file.write(url_of(listener), f"{chosen.shutdown_grace + PATIENCE_SECONDS:g}")
 
     if chosen.workers == 1:
-        _serve(chosen, listener, on_ready=on_ready, on_stop=ready_file.remove)
+        _serve(chosen, route, listener, on_ready=on_ready, on_stop=ready_file.remove)
         return 0
     options = ["--sandbox"] if chosen.sandbox else []
     options += ["--metrics-folder", folder] if folder else []
@@ -127,9 +130,9 @@ def _variables() -> str:
     return "\n".join(lines)
 
 
-def _serve(chosen: Settings, listener: socket.socket, **told: Callable[[], None]) -> None:
+def _serve(chosen: Settings, route: Route, listener: socket.socket, **told: Callable[[], None]) -> None:
     if not chosen.tracing:
-        coze = Coze(chosen)
+        coze = Coze(chosen, route=route)
         serve(create_app(chosen, coze), coze, chosen, listener, **told)
         return
     # Costs a third of a second and some megabytes.
@@ -137,14 +140,24 @@ def _serve(chosen: Settings, listener: socket.socket, **told: Callable[[], None]
 
     settings.share_dotenv("OTEL_")
     tracing = Tracing()
-    coze = Coze(chosen, tracing.begin_call)
+    coze = Coze(chosen, tracing.begin_call, route=route)
     serve(create_app(chosen, coze, tracing), coze, chosen, listener, **told)
     tracing.stop()
 
 
 def _start_sandbox(stack: contextlib.ExitStack) -> dict[str, str]:
-    """Starts the sandbox on a free port, for as long as `stack` is open; the settings that lead to it."""
-    own = from_environment()
+    """Starts the sandbox on a free port, for as long as `stack` is open; the settings that lead to it.
+
+    Raises SettingsError.
+    """
+    # Nothing else needs aiohttp, which costs a third of a second and eight megabytes.
+    from service import sandbox
+    from service.sandbox.settings import BadSettingError, from_environment
+
+    try:
+        own = from_environment()
+    except BadSettingError as error:
+        raise settings.SettingsError(str(error)) from None
     url = stack.enter_context(sandbox.running(delta_seconds=own.delta_seconds, flavour=own.flavour))
     return {
         "COZE_API_TOKEN": "pat_sandbox",

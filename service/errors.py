@@ -76,7 +76,17 @@ NO_SPACE = Failure(503, "The service cannot store the file just now. Try again i
 
 # Coze as seen from outside: the connection, the time, the form of its answer.
 UNREACHABLE = Failure(503, "Coze could not be reached. Try again in a moment.", 5)
+UNTRUSTED = Failure(
+    503,
+    "A certificate on the way to Coze is not trusted. The operator has to check it and SSL_CERT_FILE.",
+    60,
+)
 TIMED_OUT = Failure(503, "Coze took too long to answer. Try again in a moment.", 5)
+PROXY_AWAY = Failure(503, "The proxy on the way to Coze could not be reached. Try again in a moment.", 5)
+PROXY_FAILED = Failure(503, "The proxy on the way to Coze did not reach it. Try again in a moment.", 5)
+PROXY_REFUSES = Failure(
+    500, "The proxy on the way to Coze refuses the service. The operator has to check its address, user and password."
+)
 NOT_UNDERSTOOD = Failure(503, "Coze gave an answer that could not be understood. Try again in a moment.", 5)
 BROKE_OFF = Failure(503, "Coze broke off before the answer was complete. Try again in a moment.", 5)
 CANCELED = Failure(503, "The chat was cancelled before the answer was complete.", 1)
@@ -100,6 +110,7 @@ _NO_TOKEN = Failure(
 )
 _RIGHTS = Failure(500, "The service's token lacks a permission at Coze, or is wrong. The operator has to check it.")
 _OUR_BOT = Failure(500, "The service's default bot cannot be used. The operator has to check COZE_BOT_ID.")
+_MOVED = Failure(500, "Coze sends its callers to another address. The operator has to check COZE_API_BASE.")
 _SETUP = Failure(500, "Something is set up wrong at Coze or in the service. The operator has to look at it.")
 _DOWN = Failure(503, "Coze is not available just now. Try again in a moment.", 5)
 _QUOTA = Failure(503, "The Coze account behind the service has used up its quota.", 3600)
@@ -184,7 +195,10 @@ _HTTP: dict[int, Failure] = {
     401: TOKEN_REFUSED,
     403: _RIGHTS,
     404: _SETUP,
+    407: PROXY_REFUSES,
+    408: _DOWN,
     413: FILE_TOO_LARGE,
+    425: _DOWN,
     429: _SLOW_DOWN,
 }
 
@@ -216,7 +230,7 @@ def coze_failure(asked: Asked, *, code: int | None = None, status: int = 200) ->
 def oauth_failure(error: str, *, code: int | None, status: int) -> Failure:
     """Why there is no token, by the token endpoint's `error`, else Coze's `code`, else the HTTP `status`."""
     failure = _OAUTH.get(error) or coze_failure(Asked.NOTHING, code=code, status=status)
-    return _NO_TOKEN if failure.status == 500 else failure
+    return _NO_TOKEN if failure.status == 500 and failure is not PROXY_REFUSES else failure
 
 
 # What Coze did where its words do not say it, for the metrics. Whatever its code or status leads to is an "error".

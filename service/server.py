@@ -16,7 +16,7 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from service import metrics
-from service.coze import Coze
+from service.coze import Coze, Route
 from service.protocol import NarrowedProtocol, Protocol
 from service.setting_values import MEMORY
 from service.settings import Settings, SettingsError
@@ -157,6 +157,14 @@ def allow_files(settings: Settings) -> None:
     taken = _FILES_OF_A_CHAT * settings.max_concurrent_chats + _OTHER_FILES
     if soft < taken:
         log.warning("fewer files may be open than MAX_CONCURRENT_CHATS takes", allowed=soft, taken=taken)
+
+
+def announce(route: Route) -> None:
+    """Says what of the way to Coze depends on the machine."""
+    if route.proxy is not None:
+        log.info("a proxy leads to Coze", proxy=str(route.proxy.address))
+    if route.certifi:
+        log.warning("this machine has no certificates, those of certifi are trusted")
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -157,6 +157,21 @@ class Settings:
     max_concurrent_chats: int = setting(
         "1000", parse.whole(1, 100_000), "Chats at once in each process; one more gets 503.")
     workers: int = setting("1", parse.whole(1, 64), "Processes that share the port.")
+    # Judged where they matter for the way to Coze (service/coze/http/route.py): they are for other programs, too.
+    https_proxy: str | None = setting(
+        None, str,
+        "The proxy to an `https://` Coze, such as `http://user:password@proxy.example:3128`. These four also in lower "
+        "case, which comes first.", secret=True)
+    http_proxy: str | None = setting(None, str, "The proxy to an `http://` Coze.", secret=True)
+    all_proxy: str | None = setting(None, str, "The proxy if the one above is not set.", secret=True)
+    no_proxy: str | None = setting(
+        None, str,
+        "Where no proxy is used: hosts (and those below them), addresses, networks, each with a port or without, "
+        "separated by commas; `*` is everywhere.")
+    ssl_cert_file: str | None = setting(
+        None, str, "Whom to trust in place of the system's certificates: a file in PEM,")
+    ssl_cert_dir: str | None = setting(
+        None, str, "and folders of hashed ones. If there are none at all, those of certifi.")
     # No variable: the command's option.
     sandbox: bool = False
 
@@ -182,6 +197,9 @@ _NAMES = [setting.name for setting in SETTINGS]
 _JWT = tuple(setting.name for setting in SETTINGS if setting.name.startswith("COZE_JWT_OAUTH_"))
 # Every variable of the ways to a token, of which exactly one is to be configured.
 TOKEN_SETTINGS = ("COZE_API_TOKEN", "COZE_API_TOKEN_FILE", *_JWT)
+PROXY_SETTINGS = tuple(setting.name for setting in SETTINGS if setting.name.endswith("_PROXY"))
+# Those of which other programs have more, such as FTP_PROXY.
+_COMMON = {*PROXY_SETTINGS, "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
 
 def _check_ways_to_a_token(given: set[str]) -> None:
@@ -221,7 +239,8 @@ def misnamed() -> list[tuple[str, str]]:
     They may well be other programs'. `.env` is the service's own, and `read` does not take one there.
     """
     unset = _unset(_dotenv(Path.cwd()))
-    found = [(name, nearly(name, _NAMES)) for name, value in sorted(os.environ.items()) if value]
+    own = [name for name in _NAMES if name not in _COMMON]
+    found = [(name, nearly(name, own)) for name, value in sorted(os.environ.items()) if value]
     return [(name, meant) for name, meant in found if meant and meant in unset]
 
 
@@ -239,7 +258,7 @@ def _values(dotenv: list[Binding]) -> dict[str, str]:
 def _unset(dotenv: list[Binding]) -> set[str]:
     """The settings that neither the environment nor `.env` gives a value."""
     given = {name for name, value, _ in dotenv if value} | {name for name, value in os.environ.items() if value}
-    return set(_NAMES) - given
+    return set(_NAMES) - given - {name for name in PROXY_SETTINGS if name.lower() in given}
 
 
 def _refuse_slips(dotenv: list[Binding]) -> None:
@@ -285,7 +304,10 @@ def read_address() -> tuple[str, int]:
 
 def _read_one(setting: Setting, sources: Iterable[Mapping[str, str]]) -> Any:
     """The value from the first of the sources that has one, else the default. Raises SettingsError if it is bad."""
-    raw = next((text for source in sources if (text := source.get(setting.name, "").strip())), setting.default)
+    # As curl has it: of a proxy's names the lower case one comes first.
+    names = (setting.name.lower(), setting.name) if setting.name in PROXY_SETTINGS else (setting.name,)
+    given = (source.get(name, "").strip() for source in sources for name in names)
+    raw = next((text for text in given if text), setting.default)
     if raw is None:
         return None
     try:

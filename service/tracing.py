@@ -7,6 +7,7 @@ know begins with `coze.`. No text of a message, no query, no address and no id o
 import logging
 import threading
 import time
+from urllib.parse import urlsplit
 
 import structlog
 from litestar.types import HTTPScope
@@ -18,7 +19,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from yarl import URL
 
 from service.contract import contract
 from service.coze import Answer
@@ -67,21 +67,21 @@ class Tracing:
         }
         return RequestSpans(self._tracer, _W3C.extract(carrier), scope, request_id)
 
-    def begin_call(self, method: str, url: URL, headers: dict[str, str]) -> "CallSpan | None":
+    def begin_call(self, method: str, url: str, headers: dict[str, str]) -> "CallSpan | None":
         """The span of a call to Coze, if it is made for a request that is traced; `headers` hand the trace on."""
         record = current_record()
         if record is None or record.spans is None:
             return None
-        url = url.with_query(None).with_fragment(None)
+        parts = urlsplit(url)
         span = self._tracer.start_span(
-            f"{method} {url.path}",
+            f"{method} {parts.path}",
             record.spans.parent,
             SpanKind.CLIENT,
             {
                 "http.request.method": method,
-                "server.address": url.host or "",
-                "server.port": url.port or 0,
-                "url.full": str(url),
+                "server.address": parts.hostname or "",
+                "server.port": parts.port or (443 if parts.scheme == "https" else 80),
+                "url.full": url,
             },
         )
         _W3C.inject(headers, set_span_in_context(span))

@@ -326,6 +326,18 @@ def test_only_the_coze_side_knows_the_sdk(path: str) -> None:
         assert not [name for name in imports(path) if within(name, "cozepy")]
 
 
+@pytest.mark.parametrize("path", modules())
+def test_only_the_sandbox_knows_aiohttp(path: str) -> None:
+    if not path.startswith("service/sandbox/"):
+        assert not [name for name in imports(path) if within(name, "aiohttp")]
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if path.startswith("service/coze/http/")])
+def test_http_knows_nothing_of_chats(path: str) -> None:
+    ours = [name for name in imports(path) if within(name, "service.coze")]
+    assert not [name for name in ours if not within(name, "service.coze.http") and not within(name, "service.coze.sdk")]
+
+
 @pytest.mark.parametrize("path", [path for path in modules() if path.startswith("service/sandbox/")])
 def test_the_sandbox_stands_alone(path: str) -> None:
     ours = [name for name in imports(path) if within(name, "service") or within(name, "generated")]

@@ -332,7 +332,7 @@ def test_the_request(service: Service, coze: Coze) -> None:
     (request,) = [request for _, request in coze.requests if b"conversation_id=" in request]
     head, body = request.split(b"\r\n\r\n", 1)
     line, *fields = head.decode("ascii").split("\r\n")
-    assert line == "POST /behind/a%20proxy/v3/chat?conversation_id=7+%26?%23%0D%0AX-Mine:+1 HTTP/1.1"
+    assert line == "POST /behind/a%20proxy/v3/chat?conversation_id=7+%26%3F%23%0D%0AX-Mine%3A+1 HTTP/1.1"
     headers = dict(field.split(": ", 1) for field in fields)
     assert len(headers) == len(fields)
     assert headers["Host"] == coze.url.removeprefix("http://")

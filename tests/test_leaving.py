@@ -21,7 +21,7 @@ from conftest import BOT, Service, Start, Upstream, events_of, running_service, 
 from generated.models import ChatMessage, ChatRequest
 from service import settings
 from service.coze import ChatEvent, Coze
-from service.coze.exchange import Answer, Exchange, Receiver
+from service.coze.http import Answer, Exchange, Receiver
 from service.errors import ServiceError
 
 ABANDONED = 1000

@@ -2,7 +2,7 @@
 
 from service.coze.chat import Chat
 from service.coze.client import Coze, Upload
-from service.coze.exchange import Answer
+from service.coze.http import Answer, Route, route_to_coze
 from service.coze.translation import ChatEvent
 
-__all__ = ["Answer", "Chat", "ChatEvent", "Coze", "Upload"]
+__all__ = ["Answer", "Chat", "ChatEvent", "Coze", "Route", "Upload", "route_to_coze"]

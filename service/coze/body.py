@@ -2,7 +2,7 @@
 
 from service.clock import timestamp
 from service.coze import wire
-from service.coze.exchange import Answer
+from service.coze.http import Answer
 from service.coze.sse import EventParser, EventTooLarge
 from service.coze.translation import ChatEvent, Translation
 from service.errors import BROKE_OFF, NOT_UNDERSTOOD, Asked, ServiceError, coze_failure

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from service.coze.body import ChatBody
-from service.coze.exchange import Answer, Exchange, Receiver
+from service.coze.http import Answer, Exchange, Receiver
 from service.coze.translation import ChatEvent, Translation
 from service.errors import TIMED_OUT, TOKEN_REFUSED, Asked, Failure, ServiceError
 from service.settings import Settings

@@ -17,11 +17,10 @@ from generated.models import ChatRequest, User, Workspace
 from service import metrics
 from service.coze import wire
 from service.coze.chat import Chat
-from service.coze.exchange import Answer, Exchange, Receiver
+from service.coze.http import Answer, Exchange, Receiver, Route, Trace, Transport, route_to_coze, time_limit
 from service.coze.question import messages_for_coze
 from service.coze.sdk import HTTPRequest, Requester
 from service.coze.tokens import token_for
-from service.coze.transport import Trace, Transport, time_limit
 from service.errors import (
     ABSENT,
     BAD_REQUEST,
@@ -59,8 +58,10 @@ class Upload(msgspec.Struct):
 class Coze:
     """One for each process. An async context manager: it owns the connections and what is still to clean up."""
 
-    def __init__(self, settings: Settings, trace: Trace | None = None) -> None:
+    def __init__(self, settings: Settings, trace: Trace | None = None, *, route: Route | None = None) -> None:
+        """Raises SettingsError if no `route` is given and the settings make none."""
         self._settings = settings
+        self._route = route or route_to_coze(settings)
         self._trace = trace
         self._token = token_for(settings, lambda request: self._transport.exchange(request))
         self._requester = Requester(auth=self._token)
@@ -70,7 +71,7 @@ class Coze:
 
     async def __aenter__(self) -> "Coze":
         self._transport = Transport(
-            self._settings.coze_api_base,
+            self._route,
             connect_timeout=self._settings.coze_connect_timeout,
             max_chats=self._settings.max_concurrent_chats,
             trace=self._trace,

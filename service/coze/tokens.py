@@ -13,9 +13,8 @@ from typing import Any
 import structlog
 
 from service.coze import wire
-from service.coze.exchange import Answer
+from service.coze.http import Answer, time_limit
 from service.coze.sdk import AsyncAuth, AsyncJWTOAuthApp, HTTPRequest, Requester, RSAKey
-from service.coze.transport import time_limit
 from service.errors import BUG, NOT_UNDERSTOOD, ServiceError, oauth_failure
 from service.setting_values import token as parse_token
 from service.setting_values import token_of_file

@@ -1,80 +1,54 @@
-"""HTTP to Coze: requests that the SDK makes and signs, on connections of aiohttp's pool; failures as the service's.
-
-aiohttp finds, secures, bounds and keeps the connections. Its client is not used: what a chat needs of one is little
-(service/coze/exchange.py), and of the time from a request to Coze's first word it would take a good part.
-"""
+"""HTTP to Coze: requests that the SDK makes and signs, on connections of the pool; failures as the service's."""
 
 import asyncio
 import contextlib
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
+from urllib.parse import quote, urlencode, urlsplit
 
-import aiohttp
 import httpx
 import msgspec
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from yarl import URL
 
-from service.coze.exchange import NO_ANSWER, Answer, Exchange, Receiver, Span
+from service.coze.http.exchange import Exchange, Receiver, Span
+from service.coze.http.pool import NO_ANSWER, Pool
+from service.coze.http.reader import Answer
+from service.coze.http.route import Route
 from service.coze.sdk import HTTPRequest
-from service.errors import BROKE_OFF, TIMED_OUT, UNREACHABLE, ServiceError
+from service.errors import TIMED_OUT, ServiceError
 
 # Connections beyond those of the chats: uploads, cancellations, probes.
 _SPARE_CONNECTIONS = 100
-# How often one is made until it is good for anything.
-_CONNECTS = 3
 # The length of an answer that is no stream.
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
+# What of a path is sent as it is, escapes included (RFC 3986, section 3.3).
+_PATH = "/%:@!$&'()*+,;=~"
 
 # Begins a span for a request of this method and URL, and may add to its headers.
-Trace = Callable[[str, URL, dict[str, str]], Span | None]
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Leaves no connection half made, whoever is cancelled: uvloop fails loudly where that is within a handshake."""
-
-    async def _create_connection(self, req: Any, traces: Any, timeout: aiohttp.ClientTimeout) -> ResponseHandler:
-        making = asyncio.ensure_future(super()._create_connection(req, traces, timeout))
-        try:
-            await asyncio.wait((making,))
-        except asyncio.CancelledError:
-            making.add_done_callback(_close_unused)
-            asyncio.get_running_loop().call_later(timeout.connect or 0, making.cancel)
-            raise
-        return making.result()
-
-
-def _close_unused(making: asyncio.Future[ResponseHandler]) -> None:
-    if not making.cancelled() and making.exception() is None:
-        making.result().close()
+Trace = Callable[[str, str, dict[str, str]], Span | None]
 
 
 class Transport:
-    """The connections to Coze at `base`, bounded by what the service can ask for at once. To be made in the loop."""
+    """The connections to Coze by `route`, bounded by what the service can ask for at once. To be made in the loop."""
 
-    def __init__(self, base: str, *, connect_timeout: float, max_chats: int, trace: Trace | None) -> None:
-        url = URL(base)
-        self._connector = _Connector(limit=max_chats + _SPARE_CONNECTIONS, ttl_dns_cache=60)
-        # Never sent: it tells the pool where to.
-        self._target = aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop())
-        self._host = url.host_port_subcomponent or ""
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
+    def __init__(self, route: Route, *, connect_timeout: float, max_chats: int, trace: Trace | None) -> None:
+        self._pool = Pool(route, limit=max_chats + _SPARE_CONNECTIONS, connect_timeout=connect_timeout)
         self._trace = trace
+        self._host = route.coze.name
+        # To a proxy the whole address is said, and who we are; but where it opens a tunnel, all that is said to it.
+        spoken_to = route.proxy if not route.coze.tls else None
+        self._prefix = f"http://{self._host}" if spoken_to is not None else ""
+        authorization = spoken_to.authorization if spoken_to is not None else None
+        self._to_proxy = {"Proxy-Authorization": authorization} if authorization is not None else {}
 
     async def close(self) -> None:
-        await self._connector.close()
+        await self._pool.close()
 
     async def begin(self, request: HTTPRequest[Any], receiver: Receiver, form: httpx.Request | None = None) -> Exchange:
         """Sends what the SDK has made; of a `form` only the head. Raises ServiceError if Coze cannot be reached.
 
         Once something is sent, nothing is waited for: whoever is cancelled in here has asked Coze nothing.
         """
-        url = URL(request.url)
-        if request.params:
-            url = url.extend_query(request.params)
         # Compressed answers would be held back while they fill a block, and could be bombs.
         headers = {"Host": self._host, "Accept": "*/*", "Accept-Encoding": "identity", **(request.headers or {})}
         body = b""
@@ -83,29 +57,22 @@ class Transport:
         elif request.json_body is not None:
             body = msgspec.json.encode(request.json_body)
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        span = self._trace(request.method, url, headers) if self._trace is not None else None
+        span = self._trace(request.method, request.url, headers) if self._trace is not None else None
         try:
-            head = _head(request.method, url, headers)
-            connection = await self._connect()
+            head = _head(request.method, self._target(request), headers | self._to_proxy)
+            connection = await self._pool.take()
         except BaseException as error:
             if span is not None:
-                span.unanswered(type(error).__name__)
-            if isinstance(error, aiohttp.ClientError | OSError):
-                raise _connect_failure(error) from None
+                span.unanswered(getattr(error, "cause", None) or type(error).__name__)
             raise
         exchange = Exchange(connection, receiver, span)
         exchange.write(head + body)
         return exchange
 
-    async def _connect(self) -> Connection:
-        for _ in range(_CONNECTS):
-            connection = await self._connector.connect(self._target, [], self._timeout)
-            assert connection.protocol is not None
-            if connection.protocol.is_connected() and not connection.protocol.should_close:
-                return connection
-            # A new one that is closed already, or over which something came that nobody had asked for.
-            connection.close()
-        raise ServiceError(BROKE_OFF, cause=NO_ANSWER)
+    def _target(self, request: HTTPRequest[Any]) -> str:
+        """What stands in the request line (RFC 9112, section 3.2)."""
+        path = quote(urlsplit(request.url).path, safe=_PATH)
+        return self._prefix + path + ("?" + urlencode(request.params) if request.params else "")
 
     async def exchange(self, request: HTTPRequest[Any], *, repeatable: bool = False) -> tuple[Answer, bytes]:
         """The answer and the body, up to the bound. Raises ServiceError if none comes, or it breaks off."""
@@ -180,26 +147,11 @@ async def time_limit(seconds: float) -> AsyncIterator[None]:
         raise ServiceError(TIMED_OUT, cause=f"no answer in {time.monotonic() - started:.1f} s") from None
 
 
-def _head(method: str, url: URL, headers: Mapping[str, str]) -> bytes:
+def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
     """The head of a request, RFC 9112, sections 3 and 5."""
-    lines = [f"{method} {url.raw_path_qs} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
+    lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
     head = "\r\n".join(lines)
     if head.count("\r\n") != len(lines) - 1 or not head.replace("\r\n", "").isprintable() or not head.isascii():
         # Not quoted: it may hold the token.
         raise ValueError("A request's header is not printable ASCII on one line.")
     return head.encode() + b"\r\n\r\n"
-
-
-def _connect_failure(error: BaseException) -> ServiceError:
-    """Why there is no connection. The error's own text stays out: it may quote what was sent."""
-    cause = type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ssl.SSLError):
-        cause = "TLS failure"
-    match error:
-        case TimeoutError():
-            failure = TIMED_OUT
-        case aiohttp.ClientConnectorError():
-            failure = UNREACHABLE
-        case _:
-            failure = BROKE_OFF
-    return ServiceError(failure, cause=cause)

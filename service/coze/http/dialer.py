@@ -1,0 +1,149 @@
+"""Makes connections to Coze: to any of its addresses, through a proxy if there is one, over TLS."""
+
+import asyncio
+import socket
+import ssl
+import traceback
+from typing import Any
+
+from aiohappyeyeballs import start_connection
+
+from service.coze.http.connection import Connection, Owner
+from service.coze.http.reader import Reader
+from service.coze.http.route import Address, Proxy, Route
+from service.errors import (
+    PROXY_AWAY,
+    PROXY_FAILED,
+    PROXY_REFUSES,
+    TIMED_OUT,
+    UNREACHABLE,
+    UNTRUSTED,
+    Failure,
+    ServiceError,
+)
+
+# How long the addresses of a name are believed.
+_NAME_SECONDS = 60.0
+# How long one address has before the next is tried beside it (RFC 8305, section 5).
+_NEXT_ADDRESS_SECONDS = 0.25
+
+
+class Dialer:
+    """Knows one `route`. To be made in the loop; `timeout` is what a connection may take, in seconds."""
+
+    def __init__(self, route: Route, timeout: float) -> None:
+        self._route = route
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._lookup: asyncio.Task[Any] | None = None
+        self._believed_until = 0.0
+
+    def close(self) -> None:
+        if self._lookup is not None:
+            self._lookup.cancel()
+
+    async def dial(self, owner: Owner) -> Connection:
+        """A new connection of `owner`'s, open as far as Coze. Raises ServiceError if there is none in time."""
+        deadline = self._loop.time() + self._timeout
+        away = UNREACHABLE if self._route.proxy is None else PROXY_AWAY
+        try:
+            async with asyncio.timeout_at(deadline):
+                addresses = await self._addresses()
+                sock = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1)
+        except OSError as error:
+            if self._lookup is not None and self._lookup.done():
+                self._lookup = None
+            # They hold the error that holds them, which would be left for the garbage collector.
+            traceback.clear_frames(error.__traceback__)
+            raise _refusal(error, away) from None
+        _, connection = await self._loop.create_connection(lambda: Connection(owner), sock=sock)
+        try:
+            if self._route.first.tls:
+                await self._secure(connection, self._route.first.host, deadline)
+            if self._route.proxy is not None and self._route.coze.tls:
+                async with asyncio.timeout_at(deadline):
+                    await _tunnel(connection, self._route.coze, self._route.proxy)
+                away = UNREACHABLE
+                await self._secure(connection, self._route.coze.host, deadline)
+        except BaseException as error:
+            connection.drop()
+            if isinstance(error, OSError):
+                # A handshake that takes too long ends as if it had been aborted.
+                late = self._loop.time() >= deadline
+                raise _refusal(TimeoutError() if late else error, away) from None
+            raise
+        return connection
+
+    async def _addresses(self) -> Any:
+        """Those of the host to connect to, asked for once however many want to know. Raises OSError."""
+        if self._lookup is None or self._loop.time() >= self._believed_until:
+            host, port, _ = self._route.first
+            self._lookup = self._loop.create_task(self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            self._lookup.add_done_callback(lambda lookup: lookup.cancelled() or lookup.exception())  # if nobody waits
+            self._believed_until = self._loop.time() + _NAME_SECONDS
+        return await asyncio.shield(self._lookup)
+
+    async def _secure(self, connection: Connection, host: str, deadline: float) -> None:
+        assert self._route.tls is not None
+        if connection.transport.is_closing():
+            raise ConnectionResetError
+        # No timeout of asyncio's own: uvloop fails loudly where a handshake is cancelled.
+        patience = max(deadline - self._loop.time(), 0.001)
+        secured = await self._loop.start_tls(
+            connection.transport, connection, self._route.tls, server_hostname=host, ssl_handshake_timeout=patience
+        )
+        assert secured is not None
+        connection.transport = secured
+
+
+def _refusal(error: OSError, away: Failure) -> ServiceError:
+    """Why there is no connection. The error's own text stays out: it may quote what was sent."""
+    match error:
+        case TimeoutError():
+            return ServiceError(TIMED_OUT, cause="no connection in time")
+        case ssl.SSLCertVerificationError():
+            return ServiceError(UNTRUSTED, cause="a certificate that is not trusted")
+        case ssl.SSLError():
+            return ServiceError(away, cause="TLS failure")
+        case _:
+            return ServiceError(away, cause=type(error).__name__)
+
+
+async def _tunnel(connection: Connection, target: Address, proxy: Proxy) -> None:
+    """Has a proxy connect to `target` (RFC 9110, section 9.3.6). Raises ServiceError if it does not."""
+    connect = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
+    if proxy.authorization is not None:
+        connect += f"Proxy-Authorization: {proxy.authorization}\r\n"
+    connection.user = opening = _Opening()
+    connection.transport.write(f"{connect}\r\n".encode())
+    status = await opening.status
+    connection.user = None
+    if not 200 <= status < 300:
+        failure = PROXY_REFUSES if 300 <= status < 500 and status not in (408, 425, 429) else PROXY_FAILED
+        raise ServiceError(failure, cause=f"HTTP {status} of the proxy" if status else "no answer of the proxy")
+
+
+class _Opening:
+    """Reads a proxy's answer to CONNECT; its status is 0 if it is none."""
+
+    def __init__(self) -> None:
+        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._reader = Reader()
+
+    def data_received(self, data: bytes) -> None:
+        if self.status.done():
+            return
+        rest = self._reader.feed(data)
+        if (answer := self._reader.answer) is not None:
+            # Behind a tunnel's head nothing comes before TLS begins.
+            self._end(0 if rest and 200 <= answer.status < 300 else answer.status)
+        elif self._reader.malformed:
+            self._end(0)
+
+    def cut_off(self, exc: Exception | None) -> None:
+        self._end(0)
+
+    def _end(self, status: int) -> None:
+        self._reader.close()
+        if not self.status.done():
+            self.status.set_result(status)

@@ -1,0 +1,131 @@
+"""One request to Coze and its answer, told to a receiver piece by piece, in the turn of the loop that reads it.
+
+The connection is the pool's: taken for one exchange, and given back after an answer that leaves it in order, else
+dropped.
+"""
+
+from collections.abc import AsyncIterable
+from typing import Protocol
+
+from service.coze.http.connection import Connection
+from service.coze.http.pool import NO_ANSWER
+from service.coze.http.reader import Answer, Reader
+from service.errors import BROKE_OFF, NOT_UNDERSTOOD, ServiceError
+
+
+class Receiver(Protocol):
+    """Is told, in this order: of the answer once, of parts of its body, of the end once. None of it may raise."""
+
+    def answered(self, answer: Answer) -> None: ...
+
+    def received(self, part: bytes) -> None: ...
+
+    def ended(self, failure: ServiceError | None) -> bool:
+        """With the failure, unless the answer is whole. False if it cannot have been the answer to this request."""
+
+
+class Span(Protocol):
+    """What a tracer wants to know of an exchange: one of the two, once."""
+
+    def answered(self, answer: Answer) -> None: ...
+
+    def unanswered(self, cause: str) -> None: ...
+
+
+class Exchange:
+    """Uses `connection`, which nothing else uses meanwhile, until its end."""
+
+    def __init__(self, connection: Connection, receiver: Receiver, span: Span | None) -> None:
+        self._connection = connection
+        self._transport = connection.transport
+        self._receiver: Receiver | None = receiver  # until the end
+        self._span = span
+        self._reader = Reader()
+        self._answered = False
+        self._unsent = False  # some of the request
+        self._paused = False
+        connection.user = self
+
+    def write(self, request: bytes) -> None:
+        self._transport.write(request)
+
+    async def send(self, parts: AsyncIterable[bytes]) -> None:
+        """Writes the rest of the request as fast as the connection takes it. Ends early if the exchange does."""
+        self._unsent = True
+        async for part in parts:
+            if self._connection.room is not None:
+                await self._connection.room
+            if self._receiver is None:
+                return
+            self._transport.write(part)
+        self._unsent = False
+
+    def pause(self) -> None:
+        """Reads no further: the receiver has enough for now."""
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Ends the exchange where it stands. The receiver is told nothing more."""
+        if self._receiver is not None:
+            self._let_go("left", reusable=False)
+
+    def _end(self, failure: ServiceError | None) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        self._receiver = None
+        fits = receiver.ended(failure)
+        self._let_go(failure.cause if failure else None, reusable=failure is None and fits and self._reader.reusable)
+
+    def _let_go(self, cause: str | None, *, reusable: bool) -> None:
+        if self._span is not None:
+            self._span.unanswered(cause or "")
+            self._span = None
+        # The receiver and the parser lead back to here: all of it goes at once, not when garbage is collected.
+        self._receiver = None
+        self._reader.close()
+        self.resume()
+        if reusable and not self._unsent and self._connection.room is None:
+            self._connection.give_back()
+        else:
+            self._connection.drop()
+
+    # What the connection calls.
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        part = reader.feed(data)
+        if not self._answered and reader.answer is not None:
+            self._begin(reader.answer)
+        # What the receiver is told may make it close the exchange.
+        if part and self._receiver is not None:
+            self._receiver.received(part)
+        if self._receiver is None:
+            return
+        if reader.complete:
+            self._end(None)
+        elif reader.malformed:
+            self._end(ServiceError(BROKE_OFF if self._answered else NOT_UNDERSTOOD, cause="malformed HTTP"))
+
+    def _begin(self, answer: Answer) -> None:
+        self._answered = True
+        if self._span is not None:
+            self._span.answered(answer)
+            self._span = None
+        if self._receiver is not None:
+            self._receiver.answered(answer)
+
+    def cut_off(self, exc: Exception | None) -> None:
+        if not self._answered:
+            self._end(ServiceError(BROKE_OFF, cause=NO_ANSWER))
+        elif exc is None and self._reader.ends_with_connection:
+            self._end(None)
+        else:
+            self._end(ServiceError(BROKE_OFF, cause="an answer cut off"))
