@@ -322,7 +322,7 @@ class ChatRequest(Struct, kw_only=True):
     user_id: Annotated[
         str,
         Meta(
-            description="Your own id for the person chatting; Coze keeps the memory of different ids apart.\n用户唯一标识，由调用方定义。\n",
+            description="Your own id for the person chatting; Coze keeps the memory of different ids apart. It is a claim: nothing\nchecks that the caller is this person.\n用户唯一标识，由调用方定义，服务不验证其真实性。\n",
             examples=["user123"],
             max_length=255,
             min_length=1,
@@ -352,7 +352,7 @@ class ChatRequest(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="The conversation to go on with, from an earlier answer. Absent, null or empty: a new one.\n会话 ID，用于多轮对话。\n",
+                description="The conversation to go on with, from an earlier answer. Absent, null or empty: a new one. Nothing checks\nthat it is the caller's: who knows the id may go on with the conversation.\n会话 ID，用于多轮对话，服务不验证其归属。\n",
                 examples=["7553486125417578548"],
                 max_length=128,
             ),

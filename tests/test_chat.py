@@ -174,7 +174,7 @@ def test_bad_fields(service: Service, body: dict[str, Any]) -> None:
         b"null",
         b'"text"',
         b'{"user_id": "u", "messages": [{"role": "user", "content": "\xff"}]}',
-        b'{"user_id": "u", "messages": [{"role": "user", "content": "\\ud800"}]}',
+        b'{"user_id": "u", "messages": [{"role": "user", "content": "\xed\xa0\xbd"}]}',
         b'{"user_id": "u", "messages": [{"role": "user", "content": "x"}]} trailing',
         b'{"user_id": "u", "user_id": "u"',
         '{"user_id": "u", "messages": [{"role": "user", "content": "你好"}]}'.encode("gbk"),
@@ -182,6 +182,8 @@ def test_bad_fields(service: Service, body: dict[str, Any]) -> None:
         b'{"x": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
         b'{"user_id": "u", "messages": [{"role": "user", "content": "x"}], "x": NaN}',
         b"\xef\xbb\xbf{}",
+        b'\xef\xbb\xbf\xef\xbb\xbf{"user_id": "u", "messages": [{"role": "user", "content": "x"}]}',
+        '{"user_id": "u", "messages": [{"role": "user", "content": "x"}]}'.encode("utf-16"),
         b"\x00",
     ],
     ids=lambda body: repr(body[:40]),
@@ -189,6 +191,34 @@ def test_bad_fields(service: Service, body: dict[str, Any]) -> None:
 def test_bodies_that_are_no_chat(service: Service, body: bytes) -> None:
     answer = service.http.post("/api/v1/chat", content=body, headers={"content-type": "application/json"})
     assert_refused(answer)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_chat(service: Service) -> None:
+    """PowerShell and Windows editors put one before what they write."""
+    body = b'\xef\xbb\xbf{"user_id": "u", "messages": [{"role": "user", "content": "x"}]}'
+    answer = service.http.post("/api/v1/chat", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "sent"),
+    [
+        ("text", r"cut \ud83d", "cut \ufffd"),
+        ("text", r"\uDE00 \\ud83d \ud83d\ude00", "\ufffd \\ud83d 😀"),
+        (
+            "object_string",
+            r"[{\"type\":\"text\",\"text\":\"\\ud83d\"},{\"type\":\"image\",\"file_url\":\"https://example.com/1.png\"}]",
+            r'[{"type":"text","text":"\ufffd"},{"type":"image","file_url":"https://example.com/1.png"}]',
+        ),
+    ],
+)
+def test_half_an_emoji(service: Service, upstream: Upstream, kind: str, content: str, sent: str) -> None:
+    """JavaScript writes one where it has cut a text: no turn would pass whose history holds it."""
+    message = f'{{"role": "user", "content_type": "{kind}", "content": "{content}"}}'
+    body = f'{{"user_id": "u", "messages": [{message}]}}'.encode()
+    answer = service.http.post("/api/v1/chat", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 200, answer.text
+    assert upstream.state()["chats"][-1]["messages"][-1]["content"] == sent
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Tag Chat: talk with a bot."""
 
+import codecs
 from typing import Any
 
 import msgspec
@@ -16,9 +17,10 @@ from service.errors import BAD_REQUEST, BODY_TOO_LARGE, ServiceError
 from service.parts import Parts
 from service.rendering import EventStream, chat_document
 from service.request_log import record_of
+from service.surrogates import without_halves
 
 _PATH = "/api/v1/chat"
-_decode = msgspec.json.Decoder(ChatRequest, strict=True).decode
+_strictly = msgspec.json.Decoder(ChatRequest, strict=True).decode
 _MAX_REASON_CHARACTERS = 300
 _MAX_BODY_BYTES = contract().max_body_bytes(_PATH)
 _TOO_LARGE = f"Request body too large. Maximum size is {_MAX_BODY_BYTES // 1024**2}MB"
@@ -77,3 +79,15 @@ async def _read(request: Request[Any, Any, Any], body_timeout: float) -> ChatReq
     if len(reason) > _MAX_REASON_CHARACTERS:
         reason = reason[:_MAX_REASON_CHARACTERS] + "…"
     raise ServiceError(BAD_REQUEST, reason)
+
+
+def _decode(body: bytes) -> ChatRequest:
+    """The chat. A byte order mark before it is no part of it (RFC 8259, section 8.1)."""
+    body = body.removeprefix(codecs.BOM_UTF8)
+    try:
+        return _strictly(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        # Of a history that holds half an emoji no turn would ever pass.
+        return _strictly(without_halves(body.decode()))
