@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,12 @@ def test_openapi_generator_writes_a_client(clients: Path, target: str) -> None:
     )
     for name in ("ChatRequest", "ChatMessage", "ChatResponse", "ChatStreamEvent"):
         assert re.search(rf"\b{name}\b", text), name
+
+
+def test_the_readme_names_what_is_tested() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(?:\$C -g )?([a-z0-9-]+)`", readme)) >= set(TARGETS)
+    assert f"PyPI, {'.'.join(version('openapi-generator-cli').split('.')[:2])};" in readme
 
 
 def assert_talk(output: str) -> None:
