@@ -5,8 +5,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 UV_VERSION=0.13.9
 RUN_DIR=.run
+# The service's own. It has a lock on the first for as long as it lives. The second has two lines: its address while it
+# takes connections, and how many seconds a stop takes at most.
 PID_FILE=$RUN_DIR/service.pid
+READY_FILE=$RUN_DIR/service.ready
 LOG_FILE=$RUN_DIR/service.log
+LOG_BYTES=10000000
+# How long a start may take, and how long a service that runs may take to notice that it is to stop.
+START_SECONDS=120
+NOTICE_SECONDS=10
 
 usage() {
   cat <<'TEXT'
@@ -65,80 +72,119 @@ set_up() {
   echo "$this" >"$stamp"
 }
 
-command_of() {
-  if [ -r "/proc/$1/cmdline" ]; then
-    tr '\0' ' ' <"/proc/$1/cmdline"
-  else
-    ps -o args= -p "$1" 2>/dev/null || true
-  fi
-}
-
-# The pid of our own running service; a stale pid file is removed. The pid may be another program's by now.
+# The pid of the service that runs here, if one still does in $1 seconds. A pid file of none is removed.
 running_pid() {
-  local pid
-  pid=$(cat "$PID_FILE" 2>/dev/null) || return 1
-  if [ -n "$pid" ] && command_of "$pid" | grep -q -- '-m service'; then
-    echo "$pid"
-    return 0
-  fi
-  rm -f "$PID_FILE"
-  return 1
+  [ -x .venv/bin/python ] || return 0
+  .venv/bin/python -IS - "$PID_FILE" "$1" <<'PY'
+import fcntl, os, sys, time
+path, end = sys.argv[1], time.monotonic() + float(sys.argv[2])
+try:
+    file = open(path, "r+")
+except FileNotFoundError:
+    sys.exit()
+while True:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if time.monotonic() >= end:
+            print(file.read().strip())
+            break
+        time.sleep(0.1)
+    else:
+        if os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(file.fileno())):
+            os.remove(path)
+        break
+PY
 }
 
-# The address the service says it listens on; what listens on every address is reached on 127.0.0.1.
-address() {
-  sed -n 's/^{"url":"\([^"]*\)".*"event":"listening".*/\1/p' "$LOG_FILE" 2>/dev/null | tail -n 1
+# Line $1 of the ready file; nothing if there is none.
+ready() {
+  sed -n "$1p" "$READY_FILE" 2>/dev/null || true
+}
+
+# Sees the service of pid $1 off, which was told to stop: it has $2 seconds.
+see_off() {
+  if [ -z "$(running_pid "$2")" ]; then
+    echo "stopped"
+    return
+  fi
+  kill -KILL "$1" 2>/dev/null || true
+  [ -z "$(running_pid 10)" ] || fail "pid $1 cannot be killed"
+  echo "killed (pid $1), as it did not stop in time"
 }
 
 start() {
-  local pid
-  if pid=$(running_pid); then
-    fail "already running (pid $pid)"
-  fi
+  local pid other before
+  pid=$(running_pid 0)
+  [ -z "$pid" ] || fail "already running (pid $pid)"
   set_up --no-dev
   mkdir -p "$RUN_DIR"
-  : >"$LOG_FILE"
-  nohup .venv/bin/python -m service "$@" >>"$LOG_FILE" 2>&1 </dev/null &
+  touch "$LOG_FILE"
+  before=$(wc -c <"$LOG_FILE")
+  if [ "$before" -gt "$LOG_BYTES" ]; then
+    mv "$LOG_FILE" "$LOG_FILE.1"
+    before=0
+  fi
+  PID_FILE=$PID_FILE READY_FILE=$READY_FILE nohup .venv/bin/python -m service "$@" >>"$LOG_FILE" 2>&1 </dev/null &
   pid=$!
-  echo "$pid" >"$PID_FILE"
-  for _ in $(seq 300); do
+  for _ in $(seq $((START_SECONDS * 10))); do
     if ! kill -0 "$pid" 2>/dev/null; then
-      rm -f "$PID_FILE"
-      tail -n 5 "$LOG_FILE" >&2
+      other=$(running_pid 0)
+      [ -z "$other" ] || fail "already running (pid $other)"
+      tail -c "+$((before + 1))" "$LOG_FILE" | tail -n 5 >&2
       fail "the service did not start"
     fi
-    if [ -n "$(address)" ]; then
-      echo "running (pid $pid) on $(address), docs at $(address)/docs, log in $LOG_FILE"
+    # While another service has the lock, what stands there is that one's.
+    if [ "$(cat "$PID_FILE" 2>/dev/null)" = "$pid" ] && [ -n "$(ready 1)" ]; then
+      echo "running (pid $pid) on $(ready 1), docs at $(ready 1)/docs, log in $LOG_FILE"
       return
     fi
     sleep 0.1
   done
-  fail "the service has not said where it listens within 30 s; see $LOG_FILE"
+  kill "$pid" 2>/dev/null || true
+  see_off "$pid" "$NOTICE_SECONDS" >&2
+  fail "the service took no connections within $START_SECONDS s; see $LOG_FILE"
 }
 
 stop() {
-  local pid
-  if ! pid=$(running_pid); then
+  local pid seconds
+  pid=$(running_pid 0)
+  if [ -z "$pid" ]; then
     echo "not running"
     return
   fi
-  kill "$pid"
-  while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
-  rm -f "$PID_FILE"
-  echo "stopped"
+  seconds=$(ready 2)
+  kill "$pid" 2>/dev/null || true
+  for _ in $(seq $((NOTICE_SECONDS * 10))); do
+    [ -n "$(ready 1)" ] || break
+    sleep 0.1
+  done
+  # One that still takes connections has not noticed: it hangs.
+  if [ -n "$(ready 1)" ]; then
+    seconds=0
+  fi
+  see_off "$pid" "${seconds:-$NOTICE_SECONDS}"
 }
 
 status() {
-  local pid
-  if ! pid=$(running_pid); then
+  local pid url
+  pid=$(running_pid 0)
+  if [ -z "$pid" ]; then
     echo "not running"
     return 3
   fi
-  echo "running (pid $pid) on $(address)"
-  .venv/bin/python - "$(address)/health" <<'PY'
+  url=$(ready 1)
+  if [ -z "$url" ]; then
+    echo "running (pid $pid), but it takes no connections: it starts or stops"
+    return 1
+  fi
+  echo "running (pid $pid) on $url"
+  .venv/bin/python - "$url/health" <<'PY'
 import sys, urllib.error, urllib.request
+# No proxy knows this machine's own addresses.
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 try:
-    answer = urllib.request.urlopen(sys.argv[1], timeout=20)
+    answer = direct.open(sys.argv[1], timeout=20)
 except urllib.error.HTTPError as error:
     answer = error
 except OSError as error:
@@ -154,7 +200,7 @@ case "${1:-}" in
   stop) stop ;;
   restart) shift; stop; start "$@" ;;
   status) status ;;
-  logs) [ -f "$LOG_FILE" ] || fail "there is no log yet"; exec tail -n 100 -f "$LOG_FILE" ;;
+  logs) [ -f "$LOG_FILE" ] || fail "there is no log yet"; exec tail -n 100 -F "$LOG_FILE" ;;
   check) set_up; exec .venv/bin/python -m tests.check fast ;;
   test) shift; set_up; if [ $# = 0 ]; then set -- all; else set -- only "$@"; fi; exec .venv/bin/python -m tests.check "$@" ;;
   supply) shift; set_up; exec .venv/bin/python -m tests.supply "$@" ;;

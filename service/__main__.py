@@ -16,7 +16,7 @@ from service.app import create_app
 from service.callers import new_key
 from service.contract import contract
 from service.coze import Coze, Route, route_to_coze
-from service.run_files import ReadyFile, pid_file
+from service.run_files import RunFiles
 from service.server import allow_files, announce, listen, serve, serve_metrics, url_of
 from service.setting_values import CALLER_NAME
 from service.settings import Settings
@@ -82,10 +82,8 @@ def _run(chosen: Settings, route: Route, own_coze: dict[str, str], stack: contex
     # Until there is something to stop in order, a stop just ends it.
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, lambda *_: sys.exit(0))
-    if chosen.pid_file:
-        stack.enter_context(pid_file(chosen.pid_file))
-    ready_file = ReadyFile(chosen.ready_file)
-    stack.callback(ready_file.remove)
+    files = RunFiles(chosen.pid_file, chosen.ready_file, chosen.shutdown_grace + PATIENCE_SECONDS)
+    stack.callback(files.remove_ready_file)
     metrics_folder.remove_unused()
     folder = None
     if chosen.metrics and chosen.workers > 1:
@@ -97,10 +95,15 @@ def _run(chosen: Settings, route: Route, own_coze: dict[str, str], stack: contex
     listener = stack.enter_context(listen(chosen))
 
     def on_ready() -> None:
-        ready_file.write(url_of(listener), f"{chosen.shutdown_grace + PATIENCE_SECONDS:g}")
+        files.tell_address(url_of(listener))
+
+    def on_stop() -> None:
+        # A disk that is full does not keep it from stopping in order.
+        with contextlib.suppress(settings.SettingsError):
+            files.tell_address("")
 
     if chosen.workers == 1:
-        _serve(chosen, route, listener, on_ready=on_ready, on_stop=ready_file.remove)
+        _serve(chosen, route, listener, on_ready=on_ready, on_stop=on_stop)
         return 0
     options = ["--sandbox"] if chosen.sandbox else []
     options += ["--metrics-folder", folder] if folder else []
@@ -113,7 +116,7 @@ def _run(chosen: Settings, route: Route, own_coze: dict[str, str], stack: contex
         grace=chosen.shutdown_grace,
         env=env,
         on_ready=on_ready,
-        on_stop=ready_file.remove,
+        on_stop=on_stop,
         on_end=lambda pid: metrics.forget_worker(pid, folder) if folder else None,
     )
     return supervisor.run()

@@ -1,44 +1,64 @@
 """Files that tell of a running service: its process id while it lives, and where it listens while it does."""
 
-import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from service.settings import SettingsError
 
-# Somebody may have the lock for a moment, to see whether it is taken.
+# Somebody may have the lock for a moment, to see whether a service has it.
 _LOCK_SECONDS = 1.0
 
 
-@contextlib.contextmanager
-def pid_file(path: Path) -> Iterator[None]:
-    """Keeps this process's id in a file while the block runs, and a lock on it, which not even a crash leaves behind.
+class RunFiles:
+    """PID_FILE and READY_FILE, each where it is set.
 
-    Raises SettingsError if a service that runs has the lock, or the file cannot be written.
+    The first has the process id, and a lock that the system takes away when the process ends. The second has two lines:
+    the address while the service takes connections, else nothing, and how many seconds a stop takes at most.
+    Raises SettingsError if a service that runs has the lock, or a file cannot be written.
     """
-    try:
-        file = _lock(path)
-        os.ftruncate(file, 0)
-        os.write(file, b"%d\n" % os.getpid())
-    except OSError as error:
-        raise SettingsError(f"PID_FILE {path} cannot be used: {error.strerror}.") from None
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(file)
+
+    def __init__(self, pid_file: Path | None, ready_file: Path | None, stop_seconds: float) -> None:
+        self._ready_file = ready_file
+        self._stop_seconds = stop_seconds
+        locked = None
+        try:
+            if pid_file:
+                locked = _lock(pid_file)
+        except OSError as error:
+            raise SettingsError(f"PID_FILE {pid_file} cannot be used: {error.strerror}.") from None
+        # Whoever finds this process's id finds no address that a crash left.
+        self.tell_address("")
+        if locked is not None:
+            os.ftruncate(locked, 0)
+            os.write(locked, b"%d\n" % os.getpid())
+
+    def tell_address(self, address: str) -> None:
+        """Replaces what READY_FILE says, in one step; an empty address as soon as no more connections are taken."""
+        if self._ready_file is None:
+            return
+        draft = Path(f"{self._ready_file}.{os.getpid()}")
+        try:
+            draft.write_text(f"{address}\n{self._stop_seconds:g}\n")
+            draft.replace(self._ready_file)
+        except OSError as error:
+            raise SettingsError(f"READY_FILE {self._ready_file} cannot be used: {error.strerror}.") from None
+
+    def remove_ready_file(self) -> None:
+        """At the end. The process id stays: without the lock it says nothing."""
+        if self._ready_file is not None:
+            self._ready_file.unlink(missing_ok=True)
 
 
 def _lock(path: Path) -> int:
+    """A descriptor of the file, to be kept open, with the lock."""
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who had it before may have removed it at last, and the next one would not see this lock.
+            # Whoever found that nobody had it may just have removed it, and the next one would not see this lock.
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
         except FileNotFoundError:
@@ -49,32 +69,3 @@ def _lock(path: Path) -> int:
                 raise SettingsError(f"PID_FILE {path} is that of a service that runs.") from None
             time.sleep(_LOCK_SECONDS / 20)
         os.close(file)
-
-
-class ReadyFile:
-    """A file that is there while the service takes connections; without a `path`, none.
-
-    Raises SettingsError where it cannot be made.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        if path is not None:
-            try:
-                # What a crash left.
-                path.unlink(missing_ok=True)
-                self._draft = path.with_name(f"{path.name}.{os.getpid()}")
-                self._draft.touch()
-            except OSError as error:
-                raise SettingsError(f"READY_FILE {path} cannot be used: {error.strerror}.") from None
-
-    def write(self, *lines: str) -> None:
-        """Writes the file, whole or not at all."""
-        if self._path is not None:
-            self._draft.write_text("".join(f"{line}\n" for line in lines))
-            self._draft.replace(self._path)
-
-    def remove(self) -> None:
-        if self._path is not None:
-            self._draft.unlink(missing_ok=True)
-            self._path.unlink(missing_ok=True)

@@ -73,10 +73,11 @@ class Settings:
     host: str = setting("0.0.0.0", parse.host, "The address to listen on.")  # noqa: S104 - the documented default
     port: int = setting("2026", parse.whole(0, 65535), "The port to listen on; 0 takes a free one.")
     pid_file: Path | None = setting(  # noqa: RUF009 - it makes a field
-        None, parse.file, "A file for the process id, locked: a second service with the same file does not start.")
+        None, parse.file,
+        "A file for the process id, locked while it lives: a second service with the same one does not start.")
     ready_file: Path | None = setting(  # noqa: RUF009 - it makes a field
         None, parse.file,
-        "A file that is there while connections are taken. Its lines: the address, the seconds a stop takes at most.")
+        "A file of two lines: the address, while connections are taken, and the seconds that a stop takes at most.")
     enable_rate_limit: bool = setting(
         "true", parse.flag, "Limit the calls of each API key, or else of each client address.")
     rate_limit_requests: int = setting("100", parse.whole(1, 1_000_000), "So many calls are allowed")
