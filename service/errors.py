@@ -45,7 +45,8 @@ class ServiceError(Exception):
         self.failure = failure
         self.status = failure.status
         self.message = message or failure.message
-        self.retry_after = retry_after or failure.retry_after
+        # Where no new try helps, Coze's word that it would is not passed on.
+        self.retry_after = (retry_after or failure.retry_after) if failure.retry_after else None
         self.code = code
         self.logid = logid
         self.cause = cause
@@ -98,6 +99,7 @@ ABSENT = Failure(503, "This Coze server has no such endpoint, as is usual on a s
 # Coze by its own words. Whose fault it is decides the status.
 _INVALID = Failure(400, "Coze rejected the request as invalid.")
 _REFUSED_CONTENT = Failure(400, "Coze refused the content.")
+_FILE_MISNAMED = Failure(400, "Coze refused the file: its content and its name do not agree, or one is not valid.")
 _FILE_REFUSED = Failure(400, "Coze does not support this type of file, or its content does not fit its name.")
 _NO_FILE = Failure(400, "Coze found no file, or more than one, in the upload.")
 _NO_BOT = Failure(404, "The bot does not exist or belongs to another account.")
@@ -193,14 +195,19 @@ _OURS: dict[int, Failure] = {4006: _OUR_BOT, 4015: _OUR_BOT, 4200: _OUR_BOT, 103
 _HTTP: dict[int, Failure] = {
     400: _INVALID,
     401: TOKEN_REFUSED,
+    402: _QUOTA,
     403: _RIGHTS,
     404: _SETUP,
     407: PROXY_REFUSES,
     408: _DOWN,
     413: FILE_TOO_LARGE,
+    415: _FILE_REFUSED,
+    422: _INVALID,
     425: _DOWN,
     429: _SLOW_DOWN,
 }
+# And the others by their first digit: to ask the same again does not help where Coze redirects or finds it wrong.
+_CLASSES: dict[int, Failure] = {3: _MOVED, 4: _SETUP}
 
 # The words of the token endpoint.
 _OAUTH: dict[str, Failure] = {
@@ -217,13 +224,15 @@ def coze_failure(asked: Asked, *, code: int | None = None, status: int = 200) ->
     """What Coze's `code`, else its HTTP `status`, means for the caller who `asked`."""
     failure = _COZE.get(code) if code is not None else None
     if failure is None:
-        failure = _HTTP.get(status, _DOWN)
+        failure = _HTTP.get(status) or _CLASSES.get(status // 100, _DOWN)
     elif asked is not Asked.BOT and code in _OURS and asked is not Asked.FILE:
         failure = _OURS[code]
     if asked is Asked.NOTHING and failure.status in (400, 404, 413):
         return _SETUP
     if asked is Asked.FILE and failure.status == 404:
         return _SETUP
+    if asked is Asked.FILE and failure is _INVALID:
+        return _FILE_MISNAMED
     return failure
 
 
@@ -236,6 +245,10 @@ def oauth_failure(error: str, *, code: int | None, status: int) -> Failure:
 # What Coze did where its words do not say it, for the metrics. Whatever its code or status leads to is an "error".
 _KINDS = {
     UNREACHABLE: "unreachable",
+    UNTRUSTED: "unreachable",
+    PROXY_AWAY: "proxy",
+    PROXY_FAILED: "proxy",
+    PROXY_REFUSES: "proxy",
     TIMED_OUT: "timed_out",
     NOT_UNDERSTOOD: "not_understood",
     BROKE_OFF: "broke_off",
@@ -243,7 +256,9 @@ _KINDS = {
     NEEDS_TOOL: "needs_tool",
     ABSENT: "absent",
 }
-_SAID_BY_COZE = {*_COZE.values(), *_OURS.values(), *_HTTP.values()} - {FILE_TOO_LARGE}
+_SAID_BY_COZE = {*_COZE.values(), *_OURS.values(), *_HTTP.values(), *_CLASSES.values(), _FILE_MISNAMED} - {
+    FILE_TOO_LARGE
+}
 
 
 def coze_error(failure: Failure, code: int | None) -> tuple[str, str] | None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from service.coze import Coze
-from service.errors import ABSENT, STOPPING, Failure, ServiceError
+from service.errors import STOPPING, Failure, ServiceError
 from service.settings import Settings
 
 
@@ -33,9 +33,7 @@ class Readiness:
 
     async def _ask(self) -> Failure | None:
         try:
-            await self._coze.user()
+            await self._coze.check()
         except ServiceError as error:
-            # A server without this endpoint has answered all the same.
-            if error.message != ABSENT.message:
-                return Failure(error.status, error.message, error.retry_after)
+            return Failure(error.status, error.message, error.retry_after)
         return None

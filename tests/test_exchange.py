@@ -101,7 +101,7 @@ def server() -> Iterator[Coze]:
 
 @pytest.fixture(scope="module")
 def service(start: Start, server: Coze) -> Service:
-    return start(COZE_API_BASE=f"{server.url}/behind/a%20proxy")
+    return start(COZE_API_BASE=f"{server.url}/behind/a%20proxy", HEALTH_INTERVAL="0")
 
 
 @pytest.fixture
@@ -341,3 +341,115 @@ def test_the_request(service: Service, coze: Coze) -> None:
     assert headers["Content-Type"] == "application/json"
     assert int(headers["Content-Length"]) == len(body)
     assert "你好" in body.decode()
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 305, 307, 308, 400, 404, 405, 407, 410, 426])
+def test_what_only_the_operator_can_mend(service: Service, coze: Coze, status: int) -> None:
+    """Coze redirects, or is asked what it does not know. To try again does not help, even if Coze says so."""
+    head = b"HTTP/1.1 %d Odd\r\nLocation: https://api.coze.example/v3/chat\r\nRetry-After: 7\r\n" % status
+    coze.answer = lambda _: (sized(b"<html>odd</html>", head),)
+    upload = service.http.post("/api/v1/upload", files={"file": ("a.csv", b"1,2")})
+    others = [service.http.get(f"/api/v1/{path}") for path in ("user/info", "workspaces", "test/connection")]
+    for answer in [service.chat(), service.chat(stream=True), upload, *others]:
+        if status == 400 and answer not in others:
+            continue  # what the client sent is wrong, as it may be
+        assert answer.status_code == 500, answer.text
+        assert "operator" in answer.json()["message"]
+        assert "retry-after" not in answer.headers
+    health = service.http.get("/health")
+    assert health.status_code == 503
+    assert "operator" in health.json()["message"]
+    assert "retry-after" not in health.headers
+
+
+NO_SESSION = sized(b'{"code":401,"msg":"missing session_key in cookie"}', b"HTTP/1.1 401 Unauthorized\r\n")
+OLD_NO_SESSION = sized(b'{"code":700012006,"msg":"missing session_key in cookie"}')
+NO_ROUTE = sized(b'{"code":404,"msg":"not found"}', b"HTTP/1.1 404 Not Found\r\n")
+NO_BOT = sized(b'{"code":400,"msg":"invalid value for bot_id"}', b"HTTP/1.1 400 Bad Request\r\n")
+NO_TOKEN = sized(b'{"code":700012006,"msg":"authentication failed: invalid token"}')
+DOWN = sized(b"<html>", b"HTTP/1.1 502 Bad Gateway\r\n")
+# The answers to a look at the account and to a chat; a part of what is said of it, if it is not healthy.
+HEALTH = {
+    "the cloud": (sized(USER), DOWN, None),
+    "a Studio": (NO_SESSION, NO_BOT, None),
+    "an older Studio": (OLD_NO_SESSION, NO_BOT, None),
+    "another of its kind": (NO_ROUTE, NO_BOT, None),
+    "one that answers with the cloud's code": (NO_ROUTE, sized(b'{"code":4000,"msg":"bot_id"}'), None),
+    "one that answers with a stream": (NO_SESSION, sized(STREAM, PLAIN_HEAD), None),
+    "a path too much": (NO_ROUTE, NO_ROUTE, "operator has to look"),
+    "a path too much at a Studio": (NO_SESSION, NO_SESSION, "COZE_API_BASE"),
+    "a Studio at a path of its pages": (NO_SESSION, sized(b"", b"HTTP/1.1 405 Not Allowed\r\n"), "operator"),
+    "a Studio that does not know the token": (NO_SESSION, NO_TOKEN, "does not accept the service's token"),
+    "a Studio that is down": (NO_SESSION, DOWN, "not available"),
+    "a Studio that breaks off": (NO_SESSION, b"", "broke off"),
+}
+
+
+@pytest.mark.parametrize("name", HEALTH)
+def test_health_is_that_of_chats(service: Service, coze: Coze, name: str) -> None:
+    account, chat, problem = HEALTH[name]
+    coze.answer = lambda request: (chat,) if request.startswith(CHAT) else (account,)
+    health = service.http.get("/health")
+    assert (health.status_code, health.json()["status"]) == ((503, "unhealthy") if problem else (200, "healthy"))
+    assert (problem or "working") in health.json()["message"]
+    # Where the account can be seen, chats are left alone.
+    assert bool(coze.numbers(CHAT)) == (account != sized(USER))
+
+
+def test_addresses_of_coze_s_that_are_none_of_the_web_go_no_further(service: Service, coze: Coze) -> None:
+    bad = b"javascript:alert(1)"
+
+    def answer(request: bytes) -> Answer:
+        if b"/files/" in request:
+            return (sized(b'{"code":0,"data":{"id":"7","url":"%b"}}' % bad),)
+        if b"/workspaces" in request:
+            return (sized(b'{"code":0,"data":{"workspaces":[{"id":"7","name":"n","icon_url":"%b"}]}}' % bad),)
+        return (sized(USER.replace(b'avatar_url":"', b'avatar_url":"' + bad)),)
+
+    coze.answer = answer
+    upload = service.http.post("/api/v1/upload", files={"file": ("a.csv", b"1,2")}).json()
+    assert service.http.get(upload["file_url"]).content == b"1,2"
+    assert service.http.get("/api/v1/workspaces").json()["data"][0]["icon_url"] == ""
+    assert service.http.get("/api/v1/user/info").json()["data"]["user"]["avatar_url"] == ""
+
+
+def page_of(request: bytes) -> Answer:
+    """One of very many full pages of workspaces, slowly."""
+    number = re.search(rb"page_num=([0-9]+)", request)
+    assert number
+    rows = b",".join(b'{"id":"%b-%d"}' % (number[1], row) for row in range(50))
+    return (sized(b'{"code":0,"data":{"total_count":1000000,"workspaces":[%b]}}' % rows),)
+
+
+def test_workspaces_are_asked_for_in_one_time_limit(start: Start, coze: Coze) -> None:
+    service = start(COZE_API_BASE=coze.url, COZE_REQUEST_TIMEOUT="0.5")
+    coze.answer = page_of
+    answer = service.http.get("/api/v1/workspaces")
+    assert answer.status_code == 503
+    assert "too long" in answer.json()["message"]
+    assert 1 < len(coze.requests) < 50
+
+
+def test_a_client_that_leaves_ends_what_is_asked_for_it(service: Service, coze: Coze) -> None:
+    over = threading.Event()
+
+    def answer(request: bytes) -> Answer:
+        if b"/workspaces" in request:
+            return page_of(request)
+        over.wait(60)
+        return (b"",)
+
+    coze.answer = answer
+
+    def left() -> int:
+        return sum(line.get("status") == 499 for line in service.lines())
+
+    before = left()
+    for path in ("workspaces", "user/info", "test/connection"):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{service.url}/api/v1/{path}", timeout=0.5)
+    wait_until(lambda: left() == before + 3, 10)
+    seen = len(coze.requests)
+    over.set()
+    time.sleep(0.3)
+    assert len(coze.requests) == seen

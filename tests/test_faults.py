@@ -56,7 +56,7 @@ FAIL_FIRST = {
     "json-truncated": 503,
     "json-array": 503,
     "json-null": 503,
-    "redirect": 503,
+    "redirect": 500,
     "code-negative": 503,
     "code-unknown": 503,
     "code-701231": 503,

@@ -175,6 +175,8 @@ def test_what_keeps_a_token_from_being_fetched_is_said_and_heals(
         ("unheard_of", None, 400, 500),
         ("None", 4100, 401, 500),
         ("None", None, 404, 500),
+        ("None", None, 302, 500),
+        ("None", None, 407, 500),
         ("None", None, 502, 503),
     ],
 )

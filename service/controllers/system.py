@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 
 from generated.models import Config, ConfigResponse, ConnectionTest, ConnectionTestResponse, Features
 from service.clock import timestamp
+from service.connection import connection_of, unless_client_leaves
 from service.contract import contract
 from service.handlers import get
 from service.parts import Parts
@@ -36,7 +37,7 @@ class SystemController(Controller):
     async def test_connection(
         self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]
     ) -> ConnectionTestResponse:
-        user, logid = await parts.coze.user()
+        user, logid = await unless_client_leaves(connection_of(request.scope), parts.coze.user())
         record_of(request.scope).logid = logid
         return ConnectionTestResponse(
             success=True,

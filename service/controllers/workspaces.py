@@ -1,9 +1,12 @@
 """Tag Workspaces: what the account can reach."""
 
-from litestar import Controller
+from typing import Any
+
+from litestar import Controller, Request
 from litestar.di import NamedDependency
 
 from generated.models import WorkspacesResponse
+from service.connection import connection_of, unless_client_leaves
 from service.handlers import get
 from service.parts import Parts
 
@@ -12,7 +15,8 @@ class WorkspacesController(Controller):
     path = "/api/v1/workspaces"
 
     @get(operation_id="listWorkspaces")
-    async def list_workspaces(self, parts: NamedDependency[Parts]) -> WorkspacesResponse:
-        return WorkspacesResponse(
-            success=True, message="Workspaces retrieved successfully", data=await parts.coze.workspaces()
-        )
+    async def list_workspaces(
+        self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]
+    ) -> WorkspacesResponse:
+        workspaces = await unless_client_leaves(connection_of(request.scope), parts.coze.workspaces())
+        return WorkspacesResponse(success=True, message="Workspaces retrieved successfully", data=workspaces)

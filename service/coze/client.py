@@ -41,6 +41,8 @@ _GOODBYE_SECONDS = 10.0
 # Coze's own maximum, and a bound against a total that lies: 10,000 workspaces.
 _PAGE_SIZE = 50
 _MAX_PAGES = 200
+# No bot has such an id. A number would be looked for.
+_IMPOSSIBLE_CHAT = {"bot_id": "-", "user_id": "-", "stream": True}
 # Coze Studio has no such endpoint and takes the caller for a browser that is not signed in, or says that outright.
 _STUDIO_NO_SESSION = "missing session_key"
 
@@ -144,7 +146,7 @@ class Coze:
         file_id = wire.text_id(answer.id)
         if file_id is None:
             raise ServiceError(NOT_UNDERSTOOD, cause="an upload without an id")
-        return file_id, answer.url or None
+        return file_id, wire.web_address(answer.url)
 
     async def user(self) -> tuple[User, str | None]:
         """The account that the token belongs to, and Coze's logid."""
@@ -156,12 +158,39 @@ class Coze:
             user_id=user_id,
             user_name=answer.user_name or "",
             nick_name=answer.nick_name or "",
-            avatar_url=answer.avatar_url or "",
+            avatar_url=wire.web_address(answer.avatar_url) or "",
         )
         return user, logid
 
+    async def check(self) -> None:
+        """Raises ServiceError unless Coze answers, accepts the token, and has chats."""
+        try:
+            await self.user()
+        except ServiceError as error:
+            if error.failure is not ABSENT:
+                raise
+            # A Coze Studio has no users, and knows no token where it has none; nor has any server at a wrong path.
+            await self._look_for_chats()
+
+    async def _look_for_chats(self) -> None:
+        """Asks a bot that cannot be: it is refused, unless chats themselves are."""
+        answer, body = await self._exchange("POST", "/v3/chat", repeatable=True, json=_IMPOSSIBLE_CHAT)
+        try:
+            code = wire.decode_answer(body).code or None
+        except wire.UNDECODABLE:
+            code = None
+        failure = coze_failure(Asked.BOT, code=code, status=answer.status)
+        if (code or answer.status != 200) and failure.status >= 500:
+            if failure is TOKEN_REFUSED:
+                self._token.refused()
+            raise ServiceError(failure, code=code, cause=f"HTTP {answer.status} to a chat", logid=answer.logid)
+
     async def workspaces(self) -> list[Workspace]:
-        """All workspaces, from all pages, each once."""
+        """All workspaces, from all pages, each once. Raises ServiceError."""
+        async with time_limit(self._settings.coze_request_timeout):
+            return await self._all_pages()
+
+    async def _all_pages(self) -> list[Workspace]:
         found: dict[str, Workspace] = {}
         for number in range(1, _MAX_PAGES + 1):
             page, _ = await self._call(
@@ -235,7 +264,8 @@ class Coze:
         if said.detail and said.detail.logid and not logid:
             logid = said.detail.logid
         if said.code or answer.status != 200:
-            if _is_absent(answer.status, said):
+            # Every server takes files.
+            if asked is not Asked.FILE and _is_absent(answer.status, said):
                 raise ServiceError(ABSENT, code=said.code, cause=f"{path} is absent", logid=logid)
             failure = coze_failure(asked, code=said.code or None, status=answer.status)
             if failure is TOKEN_REFUSED:
@@ -271,7 +301,7 @@ def _workspace(row: bytes) -> Workspace | None:
     return Workspace(
         id=identity,
         name=workspace.name or "",
-        icon_url=workspace.icon_url or "",
+        icon_url=wire.web_address(workspace.icon_url) or "",
         role_type=workspace.role_type or "",
         workspace_type=workspace.workspace_type or UNSET,
     )

@@ -135,6 +135,12 @@ decode_workspace = lenient(Workspace)
 decode_workspace_page = msgspec.json.Decoder(WorkspacePage, strict=False).decode
 
 
+def web_address(value: str | None) -> str | None:
+    """An address that a page may lead to or show; None for any other, such as one of `javascript:`."""
+    plain = value and value.isprintable() and re.fullmatch(r"(?i)https?://[^\s\"<>\\^`{|}]{1,8000}", value)
+    return value if plain else None
+
+
 def text_id(value: Id) -> str | None:
     """An id as text; None if there is none."""
     return str(value) if value not in (None, "") else None

@@ -24,6 +24,28 @@ def test_an_odd_field_spoils_no_other(data: bytes, expected: tuple[Any, ...]) ->
     assert (user.user_id, user.nick_name, user.avatar_url) == expected
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http://h", "https://h/a?b=c#d", "HTTPS://h:1/%20", "https://user@h/", "https://[fd00::1]/", "https://h/图片.png"],
+)
+def test_an_address_of_the_web(url: str) -> None:
+    assert wire.web_address(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(None, "", "javascript:alert(1)", "JavaScript://h/%0aalert(1)", "java\nscript:x", "vbscript:x", "//h/a", "/a"),
+        *("data:text/html,<script>", "ftp://h", "file:///etc/passwd", "blob:https://h/1", "https:h", "https://"),
+        *(" https://h", "https://h/\n", "https://h/a b", 'https://h/"onerror=', "https://h/<b>", "https://h\\@other"),
+        *("https://h/\u202e", "https://h/\x00", "http\t://h", "https://h/" + "a" * 9000),
+    ],
+    ids=lambda url: repr(url)[:20],
+)
+def test_what_is_no_address_of_the_web(url: str | None) -> None:
+    assert wire.web_address(url) is None
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b'"text"', b'{"id":', b"{} trailing", b"[" * 100_000, b"\xff"])
 def test_what_is_no_object_is_not_understood(data: bytes) -> None:
     for decode in (wire.decode_answer, wire.decode_chat, wire.decode_file, wire.decode_user, wire.decode_workspace):
