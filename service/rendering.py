@@ -23,6 +23,7 @@ from service.clock import timestamp
 from service.connection import Connection, connection_of, unless_client_leaves
 from service.coze import Chat, ChatEvent
 from service.errors import NOT_UNDERSTOOD, ClientLeft, ServiceError
+from service.last_event import end_id
 from service.request_log import RequestRecord, record_of
 
 # How long one delta may be. Readers that take a network read for whole events, as the API document's own does, lose
@@ -35,22 +36,29 @@ _MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
 
 _encode = msgspec.json.Encoder().encode
 _NEVER_CUT = (ChatCompletedEvent, FollowUpEvent)
-_PING = b": ping\n\n"
-_END = b"data: " + _encode(EndEvent()) + b"\n\n"
+# No blank line: some readers take that for the end of an event without data.
+_PING = b": ping\n"
+# Line readers, such as those of Python's HTTP clients, take these for the ends of lines.
+_LINE_ENDS = [(character.encode(), b"\\u%04x" % ord(character)) for character in "\u2028\u2029\u0085"]
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
+    # no-transform: what compresses a stream holds it back until it ends.
+    (b"cache-control", b"no-cache, no-transform"),
     # nginx holds a response back until its buffer is full, unless it is told so.
     (b"x-accel-buffering", b"no"),
 ]
 
 
 class EventStream:
-    """An ASGI response: the rest of a chat that has made a good start, event by event."""
+    """An ASGI response: the rest of a chat that has made a good start, event by event.
 
-    def __init__(self, chat: Chat, heartbeat: float) -> None:
+    `asked` is the fingerprint of the request.
+    """
+
+    def __init__(self, chat: Chat, heartbeat: float, asked: str) -> None:
         self._chat = chat
         self._heartbeat = heartbeat
+        self._asked = asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         metrics.OPEN_STREAMS.inc()
@@ -71,10 +79,11 @@ class EventStream:
         def write(events: list[ChatEvent]) -> None:
             nonlocal spoke
             record.count(events)
-            completed = isinstance(events[-1], ChatCompletedEvent)
-            if completed:
+            end = b""
+            if isinstance(events[-1], ChatCompletedEvent):
                 record.outcome = "completed"
-            for block in _blocks(events, completed):
+                end = _end(self._asked)
+            for block in _blocks(events, end):
                 connection.write(block)
             spoke = now()
 
@@ -91,7 +100,7 @@ class EventStream:
                         connection.write(_PING)
                     spoke = now()
         except ServiceError as failure:
-            last = _failed(failure, record)
+            last = _failed(failure, record) + _end(self._asked)
         try:
             async with asyncio.timeout(self._heartbeat):
                 await send({"type": "http.response.body", "body": last, "more_body": False})
@@ -148,25 +157,36 @@ async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_
 
 def _failed(failure: ServiceError, record: RequestRecord) -> bytes:
     record.fail(failure)
-    event = ErrorEvent(message=failure.message, timestamp=timestamp())
-    return b"data: " + _encode(event) + b"\n\n" + _END
+    return _block(ErrorEvent(message=failure.message, timestamp=timestamp()))
 
 
-def _blocks(events: list[ChatEvent], completed: bool) -> Iterator[bytes]:
-    """What to write for `events`; whole events in each block."""
+def _end(asked: str) -> bytes:
+    return b"id: %b\n" % end_id(asked).encode() + _block(EndEvent())
+
+
+def _block(event: ChatEvent | ErrorEvent | EndEvent) -> bytes:
+    """A server-sent event."""
+    data = _encode(event)
+    if not data.isascii():
+        for character, escaped in _LINE_ENDS:
+            data = data.replace(character, escaped)
+    return b"data: %b\n\n" % data
+
+
+def _blocks(events: list[ChatEvent], end: bytes) -> Iterator[bytes]:
+    """What to write for `events` and behind them; whole events in each block."""
     block: list[bytes] = []
     size = 0
     for event in events:
         for piece in (event,) if isinstance(event, _NEVER_CUT) else _short(event):
-            part = b"data: %b\n\n" % _encode(piece)
+            part = _block(piece)
             if size and size + len(part) > _MAX_WRITE_BYTES:
                 yield b"".join(block)
                 block.clear()
                 size = 0
             block.append(part)
             size += len(part)
-    if completed:
-        block.append(_END)
+    block.append(end)
     yield b"".join(block)
 
 

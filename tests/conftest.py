@@ -105,16 +105,17 @@ def running_service(folder: Path, *arguments: str, command: Sequence[str] = COMM
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
-    """The events of a stream, comments left out. Each must be one `data:` line and a blank line."""
+    """The events of a stream, heartbeats left out. Each must be one `data:` line and a blank line; `end` has an id."""
     blocks = text.split("\n\n")
     assert blocks.pop() == "", "the stream does not end with a blank line"
     found = []
     for block in blocks:
-        if block.startswith(":"):
-            continue
-        assert block.startswith("data: "), block
-        assert "\n" not in block, block
-        found.append(json.loads(block.removeprefix("data: ")))
+        *before, data = [line for line in block.split("\n") if line != ": ping"]
+        assert data.startswith("data: "), block
+        found.append(json.loads(data.removeprefix("data: ")))
+        ids = [line for line in before if line.startswith("id: end-")]
+        assert before == ids, block
+        assert len(ids) == (found[-1] == {"type": "end"}), block
     return found
 
 

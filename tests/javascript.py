@@ -49,7 +49,9 @@ def run_tool(folder: Path, *command: str, **env: str) -> str:
 
 def read_in_every_split(module: Path) -> None:
     """Checks `dataOf` of a JavaScript module, which reads an event stream, with the stream's bytes cut anywhere."""
-    stream = 'data: {"a":"你好🎉"}\n\n: ping\n\ndata: {"b":1}\r\n\r\ndata: {"type":"end"}\n\n'.encode()
+    stream = (
+        'data: {"a":"你好🎉"}\n\n: ping\ndata: {"b":1}\r\n\r\n: ping\n\nid: end-1\ndata: {"type":"end"}\n\n'.encode()
+    )
     script = f"""
       import {{ dataOf }} from {json.dumps(module.as_uri())};
       const bytes = Uint8Array.from({list(stream)});

@@ -1,6 +1,7 @@
 """POST /api/v1/chat: what is taken, what is refused, and that both forms of an answer say the same."""
 
 import contextlib
+import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_json(service: Service) -> None:
 def test_stream(service: Service) -> None:
     answer = service.chat("你好，请介绍一下自己", stream=True)
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["cache-control"] == "no-cache, no-transform"
     events = events_of(answer.text)
     assert [event["type"] for event in events[-2:]] == ["chat_completed", "end"]
     assert events[-1] == {"type": "end"}
@@ -61,6 +62,16 @@ def test_both_forms_say_the_same(service: Service) -> None:
         events = events_of(service.chat(content, stream=True).text)
         assert text_of(events) == plain["data"]["content"]
         assert [e["content"] for e in events if e["type"] == "follow_up"] == plain["data"].get("follow_ups", [])
+
+
+def test_no_line_reader_takes_a_character_for_the_end_of_a_line(service: Service, bots: dict[str, str]) -> None:
+    """As str.splitlines does, and the readers of httpx and requests with it."""
+    answer = service.chat(bot=bots["separators"], stream=True)
+    lines = answer.text.splitlines()
+    assert lines == answer.text.split("\n")[:-1]
+    assert r"line\u2028paragraph\u2029next\u0085unit" in answer.text
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert text_of(events) == "Raw separators: line\u2028paragraph\u2029next\u0085unit\u001c\u000bend"
 
 
 @pytest.mark.parametrize("bot", ["reasoning", "late-thoughts"])

@@ -14,6 +14,7 @@ from service.body import body_chunks
 from service.connection import connection_of, unless_client_leaves
 from service.contract import contract
 from service.errors import BAD_REQUEST, BODY_TOO_LARGE, ServiceError
+from service.last_event import fingerprint, is_answered
 from service.parts import Parts
 from service.rendering import EventStream, chat_document
 from service.request_log import record_of
@@ -31,7 +32,9 @@ class ChatController(Controller):
 
     @post(operation_id="chat", status_code=200)
     async def chat(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> ASGIApp:
-        asked = await _read(request, parts.settings.request_body_timeout)
+        asked, question = await _read(request, parts.settings.request_body_timeout)
+        if asked.stream and is_answered(request.headers.get("last-event-id", ""), question):
+            return ASGIResponse(status_code=204)
         record = record_of(request.scope)
         record.mode = "stream" if asked.stream else "json"
         chat = parts.coze.chat(asked)
@@ -41,7 +44,7 @@ class ChatController(Controller):
             if asked.stream:
                 await unless_client_leaves(connection_of(request.scope), chat.open())
                 handed_on = True
-                return EventStream(chat, parts.settings.heartbeat_interval)
+                return EventStream(chat, parts.settings.heartbeat_interval, question)
             document = await unless_client_leaves(
                 connection_of(request.scope),
                 chat_document(
@@ -55,8 +58,8 @@ class ChatController(Controller):
                 chat.leave()
 
 
-async def _read(request: Request[Any, Any, Any], body_timeout: float) -> ChatRequest:
-    """The request's body as a chat. Raises ServiceError (400, 413)."""
+async def _read(request: Request[Any, Any, Any], body_timeout: float) -> tuple[ChatRequest, str]:
+    """The request's body as a chat, and its fingerprint. Raises ServiceError (400, 413)."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ServiceError(BAD_REQUEST, "The request's Content-Type must be application/json.")
@@ -69,7 +72,7 @@ async def _read(request: Request[Any, Any, Any], body_timeout: float) -> ChatReq
     )
     body = b"".join([chunk async for chunk in chunks])
     try:
-        return _decode(body)
+        return _decode(body), fingerprint(body)
     except msgspec.ValidationError as error:
         reason = str(error)
     except (msgspec.DecodeError, UnicodeDecodeError):
