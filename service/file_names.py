@@ -13,9 +13,6 @@ from urllib.parse import unquote_to_bytes
 from service.errors import BAD_REQUEST, ServiceError
 
 MAX_CHARACTERS = 255
-# A quoted value ends where its quotes do. If they end nowhere, it ends with the header's last quote: a browser does not
-# escape a backslash, and in a Chinese encoding a character's second byte may look like one.
-_PARAMETER = re.compile(rb';\s*([^\s;="*]+\*?)\s*=\s*(?:"((?:[^"\\]|\\.)*)"\s*(?=;|$)|"(.*)"\s*$|([^;"]*))', re.DOTALL)
 _ENCODED_WORDS = re.compile(r"(?:=\?[^?\s]+\?[BbQq]\?[^?\s]*\?=\s*)+")
 # Those that clients name. No other is looked for: Python keeps each name that it does not know for ever.
 _ENCODINGS = frozenset(
@@ -28,18 +25,6 @@ _ENCODINGS = frozenset(
 CONSOLE = "gb18030"
 # Controls, line separators, what turns the direction of text around, and halves of characters.
 _REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def parameters(disposition: bytes) -> dict[str, bytes]:
-    """The parameters of a Content-Disposition header by their names in lower case; values without their quotes."""
-    found: dict[str, bytes] = {}
-    at = disposition.find(b";")
-    while match := _PARAMETER.match(disposition, at):
-        name, quoted, unended, plain = match.groups()
-        value = next((part for part in (quoted, unended) if part is not None), (plain or b"").strip())
-        found.setdefault(name.decode("latin-1").lower(), value)
-        at = match.end()
-    return found
 
 
 def file_name(parameters: dict[str, bytes]) -> str | None:

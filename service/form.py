@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from litestar import Request
-from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
 from generated.models import UploadRequest
 from service.body import body_chunks
 from service.coze import Upload
 from service.errors import BAD_REQUEST, FILE_TOO_LARGE, NO_SPACE, ServiceError
-from service.file_names import CONSOLE, decoded, file_name, parameters
+from service.file_names import CONSOLE, decoded, file_name
+from service.headers import header, parameters
 
 
 def _max_length(field: str) -> int:
@@ -62,9 +63,9 @@ async def read_upload(request: Request[Any, Any, Any], *, timeout: float) -> Asy
 
 
 async def _read(request: Request[Any, Any, Any], form: UploadForm, timeout: float) -> None:
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    boundary = options.get("boundary", "")
-    if kind != "multipart/form-data" or not boundary:
+    content_type = header(request.scope, b"content-type") or b""
+    kind, boundary = content_type.partition(b";")[0], parameters(content_type).get("boundary")
+    if kind.strip().lower() != b"multipart/form-data" or not boundary:
         raise ServiceError(BAD_REQUEST, "The request's Content-Type must be multipart/form-data with a boundary.")
     parts = _Parts(form)
     try:

@@ -91,6 +91,33 @@ def test_no_address_is_a_bug(service: Service, path: str) -> None:
     assert not [line for line in service.lines() if line["event"] == "bug"]
 
 
+ODD_HEADERS = [
+    *(b"Accept: \xff;q=abc", b"Accept: application/openmetrics-text; version=9; escaping=x; q=-1", b"Accept: ;;,,"),
+    *(b"Cookie: \xff=\xfe; ;;=", b"Cookie: " + b"a=b;" * 3000, b"Origin: \xff", b"Origin: " + b"x" * 5000),
+    *(b"Content-Type: \xff", b"Content-Type: ;;;===", b'Content-Type: application/json; charset="'),
+    *(b"Content-Type: application/json; charset=x-nobody-s", b"Content-Type: application/json;" + b'a="' * 9000),
+    *(b'Content-Type: multipart/form-data; boundary="\\', b"Content-Type: multipart/form-data; boundary=\xff"),
+    *(
+        b"Content-Type: multipart/form-data; boundary=" + b"b" * 5000,
+        b"Content-Type: multipart/form-data;" + b'a="' * 9000,
+    ),
+    *(b"Range: bytes=" + b"9" * 5000 + b"-", b"Range: bytes=\xff", b"If-None-Match: \xff", b"If-Range: \xff"),
+    *(b"Authorization: \xff", b"Authorization: Bearer " + b"x" * 9000, b"X-Request-ID: \xff", b"Traceparent: 00-x"),
+    *(b"X-Forwarded-For: \xff", b"Forwarded: for=\xff;;", b"Expect: \xff", b"Connection: \xff", b"Referer: \xff"),
+    *(b"Access-Control-Request-Method: \xff", b"Access-Control-Request-Headers: \xff,,;", b"Last-Event-ID: \xff"),
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/api/v1/chat", "/api/v1/upload", "/api/v1/files/1", "/docs", "/metrics"])
+def test_no_header_is_a_bug(service: Service, method: str, path: str) -> None:
+    for odd in ODD_HEADERS:
+        start = f"{method} {path} HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nConnection: close\r\n".encode()
+        received = exchange(service, start + b"Content-Length: 2\r\n" + odd + b"\r\n\r\n{}", keep_open=True)
+        assert int(received.split(b" ", 2)[1]) < 500, odd
+    assert not [line for line in service.lines() if line["event"] == "bug"]
+
+
 @pytest.mark.parametrize("path", ["/docs/assets/../../../../etc/passwd", "/docs/assets/%2e%2e/%2e%2e/settings.py"])
 def test_no_way_out_of_the_assets(service: Service, path: str) -> None:
     received = exchange(service, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())

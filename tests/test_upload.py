@@ -151,6 +151,19 @@ def test_forms_that_are_refused(service: Service, body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "kind",
+    [
+        "Multipart/Form-Data;Boundary=b",
+        'multipart/form-data; charset=utf-8; boundary="b"; x',
+        "multipart/form-data;;\tboundary=b;",
+    ],
+)
+def test_media_types_that_are_taken(service: Service, kind: str) -> None:
+    body = part('Content-Disposition: form-data; name="file"; filename="a.csv"') + b"--b--\r\n"
+    assert raw(service, body, kind).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "kind",
     ["", "application/json", "multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; boundary=b"],
 )
 def test_media_types_that_are_refused(service: Service, kind: str) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import ServiceError
-from service.file_names import file_name, parameters
+from service.file_names import file_name
+from service.headers import parameters
 
 REPORT = "报告.pdf"
 
@@ -67,6 +68,7 @@ def test_any_name_that_people_have(name: str) -> None:
         (b'form-data; name="file"; filename="a\\"b%22.csv"', 'a"b%22.csv'),
         (b"form-data;name=file;filename=a.csv", "a.csv"),
         (b"form-data; name=file; FileName = a b.csv ; x=y", "a b.csv"),
+        (b"form-data;;\tname=file; ;filename=a.csv;", "a.csv"),
         (b'form-data; name="file"; filename="../../etc/passwd.csv"', "passwd.csv"),
         (b'form-data; name="file"; filename="C:\\temp\\new.csv"', "new.csv"),
         (b'form-data; name="file"; filename="\\\\server\\share\\a.csv"', "a.csv"),
