@@ -23,6 +23,8 @@ _PLAIN_HEADERS = {"Accept", "Accept-Language", "Content-Language", "Content-Type
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PREFLIGHT_SECONDS = 600
 _EXPOSED: Header = (b"access-control-expose-headers", ", ".join(contract().document["components"]["headers"]).encode())
+# A cache must not give one website the answer to another.
+_VARY: Header = (b"vary", b"Origin")
 
 
 class Cors:
@@ -48,9 +50,7 @@ class Cors:
         """For an answer to a page of `origin`, or to one that may not read it."""
         if self._any:
             return [(b"access-control-allow-origin", b"*"), _EXPOSED]
-        # A cache must not give one website the answer to another.
-        vary = (b"vary", b"Origin")
-        return [vary] if origin is None else [vary, (b"access-control-allow-origin", origin), _EXPOSED]
+        return [_VARY] if origin is None else [_VARY, (b"access-control-allow-origin", origin), _EXPOSED]
 
 
 class RefuseForeignPages:

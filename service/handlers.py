@@ -35,10 +35,11 @@ def page(path: str, content: bytes, headers: dict[str, str]) -> HTTPRouteHandler
     """
 
     @get(path, include_in_schema=False, sync_to_thread=False)
-    def show(request: Request[Any, Any, Any]) -> Response[bytes | None]:
+    def show(request: Request[Any, Any, Any]) -> Response[bytes]:
         raw_path = request.scope["raw_path"]
         if slashes := len(raw_path) - len(raw_path.rstrip(b"/")):
-            return Response(None, status_code=308, headers={"Location": "../" * slashes + path[1:]})
+            there = {"Location": "../" * slashes + path.removeprefix("/")}
+            return Response(b"", status_code=308, media_type="text/html", headers=there)
         return Response(content, media_type="text/html", headers=headers)
 
     return show
