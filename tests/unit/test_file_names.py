@@ -122,7 +122,7 @@ def test_names_that_are_refused(name: str) -> None:
     assert refused.value.status == 400
 
 
-@given(st.text(st.characters(exclude_characters="%"), min_size=1, max_size=255))
+@given(st.text(st.characters(codec="utf-8", exclude_characters="%"), min_size=1, max_size=255))
 def test_a_name_is_itself_without_its_folders_or_refused(name: str) -> None:
     own = re.split(r"[/\\]", name)[-1].strip(" ")
     bad = any(category(c) in ("Cc", "Cf", "Zl", "Zp") for c in own) or not own.strip().strip(".")
