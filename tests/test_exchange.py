@@ -422,7 +422,7 @@ def page_of(request: bytes) -> Answer:
 
 
 def test_workspaces_are_asked_for_in_one_time_limit(start: Start, coze: Coze) -> None:
-    service = start(COZE_API_BASE=coze.url, COZE_REQUEST_TIMEOUT="0.5")
+    service = start(COZE_API_BASE=coze.url, COZE_REQUEST_TIMEOUT="1.5")
     coze.answer = page_of
     answer = service.http.get("/api/v1/workspaces")
     assert answer.status_code == 503

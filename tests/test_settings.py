@@ -16,6 +16,8 @@ import pytest
         {"COZE_API_TOKEN": "pat_1", "PORT": "x"},
         {"COZE_API_TOKEN": "pat_1", "HOST": "203.0.113.7"},
         {"COZE_API_TOKEN": "pat_1", "HOST": "a..b"},
+        {"COZE_API_TOKEN": "pat_1", "https_proxy": "socks5://user:secret@127.0.0.1:1", "WORKERS": "2"},
+        {"COZE_API_TOKEN": "pat_1", "SSL_CERT_FILE": "/dev/null"},
     ],
 )
 def test_a_start_that_cannot_be_ends_with_one_line(tmp_path: Path, env: dict[str, str]) -> None:
@@ -30,4 +32,5 @@ def test_a_start_that_cannot_be_ends_with_one_line(tmp_path: Path, env: dict[str
     )
     assert ended.returncode == 1
     assert len((ended.stdout + ended.stderr).splitlines()) == 1
-    assert re.search(r"COZE_API_TOKEN|PORT|HOST", ended.stderr)
+    assert re.search(r"COZE_API_TOKEN|PORT|HOST|HTTPS_PROXY|SSL_CERT_FILE", ended.stderr)
+    assert "secret" not in ended.stderr

@@ -14,7 +14,7 @@ from conftest import BOT, Service, Start, Upstream, wait_until
 from joserfc.jwk import RSAKey
 
 from service import sandbox
-from service.coze.tokens import _LIFETIME_SECONDS, _lifetime
+from service.coze.tokens import LIFETIME_SECONDS, lifetime
 from service.errors import oauth_failure
 
 TOKEN_PATH = "/api/permission/oauth2/token"
@@ -186,11 +186,11 @@ def test_what_the_token_endpoint_says(error: str, code: int | None, status: int,
 
 @pytest.mark.parametrize("odd", [None, "soon", True, 900, -1, 1e18, 10**400, [], {}], ids=lambda odd: str(odd)[:9])
 def test_an_odd_end_of_a_token_is_not_believed(odd: object) -> None:
-    assert _lifetime(odd) == _LIFETIME_SECONDS
+    assert lifetime(odd) == LIFETIME_SECONDS
 
 
 def test_an_end_in_due_time_is_believed() -> None:
-    assert 890 < _lifetime(time.time() + 900) <= 900
+    assert 890 < lifetime(time.time() + 900) <= 900
 
 
 def test_neither_key_nor_token_appears_anywhere(coze: Upstream, renewing: Service) -> None:
@@ -246,5 +246,7 @@ def test_a_token_file_is_read_again_when_it_changes(
 
 def test_the_sandbox_s_token_stands_alone(start: Start) -> None:
     both = {"COZE_API_TOKEN": "pat_other", "COZE_API_TOKEN_FILE": "/nowhere", "COZE_JWT_OAUTH_CLIENT_ID": "1"}
+    # Nor does a proxy lead to it.
+    both |= {"http_proxy": "http://127.0.0.1:1", "ALL_PROXY": "socks5://127.0.0.1:1"}
     service = start("--sandbox", **both, COZE_API_BASE="", COZE_BOT_ID="", WORKERS="2")
     assert service.chat(bot=BOT).status_code == 200

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 _LOOK_SECONDS = 1.0
 # The lifetime asked for. Coze gives 900 s unless asked, and 86,399 s at most: this one leaves half an hour to mend what
 # keeps a renewal from succeeding.
-_LIFETIME_SECONDS = 7200
+LIFETIME_SECONDS = 7200
 # A token is renewed after this part of its life, and not used in the last part of it, for it must live to its arrival.
 _RENEW_AFTER = 0.75
 _USE_UNTIL = 0.95
@@ -157,7 +157,7 @@ class FetchedToken(Token):
 
     async def _ask(self) -> tuple[str, float]:
         """A new token and how many seconds it lives. Raises ServiceError."""
-        exchanged: Any = await self._app.get_access_token(_LIFETIME_SECONDS)
+        exchanged: Any = await self._app.get_access_token(LIFETIME_SECONDS)
         answer, body = exchanged
         try:
             said = wire.decode_token(body)
@@ -170,7 +170,7 @@ class FetchedToken(Token):
             token = parse_token(said.access_token or "")
         except ValueError:
             raise ServiceError(NOT_UNDERSTOOD, cause="an answer without a token", logid=answer.logid) from None
-        return token, _lifetime(said.expires_in)
+        return token, lifetime(said.expires_in)
 
 
 class _Carrier(Requester):
@@ -186,14 +186,14 @@ class _Carrier(Requester):
             return await self._send(request)
 
 
-def _lifetime(expires_in: Any) -> float:
+def lifetime(expires_in: Any) -> float:
     """The seconds until `expires_in`, which Coze gives as Unix time; where that cannot be, those asked for."""
     now = time.time()
-    earliest, latest = now + _SHORTEST_SECONDS, now + _LIFETIME_SECONDS + _SLACK_SECONDS
+    earliest, latest = now + _SHORTEST_SECONDS, now + LIFETIME_SECONDS + _SLACK_SECONDS
     if isinstance(expires_in, int | float) and earliest <= expires_in <= latest:
         return expires_in - now
-    log.warning("a token's end is not believed", assumed_seconds=_LIFETIME_SECONDS)
-    return _LIFETIME_SECONDS
+    log.warning("a token's end is not believed", assumed_seconds=LIFETIME_SECONDS)
+    return LIFETIME_SECONDS
 
 
 def token_for(settings: Settings, send: Send) -> Token:

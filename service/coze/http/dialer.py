@@ -4,9 +4,8 @@ import asyncio
 import socket
 import ssl
 import traceback
-from typing import Any
 
-from aiohappyeyeballs import start_connection
+from aiohappyeyeballs import AddrInfoType, start_connection
 
 from service.coze.http.connection import Connection, Owner
 from service.coze.http.reader import Reader
@@ -29,13 +28,13 @@ _NEXT_ADDRESS_SECONDS = 0.25
 
 
 class Dialer:
-    """Knows one `route`. To be made in the loop; `timeout` is what a connection may take, in seconds."""
+    """Connects by one `route`. To be made in the loop; `timeout` is what a connection may take, in seconds."""
 
     def __init__(self, route: Route, timeout: float) -> None:
         self._route = route
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._lookup: asyncio.Task[Any] | None = None
+        self._lookup: asyncio.Task[list[AddrInfoType]] | None = None
         self._believed_until = 0.0
 
     def close(self) -> None:
@@ -53,7 +52,7 @@ class Dialer:
         except OSError as error:
             if self._lookup is not None and self._lookup.done():
                 self._lookup = None
-            # They hold the error that holds them, which would be left for the garbage collector.
+            # The frames hold the error that holds them: a cycle, which only the garbage collector would find.
             traceback.clear_frames(error.__traceback__)
             raise _refusal(error, away) from None
         _, connection = await self._loop.create_connection(lambda: Connection(owner), sock=sock)
@@ -74,14 +73,18 @@ class Dialer:
             raise
         return connection
 
-    async def _addresses(self) -> Any:
-        """Those of the host to connect to, asked for once however many want to know. Raises OSError."""
+    async def _addresses(self) -> list[AddrInfoType]:
+        """The addresses of the host to connect to, looked up once however many want to know. Raises OSError."""
         if self._lookup is None or self._loop.time() >= self._believed_until:
-            host, port, _ = self._route.first
-            self._lookup = self._loop.create_task(self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-            self._lookup.add_done_callback(lambda lookup: lookup.cancelled() or lookup.exception())  # if nobody waits
+            self._lookup = self._loop.create_task(self._look_up())
+            # Or asyncio would complain of an error that nobody has waited for.
+            self._lookup.add_done_callback(lambda lookup: lookup.cancelled() or lookup.exception())
             self._believed_until = self._loop.time() + _NAME_SECONDS
         return await asyncio.shield(self._lookup)
+
+    async def _look_up(self) -> list[AddrInfoType]:
+        host, port, _ = self._route.first
+        return [*await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
     async def _secure(self, connection: Connection, host: str, deadline: float) -> None:
         assert self._route.tls is not None
@@ -110,7 +113,7 @@ def _refusal(error: OSError, away: Failure) -> ServiceError:
 
 
 async def _tunnel(connection: Connection, target: Address, proxy: Proxy) -> None:
-    """Has a proxy connect to `target` (RFC 9110, section 9.3.6). Raises ServiceError if it does not."""
+    """Makes a proxy connect to `target` (RFC 9110, section 9.3.6). Raises ServiceError if it does not."""
     connect = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
     if proxy.authorization is not None:
         connect += f"Proxy-Authorization: {proxy.authorization}\r\n"

@@ -33,7 +33,7 @@ class _Refusal(NamedTuple):
 _Ticket = asyncio.Future[Connection | _Refusal]
 
 
-def _nobody_s() -> contextvars.Context:
+def _own_context() -> contextvars.Context:
     """A context for what outlives the request that asks for it, and would hold all of it in its own."""
     return contextvars.Context()
 
@@ -70,7 +70,7 @@ class Pool:
         if connection in self._open and not self._serve(connection):
             self._idle[connection] = self._loop.time()
             if self._expiry is None:
-                self._expiry = self._loop.call_later(self._idle_seconds, self._expire, context=_nobody_s())
+                self._expiry = self._loop.call_later(self._idle_seconds, self._expire, context=_own_context())
 
     def forget(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
@@ -135,7 +135,7 @@ class Pool:
         while self._queued and len(self._open) + len(self._making) < self._limit and not self._closed:
             ticket = next(iter(self._queued))
             del self._queued[ticket]
-            making = self._loop.create_task(self._dialer.dial(self), context=_nobody_s())
+            making = self._loop.create_task(self._dialer.dial(self), context=_own_context())
             self._making.add(making)
             making.add_done_callback(partial(self._made, ticket))
 

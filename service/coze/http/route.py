@@ -21,7 +21,7 @@ _PORTS = {False: 80, True: 443}  # of http and of https
 
 
 class Address(NamedTuple):
-    """A server's, as text with the port, as `name` without it where it goes without saying."""
+    """Where a server listens. As text it has the port; `name` has it only if the scheme does not say it."""
 
     host: str
     port: int
@@ -41,7 +41,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """`authorization` is the value of its header Proxy-Authorization, if it wants one."""
+    """A proxy. `authorization` is the value of the header Proxy-Authorization for it, if it wants one."""
 
     address: Address
     authorization: str | None = field(repr=False)
@@ -49,7 +49,9 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`tls` is there if anything on the way is spoken to over TLS; `certifi`: this machine has no certificates."""
+    """The way to Coze. `tls` is None if nothing on it is spoken to over TLS. `certifi`: its certificates are trusted,
+    as this machine has none.
+    """
 
     coze: Address
     proxy: Proxy | None = None
@@ -63,7 +65,7 @@ class Route:
 
 
 def route_to_coze(settings: Settings) -> Route:
-    """Raises SettingsError if a variable that matters for this way names what cannot be used."""
+    """The way that the settings describe. Raises SettingsError for one that matters for it and cannot be used."""
     coze = _address(settings.coze_api_base)
     proxy = _proxy(coze, settings)
     if not coze.tls and (proxy is None or not proxy.address.tls):
@@ -75,9 +77,9 @@ def route_to_coze(settings: Settings) -> Route:
 def _address(url: str) -> Address:
     """Raises ValueError."""
     parts = urlsplit(url)
-    tls = {"http": False, "https": True}[parts.scheme]
+    tls = parts.scheme == "https"
     host = (parts.hostname or "").rstrip(".")
-    if not host or parts.port == 0:
+    if parts.scheme not in ("http", "https") or not host or parts.port == 0:
         raise ValueError
     host.encode("idna")
     return Address(host, parts.port or _PORTS[tls], tls)
@@ -96,13 +98,13 @@ def _proxy(coze: Address, settings: Settings) -> Proxy | None:
         raise SettingsError(f"{name} names a {socks[0].lower()} proxy, but only http:// and https:// can be used.")
     try:
         return _proxy_at(url)
-    except (ValueError, KeyError):
+    except ValueError:
         takes = "the address of a proxy such as http://user:password@proxy.example:3128"
         raise SettingsError(f"{name} takes {takes}, and its value is not that.") from None
 
 
 def _proxy_at(url: str) -> Proxy:
-    """Raises ValueError or KeyError."""
+    """Raises ValueError."""
     parts = urlsplit(url)
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError
@@ -117,7 +119,7 @@ def _is_direct(coze: Address, no_proxy: str | None) -> bool:
     """Whether NO_PROXY names Coze: `*`, a host (and with it all below), an address, a network; with a port or not."""
     for entry in re.split(r"[\s,]+", (no_proxy or "").lower()):
         name = entry.rpartition("://")[2]
-        if with_port := re.fullmatch(r"(\[[^]]*\]|[^:]*):([0-9]+)", name):
+        if with_port := re.fullmatch(r"(\[[^]]*\]|[^:]*):([0-9]{1,5})", name):
             name = with_port[1] if int(with_port[2]) == coze.port else ""
         if name == "*" or _is_within(coze.host, name.strip("[]")):
             return True

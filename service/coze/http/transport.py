@@ -35,11 +35,11 @@ class Transport:
         self._pool = Pool(route, limit=max_chats + _SPARE_CONNECTIONS, connect_timeout=connect_timeout)
         self._trace = trace
         self._host = route.coze.name
-        # To a proxy the whole address is said, and who we are; but where it opens a tunnel, all that is said to it.
-        spoken_to = route.proxy if not route.coze.tls else None
-        self._prefix = f"http://{self._host}" if spoken_to is not None else ""
-        authorization = spoken_to.authorization if spoken_to is not None else None
-        self._to_proxy = {"Proxy-Authorization": authorization} if authorization is not None else {}
+        # A proxy reads requests to http:// addresses, each with its whole address; all else goes through its tunnel.
+        reader = route.proxy if not route.coze.tls else None
+        self._prefix = f"http://{self._host}" if reader is not None else ""
+        authorization = reader.authorization if reader is not None else None
+        self._for_proxy = {"Proxy-Authorization": authorization} if authorization is not None else {}
 
     async def close(self) -> None:
         await self._pool.close()
@@ -59,7 +59,7 @@ class Transport:
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         span = self._trace(request.method, request.url, headers) if self._trace is not None else None
         try:
-            head = _head(request.method, self._target(request), headers | self._to_proxy)
+            head = _head(request.method, self._target(request), headers | self._for_proxy)
             connection = await self._pool.take()
         except BaseException as error:
             if span is not None:
@@ -138,7 +138,7 @@ class _Whole:
 
 @contextlib.asynccontextmanager
 async def time_limit(seconds: float) -> AsyncIterator[None]:
-    """For an exchange and what leads to it. Raises ServiceError in its time."""
+    """Bounds an exchange and what leads to it. Raises ServiceError when the time is up."""
     started = time.monotonic()
     try:
         async with asyncio.timeout(seconds):
