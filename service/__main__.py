@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from typing import Any
 
 import structlog
 
@@ -23,6 +23,9 @@ from service.settings import Settings
 from service.workers import PATIENCE_SECONDS, Parent, Supervisor, worker_command
 
 log = structlog.get_logger()
+
+# What a stop takes once the last worker has ended.
+_END_SECONDS = 5
 
 
 def main() -> None:
@@ -67,7 +70,7 @@ def main() -> None:
                 if arguments.metrics_folder:
                     stack.enter_context(metrics_folder.held(arguments.metrics_folder))
                 listener = stack.enter_context(socket.socket(fileno=arguments.worker))
-                _serve(chosen, route, listener, beat=parent.beat)
+                _serve(chosen, route, listener, parent=parent)
                 return
             for name, meant in settings.misnamed():
                 log.warning("a variable may be meant for a setting", variable=name, setting=meant)
@@ -82,7 +85,7 @@ def _run(chosen: Settings, route: Route, own_coze: dict[str, str], stack: contex
     # Until there is something to stop in order, a stop just ends it.
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, lambda *_: sys.exit(0))
-    files = RunFiles(chosen.pid_file, chosen.ready_file, chosen.shutdown_grace + PATIENCE_SECONDS)
+    files = RunFiles(chosen.pid_file, chosen.ready_file, chosen.shutdown_grace + PATIENCE_SECONDS + _END_SECONDS)
     stack.callback(files.remove_ready_file)
     metrics_folder.remove_unused()
     folder = None
@@ -133,7 +136,7 @@ def _variables() -> str:
     return "\n".join(lines)
 
 
-def _serve(chosen: Settings, route: Route, listener: socket.socket, **told: Callable[[], None]) -> None:
+def _serve(chosen: Settings, route: Route, listener: socket.socket, **told: Any) -> None:
     if not chosen.tracing:
         coze = Coze(chosen, route=route)
         serve(create_app(chosen, coze), coze, chosen, listener, **told)

@@ -20,7 +20,7 @@ from service.coze import Coze, Route
 from service.protocol import NarrowedProtocol, Protocol
 from service.setting_values import MEMORY
 from service.settings import Settings, SettingsError
-from service.workers import BEAT_SECONDS, RETIRE
+from service.workers import BEAT_SECONDS, RETIRE, Parent
 
 log = structlog.get_logger()
 
@@ -50,14 +50,14 @@ class _Server(uvicorn.Server):
         grace: float,
         on_ready: Callable[[], None],
         on_stop: Callable[[], None],
-        beat: Callable[[], None] | None,
+        parent: Parent | None,
     ) -> None:
         super().__init__(config)
         self._coze = coze
         self._grace = grace
         self._on_ready = on_ready
         self._on_stop = on_stop
-        self._beat = beat
+        self._parent = parent
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -69,12 +69,12 @@ class _Server(uvicorn.Server):
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
         self._on_ready()
-        if self._beat is not None:
-            self._keep_beating(self._beat)
+        if self._parent is not None:
+            self._keep_beating(self._parent)
 
-    def _keep_beating(self, beat: Callable[[], None]) -> None:
-        beat()
-        asyncio.get_running_loop().call_later(BEAT_SECONDS, self._keep_beating, beat)
+    def _keep_beating(self, parent: Parent) -> None:
+        parent.beat()
+        asyncio.get_running_loop().call_later(BEAT_SECONDS, self._keep_beating, parent)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._coze.stopping = self._coze.stopping or sig != RETIRE
@@ -118,11 +118,11 @@ def serve(
     *,
     on_ready: Callable[[], None] = lambda: None,
     on_stop: Callable[[], None] = lambda: None,
-    beat: Callable[[], None] | None = None,
+    parent: Parent | None = None,
 ) -> None:
     """Serves on `listener` until SIGTERM, SIGINT or SIGHUP.
 
-    Calls `on_ready` once it does, `on_stop` when it begins to stop, and `beat` every BEAT_SECONDS that its loop runs.
+    Calls `on_ready` once it does and `on_stop` when it begins to stop. A worker gives its `parent` signs of life.
     """
     config = uvicorn.Config(
         app,
@@ -138,7 +138,9 @@ def serve(
         timeout_graceful_shutdown=int(settings.shutdown_grace) + _LAST_WORDS_SECONDS + _UVICORN_SECONDS,
         timeout_keep_alive=75,
     )
-    _Server(config, coze, settings.shutdown_grace, on_ready, on_stop, beat).run(sockets=[listener])
+    _Server(config, coze, settings.shutdown_grace, on_ready, on_stop, parent).run(sockets=[listener])
+    if parent is not None:
+        parent.say_over()
 
 
 def allow_files(settings: Settings) -> None:

@@ -230,7 +230,7 @@ def environment_with(overrides: Mapping[str, str]) -> dict[str, str]:
 def share_dotenv(prefix: str) -> None:
     """Gives the variables of `.env` that begin with `prefix` to a library that looks for them in the environment."""
     for name, value in _values(_dotenv(Path.cwd())).items():
-        if name.startswith(prefix) and value and not os.environ.get(name):
+        if name.startswith(prefix) and not os.environ.get(name):
             os.environ[name] = value
 
 
@@ -253,7 +253,8 @@ def _dotenv(folder: Path) -> list[Binding]:
 
 
 def _values(dotenv: list[Binding]) -> dict[str, str]:
-    return {name: value for name, value, _ in dotenv}
+    """The variables that are set. An empty line behind a full one, as of a template put behind it, unsets nothing."""
+    return {name: value for name, value, _ in dotenv if value}
 
 
 def _unset(dotenv: list[Binding]) -> set[str]:
@@ -303,11 +304,15 @@ def read_address() -> tuple[str, int]:
     return host, port
 
 
+# What may stand around a value. Other blanks, such as a no-break space, are not seen to be there: they are bad values.
+_BLANKS = " \t\r\n"
+
+
 def _read_one(setting: Setting, sources: Iterable[Mapping[str, str]]) -> Any:
     """The value from the first of the sources that has one, else the default. Raises SettingsError if it is bad."""
     # As curl has it: of a proxy's names the lower case one comes first.
     names = (setting.name.lower(), setting.name) if setting.name in PROXY_SETTINGS else (setting.name,)
-    given = (source.get(name, "").strip() for source in sources for name in names)
+    given = (source.get(name, "").strip(_BLANKS) for source in sources for name in names)
     raw = next((text for text in given if text), setting.default)
     if raw is None:
         return None

@@ -34,6 +34,9 @@ PATIENCE_SECONDS = 40.0
 BEAT_SECONDS = 1.0
 _HANG_SECONDS = 10.0
 _START_SECONDS = 60.0
+_ALIVE = b"1"
+# The last sign: what the process still does is not done by its loop.
+_OVER = b"0"
 
 
 class Worker:
@@ -42,6 +45,7 @@ class Worker:
     def __init__(self, command: list[str], listener: socket.socket, env: Mapping[str, str]) -> None:
         self.started = time.monotonic()
         self.serves = False
+        self._loop_is_over = False
         # Once it is told to go: when it is killed if it has not gone, by time.monotonic().
         self.deadline = math.inf
         self._silent_seconds = 0.0
@@ -64,15 +68,16 @@ class Worker:
         Silence is counted by these calls and not by the clock: where the whole machine slept, no worker has hung.
         """
         try:
-            alive = bool(self._channel.recv(4096))
+            said = self._channel.recv(4096)
         except OSError:
-            alive = False
-        self.serves = self.serves or alive
-        self._silent_seconds = 0.0 if alive else self._silent_seconds + _CHECK_SECONDS
+            said = b""
+        self.serves = self.serves or bool(said)
+        self._loop_is_over = self._loop_is_over or said.endswith(_OVER)
+        self._silent_seconds = 0.0 if said else self._silent_seconds + _CHECK_SECONDS
 
     @property
     def hangs(self) -> bool:
-        return self._silent_seconds > (_HANG_SECONDS if self.serves else _START_SECONDS)
+        return self._silent_seconds > (_HANG_SECONDS if self.serves else _START_SECONDS) and not self._loop_is_over
 
     def send(self, sig: signal.Signals) -> None:
         if self.process.poll() is None:
@@ -135,8 +140,7 @@ class Supervisor:
         able = True
         while able and not self._stop_wanted:
             time.sleep(_CHECK_SECONDS)
-            for worker in (*self._workers, *self._beside()):
-                worker.listen()
+            self._listen()
             if not self._ready and any(worker.serves for worker in self._workers):
                 self._ready = True
                 self._on_ready()
@@ -148,11 +152,16 @@ class Supervisor:
         self._listener.close()
         return 0 if self._stop() and able else 1
 
+    def _listen(self) -> None:
+        for worker in self._all():
+            worker.listen()
+
+    def _all(self) -> list[Worker]:
+        coming = [self._coming] if self._coming is not None else []
+        return [*self._workers, *coming, *self._leaving]
+
     def _start(self) -> Worker:
         return Worker(self._command, self._listener, self._env)
-
-    def _beside(self) -> list[Worker]:
-        return [self._coming] if self._coming is not None else []
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if number in _STOPS:
@@ -225,18 +234,20 @@ class Supervisor:
                 self._ended(worker)
                 # One that was stopped before it could serve ended well, too.
                 good = good and code in (0, -signal.SIGTERM)
-            elif time.monotonic() > worker.deadline:
+            elif worker.hangs or time.monotonic() > worker.deadline:
                 log.error("worker killed", pid=worker.process.pid)
                 worker.kill()
         return good
 
     def _stop(self) -> bool:
         """Ends all; whether all ended by themselves, and well."""
-        for worker in (*self._workers, *self._beside(), *self._leaving):
+        for worker in self._all():
             self._dismiss(worker, signal.SIGTERM)
+        self._workers, self._coming = [], None
         good = True
         while self._leaving:
             time.sleep(_CHECK_SECONDS)
+            self._listen()
             good = self._see_off() and good
         return good
 
@@ -254,9 +265,16 @@ class Parent:
 
     def beat(self) -> None:
         """Gives a sign of life, and with the first says that the worker serves."""
+        self._send(_ALIVE)
+
+    def say_over(self) -> None:
+        """Says that no more signs will come, as the loop has done its work."""
+        self._send(_OVER)
+
+    def _send(self, sign: bytes) -> None:
         # A parent that is suspended takes none. Those that wait for it tell it enough.
         with contextlib.suppress(OSError):
-            self._channel.send(b"1", socket.MSG_DONTWAIT)
+            self._channel.send(sign, socket.MSG_DONTWAIT)
 
     def _watch(self) -> None:
         with contextlib.suppress(ConnectionError):

@@ -166,7 +166,7 @@ def impatient(folder: Path, upstream: Upstream, **constants: int) -> Iterator[Se
 
 
 def test_a_worker_that_hangs_is_replaced(upstream: Upstream, tmp_path: Path) -> None:
-    with impatient(tmp_path, upstream, _HANG_SECONDS=3) as service:
+    with impatient(tmp_path, upstream, _HANG_SECONDS=3, PATIENCE_SECONDS=600) as service:
         assert ask(service) == {200}
         wait_until(lambda: serving(service, 2))
         before = workers(service)
@@ -183,7 +183,12 @@ def test_a_worker_that_hangs_is_replaced(upstream: Upstream, tmp_path: Path) -> 
         wait_until(lambda: not hanging.is_running() and len(workers(service)) == 2, 60)
         assert hanging.pid in [line["pid"] for line in service.lines() if line["event"] == "worker hangs"]
         assert ask(service) == {200}
-        assert service.stop() == 0
+        # Nor does a stop wait for one.
+        wait_until(lambda: serving(service, 2))
+        hanging = workers(service)[0]
+        hanging.suspend()
+        assert service.stop() == 1
+        assert [line["pid"] for line in service.lines() if line["event"] == "worker killed"] == [hanging.pid]
 
 
 def test_a_worker_that_does_not_go_is_killed(upstream: Upstream, tmp_path: Path) -> None:

@@ -233,6 +233,22 @@ def test_a_line_of_dotenv_that_says_nothing_is_not_passed_over() -> None:
         settings.read()
 
 
+def test_an_empty_line_unsets_nothing() -> None:
+    """As of a template that was put behind what was there."""
+    Path(".env").write_text(f"COZE_API_TOKEN=pat_1\nAPI_KEYS=shop:{'0' * 64}\nCOZE_API_TOKEN=\nAPI_KEYS= # name:hash\n")
+    assert settings.read().api_keys == (("shop", bytes(32)),)
+
+
+@pytest.mark.parametrize("blank", ["\u3000", "\u00a0", "\u2003", "\u200b"])
+def test_a_value_that_only_looks_empty_is_none(monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+    monkeypatch.setenv("COZE_API_TOKEN", "pat_1")
+    monkeypatch.setenv("API_KEYS", blank)
+    with pytest.raises(SettingsError, match=r"^API_KEYS takes"):
+        settings.read()
+    monkeypatch.setenv("API_KEYS", " \t\r\n")
+    assert settings.read().api_keys == ()
+
+
 @pytest.mark.parametrize("between", [" ", "; ", " export ", "\t"])
 def test_a_setting_behind_another_is_not_passed_over(between: str) -> None:
     Path(".env").write_text(f"COZE_API_TOKEN=pat_1\nENVIRONMENT=production{between}API_KEYS=shop:secret\n")
