@@ -264,9 +264,8 @@ def test_a_flood_is_drawn_by_the_frame(browser: Browser, on_sandbox: Service, bo
         devtools.send("Performance.enable")
 
         def layouts() -> int:
-            return next(
-                m["value"] for m in devtools.send("Performance.getMetrics")["metrics"] if m["name"] == "LayoutCount"
-            )
+            metrics = devtools.send("Performance.getMetrics")["metrics"]
+            return int(next(metric["value"] for metric in metrics if metric["name"] == "LayoutCount"))
 
         page.evaluate(COUNT_FRAMES)
         before = layouts()
