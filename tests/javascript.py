@@ -11,6 +11,8 @@ import pytest
 from conftest import ROOT
 
 TESTS = ROOT / "tests"
+# Characters of two to four bytes, and those that are taken for line ends though a stream's lines do not end there.
+EVERYTHING = "é你好🎉\u0085\u2028\u2029\v\f\x1c\x1d\x1e"
 
 
 def node() -> str:
@@ -50,8 +52,9 @@ def run_tool(folder: Path, *command: str, **env: str) -> str:
 def read_in_every_split(module: Path) -> None:
     """Checks `dataOf` of a JavaScript module, which reads an event stream, with the stream's bytes cut anywhere."""
     stream = (
-        'data: {"a":"你好🎉"}\n\n: ping\ndata: {"b":1}\r\n\r\n: ping\n\nid: end-1\ndata: {"type":"end"}\n\n'.encode()
-    )
+        f'data: {{"a":"{EVERYTHING}"}}\n\n: ping\ndata: {{"b":1}}\r\n\r\n: ping\n\n'
+        'id: end-1\ndata: {"type":"end"}\n\n'
+    ).encode()
     script = f"""
       import {{ dataOf }} from {json.dumps(module.as_uri())};
       const bytes = Uint8Array.from({list(stream)});
@@ -66,7 +69,7 @@ def read_in_every_split(module: Path) -> None:
       console.log(JSON.stringify([...found].map((text) => JSON.parse(text))));
     """
     found = run_tool(TESTS, node(), "--input-type=module", "-e", script)
-    assert json.loads(found) == [['{"a":"你好🎉"}', '{"b":1}', '{"type":"end"}']]
+    assert json.loads(found) == [[f'{{"a":"{EVERYTHING}"}}', '{"b":1}', '{"type":"end"}']]
 
 
 def run_node(script: str, *arguments: str, needs: str | None = None) -> str:

@@ -7,14 +7,15 @@ import json
 import re
 import shutil
 import sys
+import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from browser import chromium, keep_screenshot, page_on
 from conftest import ROOT, Service, Upstream, wait_until
-from javascript import TESTS, needs_packages, node, read_in_every_split, run_tool
+from javascript import EVERYTHING, TESTS, needs_packages, node, read_in_every_split, run_tool
 from playwright.sync_api import Browser, Page, expect
 from test_playground import picture
 
@@ -83,6 +84,37 @@ def test_axios(examples: Path, service: Service) -> None:
 
 def test_python(service: Service) -> None:
     assert_talk(run_tool(EXAMPLES, sys.executable, "python/chat.py", service.url))
+
+
+class _ByteByByte(http.server.BaseHTTPRequestHandler):
+    """Answers each chat with a stream in which a text holds EVERYTHING as it is, each byte in a chunk of its own."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        delta = {"type": "message_delta", "content": EVERYTHING, "timestamp": "2026-11-22T12:00:00.000Z"}
+        for event in (delta, {"type": "end"}):
+            for byte in f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode():
+                self.wfile.write(b"1\r\n%c\r\n" % byte)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_python_splits_at_line_feeds_only() -> None:
+    script = """
+        import sys
+        sys.path.insert(0, "python")
+        from chat import Coze, question
+        print(ascii([event.content for event in Coze(sys.argv[1]).stream(question("Hello"))]))
+    """
+    with listening(_ByteByByte) as url:
+        assert run_tool(EXAMPLES, sys.executable, "-c", textwrap.dedent(script), url) == f"{[EVERYTHING]!a}\n"
 
 
 def test_curl(service: Service) -> None:
@@ -176,7 +208,12 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
     """A web server for the files of `folder`."""
-    handler = functools.partial(_Quiet, directory=str(folder))
+    with listening(functools.partial(_Quiet, directory=str(folder))) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def listening(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -43,7 +43,7 @@ class Coze:
         with self.http.stream("POST", "/api/v1/chat", **self._body(request)) as response:
             if response.is_error:
                 response.read()
-            for line in self._checked(response).iter_lines():
+            for line in lines_of(self._checked(response)):
                 if line.startswith("data: "):
                     event = msgspec.json.decode(line.removeprefix("data: "), type=ChatStreamEvent)
                     if isinstance(event, ErrorEvent):
@@ -68,6 +68,14 @@ class Coze:
             message = msgspec.json.decode(response.content, type=ErrorResponse).message
             raise CozeError(f"{message} (HTTP {response.status_code}, {response.headers['X-Request-ID']})")
         return response
+
+
+def lines_of(response: httpx.Response) -> Iterator[str]:
+    """The lines of an event stream. They end at line feeds only; `iter_lines` would also split at U+2028 and others."""
+    rest = ""
+    for text in response.iter_text():
+        *lines, rest = (rest + text).split("\n")
+        yield from lines
 
 
 def question(content: str, *, conversation_id: str | None = None, bot_id: str | None = None) -> ChatRequest:
