@@ -10,6 +10,8 @@ import pytest
 from conftest import ROOT, Service
 from javascript import TESTS, needs_packages, node, run_tool
 
+pytestmark = pytest.mark.npm
+
 STRICT = {
     "strict": True,
     "target": "ES2022",
@@ -87,8 +89,6 @@ import sys
 from coze_client import Client
 from coze_client.api.chat import chat
 from coze_client.models import ChatMessage, ChatMessageRole, ChatRequest
-
-pytestmark = pytest.mark.npm
 
 messages = [ChatMessage(role=ChatMessageRole.USER, content="Hello")]
 answer = chat.sync(client=Client(base_url=sys.argv[1]), body=ChatRequest(user_id="user123", messages=messages))
