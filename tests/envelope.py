@@ -26,8 +26,11 @@ def assert_envelope(body: object, path: str) -> str:
     return message
 
 
-def assert_error(answer: httpx.Response, status: int) -> str:
-    """Checks all of an error answer: status, envelope and headers; gives its message."""
+def assert_error(answer: httpx.Response, status: int, *, retry: bool = True) -> str:
+    """Checks all of an error answer: status, envelope and headers; gives its message.
+
+    `retry` is whether a 503 must say when a new try makes sense.
+    """
     assert answer.status_code == status, f"{answer.status_code}: {answer.text[:500]}"
     assert answer.headers["content-type"] == "application/json"
     assert REQUEST_ID.fullmatch(answer.headers["x-request-id"])
@@ -36,6 +39,6 @@ def assert_error(answer: httpx.Response, status: int) -> str:
         assert "x-request-id" in answer.headers["access-control-expose-headers"].lower()
     if status == 405:
         assert answer.headers["allow"]
-    if status == 429:
+    if status == 429 or (status == 503 and retry):
         assert int(answer.headers["retry-after"]) >= 1
     return assert_envelope(answer.json(), answer.request.url.path)

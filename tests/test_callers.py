@@ -11,6 +11,7 @@ import httpx
 import pytest
 from conftest import Service, Start, Upstream, events_of, wait_until
 from envelope import assert_envelope
+from operations import Operation, each_operation
 
 CONFIG = "/api/v1/config"
 KEY, OLD_KEY, OTHER_KEY = "key-of-the-shop", "old-key-of-the-shop", "key-of-nobody-known"
@@ -43,9 +44,16 @@ MISSING = 'Bearer realm="coze-service"'
 WRONG = f'{MISSING}, error="invalid_token"'
 
 
-@pytest.mark.parametrize(
-    "path", [CONFIG, "/api/v1/user/info", "/api/v1/workspaces", "//api/v1/config", "/api/v1/config/"]
-)
+@each_operation()
+def test_a_call_needs_a_key_if_the_contract_says_so(keyed: Service, operation: Operation) -> None:
+    answer = operation.call(keyed.http, operation.nowhere)
+    if {"apiKey": []} in operation.about.get("security", []):
+        assert_unauthorized(answer, MISSING)
+    else:
+        assert answer.status_code != 401
+
+
+@pytest.mark.parametrize("path", [CONFIG, "//api/v1/config", "/api/v1/config/"])
 def test_a_call_needs_a_key(keyed: Service, path: str) -> None:
     url = keyed.url + path
     assert_unauthorized(keyed.http.get(url), MISSING)

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import BOT, COMMAND, Service, Start, Upstream, events_of, running_service, text_of
+from envelope import assert_error
 
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
 USER = {"role": "user", "content": "Hello"}
@@ -18,14 +19,6 @@ FEW_FILES = "fewer files may be open than MAX_CONCURRENT_CHATS takes"
 
 def post(service: Service, **body: Any) -> httpx.Response:
     return service.http.post("/api/v1/chat", json={"user_id": "u", "messages": [USER], **body})
-
-
-def assert_refused(answer: httpx.Response, status: int = 400) -> str:
-    assert answer.status_code == status, answer.text
-    body = answer.json()
-    assert body == {"success": False, "message": body["message"], "data": None}
-    message: str = body["message"]
-    return message
 
 
 def test_json(service: Service) -> None:
@@ -113,7 +106,7 @@ def test_unknown_fields_and_parameters_are_ignored(service: Service) -> None:
 
 
 def test_no_bot_at_all(start: Start) -> None:
-    message = assert_refused(start(COZE_BOT_ID="").chat())
+    message = assert_error(start(COZE_BOT_ID="").chat(), 400)
     assert message == "bot_id is required either in request or environment variable COZE_BOT_ID"
 
 
@@ -139,8 +132,8 @@ def test_the_uploaded_file_is_described(service: Service) -> None:
 
 
 def test_an_unknown_conversation_and_an_unknown_bot(service: Service) -> None:
-    assert_refused(post(service, conversation_id="7000000000000000000"), 404)
-    assert_refused(post(service, bot_id="7000000000000000000"), 404)
+    assert_error(post(service, conversation_id="7000000000000000000"), 404)
+    assert_error(post(service, bot_id="7000000000000000000"), 404)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +166,7 @@ def test_an_unknown_conversation_and_an_unknown_bot(service: Service) -> None:
     ids=repr,
 )
 def test_bad_fields(service: Service, body: dict[str, Any]) -> None:
-    assert len(assert_refused(post(service, **body))) <= 400
+    assert len(assert_error(post(service, **body), 400)) <= 400
 
 
 @pytest.mark.parametrize(
@@ -201,7 +194,7 @@ def test_bad_fields(service: Service, body: dict[str, Any]) -> None:
 )
 def test_bodies_that_are_no_chat(service: Service, body: bytes) -> None:
     answer = service.http.post("/api/v1/chat", content=body, headers={"content-type": "application/json"})
-    assert_refused(answer)
+    assert_error(answer, 400)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_chat(service: Service) -> None:
@@ -257,15 +250,15 @@ def test_two_mebibytes_and_not_one_byte_more(service: Service) -> None:
     headers = {"content-type": "application/json"}
     assert service.http.post("/api/v1/chat", content=frame % (b"x" * room), headers=headers).status_code == 200
     too_much = frame % (b"x" * (room + 1))
-    message = assert_refused(service.http.post("/api/v1/chat", content=too_much, headers=headers), 413)
+    message = assert_error(service.http.post("/api/v1/chat", content=too_much, headers=headers), 413)
     assert message == "Request body too large. Maximum size is 2MB"
     chunks = (too_much[start : start + 65536] for start in range(0, len(too_much), 65536))
-    assert_refused(service.http.post("/api/v1/chat", content=chunks, headers=headers), 413)
+    assert_error(service.http.post("/api/v1/chat", content=chunks, headers=headers), 413)
 
 
 def test_a_stream_s_first_failure_has_its_status(service: Service, bots: dict[str, str]) -> None:
     answer = service.chat(bot=bots["error-first-4016"], stream=True)
-    assert_refused(answer, 429)
+    assert_error(answer, 429)
     assert answer.headers["content-type"] == "application/json"
 
 
@@ -278,7 +271,7 @@ def test_more_chats_than_allowed_at_once(start: Start, bots: dict[str, str]) -> 
     ):
         assert (first.status_code, second.status_code) == (200, 200)
         answer = service.chat()
-        assert_refused(answer, 503)
+        assert_error(answer, 503)
         assert int(answer.headers["retry-after"]) >= 1
         assert service.http.get("/health").status_code == 200
 

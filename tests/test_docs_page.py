@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from browser import chromium, keep_screenshot, page_on
 from conftest import Service, Start, Upstream
+from operations import Operation, each_operation
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
 from service.contract import contract
@@ -96,21 +97,14 @@ def test_an_upload(page: Page) -> None:
     assert (answer["file_name"], answer["bytes"], answer["description"]) == ("notes.txt", 10, "My notes")
 
 
-@pytest.mark.parametrize(
-    ("tag", "operation"),
-    [
-        ("Health", "getRoot"),
-        ("Health", "getHealth"),
-        ("Users", "getUserInfo"),
-        ("Workspaces", "listWorkspaces"),
-        ("System", "getConfig"),
-        ("System", "testConnection"),
-    ],
-)
-def test_the_others(page: Page, tag: str, operation: str) -> None:
-    status, body = executed(opened(page, tag, operation))
-    assert status == 200
-    assert "message" in json.loads(body)
+@each_operation("chat", "uploadFile")
+def test_the_others(page: Page, service: Service, operation: Operation) -> None:
+    (tag,) = operation.about["tags"]
+    block = opened(page, tag, operation.name)
+    for name, value in operation.arguments(service.http).items():
+        block.locator(f"tr[data-param-name={name}] input").fill(value)
+    status, body = executed(block)
+    assert (status, bool(body)) == (200, True)
 
 
 def test_a_service_that_asks_for_a_key(browser: Browser, start: Start) -> None:

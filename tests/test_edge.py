@@ -14,10 +14,10 @@ import psutil
 import pytest
 from conftest import BOT, Service, Start, Upstream, running_service
 from envelope import assert_error
+from operations import Operation, each_operation, operations
 
 ORIGIN = {"Origin": "https://shop.example"}
-GETS = ["/", "/health", "/api/v1/user/info", "/api/v1/workspaces", "/api/v1/config", "/api/v1/test/connection"]
-POSTS = ["/api/v1/chat", "/api/v1/upload"]
+PATHS = sorted({operation.nowhere for operation in operations()})
 PAGES = [
     *("/docs", "/docs/start.js", "/docs/assets/swagger-ui.css", "/openapi.yaml", "/openapi.json"),
     *("/playground", "/playground/assets/playground.js"),
@@ -37,23 +37,12 @@ def exchange(service: Service, request: bytes, *, keep_open: bool = False) -> by
         return received
 
 
-def assert_envelope(answer: httpx.Response, path: str, status: int) -> None:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    body = answer.json()
-    empty = {"file_id": None, "file_url": None} if path == "/api/v1/upload" else {"data": None}
-    assert body == {"success": False, "message": body["message"], **empty}
-    assert body["message"]
-
-
 @pytest.mark.parametrize("path", ["/nowhere", "/api/v1", "/api/v1/chat/1", "/%ff", "/docs/assets/none.js", "/.env"])
 def test_unknown_paths(service: Service, path: str) -> None:
-    answer = service.http.get(path, headers=ORIGIN)
-    assert_envelope(answer, path, 404)
-    assert answer.headers["access-control-allow-origin"] == "*"
+    assert_error(service.http.get(path, headers=ORIGIN), 404)
 
 
-@pytest.mark.parametrize("path", [*GETS, *POSTS, *PAGES, "/docs/", "/nowhere", "/docs/assets/none", "/api/v1/files/1"])
+@pytest.mark.parametrize("path", [*PATHS, *PAGES, "/docs/", "/nowhere", "/docs/assets/none"])
 def test_head_is_get_without_the_body(service: Service, path: str) -> None:
     varying = ("date", "x-request-id", "last-modified")
     get, head = (service.http.request(method, path, headers=ORIGIN) for method in ("GET", "HEAD"))
@@ -77,7 +66,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("path", [*GETS, *POSTS, *PAGES, "/metrics", "/api/v1/files/1", "/playground/assets"])
+@pytest.mark.parametrize("path", [*PATHS, *PAGES, "/metrics", "/playground/assets"])
 def test_no_address_is_a_bug(service: Service, path: str) -> None:
     """Nor one to be logged; whatever is refused is refused in the envelope."""
     for odd in ODD:
@@ -124,20 +113,18 @@ def test_no_way_out_of_the_assets(service: Service, path: str) -> None:
     assert received.split(b" ", 2)[1] == b"404"
 
 
-@pytest.mark.parametrize("path", GETS + POSTS)
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND"])
-def test_wrong_methods(service: Service, path: str, method: str) -> None:
-    if method == ("GET" if path in GETS else "POST"):
-        return
-    answer = service.http.request(method, path, headers=ORIGIN)
-    assert_envelope(answer, path, 405)
-    assert ("GET" if path in GETS else "POST") in answer.headers["allow"].split(", ")
-    assert answer.headers["access-control-allow-origin"] == "*"
+@pytest.mark.parametrize("path", PATHS)
+def test_wrong_methods(service: Service, path: str) -> None:
+    right = {operation.method for operation in operations() if operation.nowhere == path}
+    for method in {"GET", "POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND"} - right:
+        answer = service.http.request(method, path, headers=ORIGIN)
+        assert_error(answer, 405)
+        assert right <= set(answer.headers["allow"].split(", "))
 
 
-@pytest.mark.parametrize("path", GETS)
-def test_every_answer_can_be_read_by_a_browser(service: Service, path: str) -> None:
-    answer = service.http.get(path, headers=ORIGIN)
+@each_operation()
+def test_every_answer_can_be_read_by_a_browser(service: Service, operation: Operation) -> None:
+    answer = operation.call(service.http, headers=ORIGIN)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
@@ -151,17 +138,17 @@ def test_a_streamed_answer_can_be_read_by_a_browser(service: Service) -> None:
     assert answer.headers["access-control-allow-origin"] == "*"
 
 
-@pytest.mark.parametrize("path", POSTS)
-def test_preflight(service: Service, path: str) -> None:
+@each_operation()
+def test_preflight(service: Service, operation: Operation) -> None:
     headers = {
         **ORIGIN,
-        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Method": operation.method,
         "Access-Control-Request-Headers": "content-type, x-request-id",
     }
-    answer = service.http.options(path, headers=headers)
+    answer = service.http.options(operation.nowhere, headers=headers)
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert "POST" in answer.headers["access-control-allow-methods"]
+    assert operation.method in answer.headers["access-control-allow-methods"]
     allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
     assert {"content-type", "x-request-id"} <= set(allowed)
 
@@ -238,7 +225,7 @@ def test_several_requests_in_one_write_are_answered_in_turn(service: Service) ->
 def test_a_compressed_body_is_not_unpacked(service: Service, encoding: str) -> None:
     bomb = gzip.compress(b" " * 100_000_000)
     headers = {"content-type": "application/json", "content-encoding": encoding}
-    assert_envelope(service.http.post("/api/v1/chat", content=bomb, headers=headers), "/api/v1/chat", 400)
+    assert_error(service.http.post("/api/v1/chat", content=bomb, headers=headers), 400)
 
 
 def test_websockets_are_not_served(service: Service) -> None:

@@ -6,7 +6,6 @@ envelope; after a good start it is an `error` event and then `end`.
 
 import asyncio
 import contextlib
-import json
 import math
 import socket
 import ssl
@@ -17,10 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import uvloop
 from conftest import Service, Start, Upstream, events_of, text_of, wait_until
+from envelope import assert_error
+from operations import operations
 
 from generated.models import ChatMessage, ChatRequest
 from service import settings
@@ -154,6 +154,9 @@ GOOD = {
     "two-ids": WHOLE,
 }
 
+# The operations that ask Coze nothing; all others fail as it does.
+WITHOUT_COZE = ("getRoot", "getFile", "getConfig")
+
 # In no table: their outcome depends on how the network cuts the bytes, or they have a test of their own.
 ELSEWHERE = {"default", "half-chunk", "load", "for-ever"}
 
@@ -169,15 +172,6 @@ def test_every_bot_of_the_sandbox_is_expected_here(bots: dict[str, str], capsys:
     with capsys.disabled():
         faults = len(codes) + len(FAIL_FIRST) + len(FAIL_LATER)
         print(f"\n{faults} faults of Coze and {len(GOOD)} odd but good chats, each as JSON and as a stream")
-
-
-def assert_error(answer: httpx.Response, status: int) -> None:
-    assert answer.status_code == status, answer.text
-    body = answer.json()
-    assert body == {"success": False, "message": body["message"], "data": None}
-    assert body["message"]
-    if status in (429, 503):
-        assert int(answer.headers["retry-after"]) >= 1
 
 
 @pytest.mark.parametrize(("code", "status"), [(code, status) for status, codes in CODES.items() for code in codes])
@@ -268,11 +262,8 @@ def test_coze_out_of_reach(start: Start, base: str) -> None:
     service = start(COZE_API_BASE=base)
     for stream in (False, True):
         assert_error(service.chat(stream=stream), 503)
-    for path in ("user/info", "workspaces", "test/connection"):
-        assert_error(service.http.get(f"/api/v1/{path}"), 503)
-    upload = service.http.post("/api/v1/upload", files={"file": ("a.csv", b"1,2")})
-    assert upload.status_code == 503
-    assert upload.json()["file_id"] is None
+    for operation in operations(*WITHOUT_COZE, "getHealth"):
+        assert_error(operation.call(service.http, operation.nowhere), 503)
     health = service.http.get("/health")
     assert health.status_code == 503
     assert health.json()["status"] == "unhealthy"
@@ -391,14 +382,12 @@ def test_the_other_endpoints_when_coze_fails(upstream: Upstream, start: Start) -
     try:
         for fault, status in faults:
             upstream.set(fail=dict.fromkeys(("/v1/users/me", "/v1/workspaces", "/v1/files/upload"), fault))
-            for path in ("user/info", "workspaces", "test/connection"):
-                assert_error(service.http.get(f"/api/v1/{path}"), status)
+            for operation in operations(*WITHOUT_COZE, "getHealth", "chat", "uploadFile"):
+                assert_error(operation.call(service.http, operation.nowhere), status)
             health = service.http.get("/health")
             assert (health.status_code, health.json()["status"]) == (503, "unhealthy")
             upload = service.http.post("/api/v1/upload", files={"file": ("a.csv", b"1,2")})
-            assert upload.status_code == (400 if fault.get("code") == 4000 else status), json.dumps(fault)
-            body = upload.json()
-            assert body == {"success": False, "message": body["message"], "file_id": None, "file_url": None}
+            assert_error(upload, 400 if fault.get("code") == 4000 else status)
     finally:
         upstream.set(fail={})
     assert service.http.get("/health").status_code == 200

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Service
 from javascript import TESTS, needs_packages, node, run_tool
+from operations import OPERATIONS
 
 pytestmark = pytest.mark.npm
 
@@ -21,17 +22,6 @@ STRICT = {
     "noEmit": True,
     "types": [],
 }
-OPERATIONS = (
-    "getRoot",
-    "getHealth",
-    "chat",
-    "uploadFile",
-    "getFile",
-    "getUserInfo",
-    "listWorkspaces",
-    "getConfig",
-    "testConnection",
-)
 
 
 def compiled(folder: Path, source: str) -> str:

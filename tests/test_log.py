@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 from conftest import ROOT, Service, Start, Upstream, wait_until
+from operations import operations
 
 CANARY = "pat_CANARY7c1f"
 TEXT = "a-very-private-sentence"
@@ -74,9 +75,9 @@ def test_the_token_and_the_texts_appear_nowhere(
 ) -> None:
     """A canary token and a private text go through everything that can happen."""
     service = start(COZE_API_TOKEN=CANARY, LOG_LEVEL=level, COZE_FIRST_EVENT_TIMEOUT="0.5", COZE_EVENT_TIMEOUT="0.5")
-    paths = ["/", "/health", "/docs", "/openapi.yaml", "/openapi.json", "/openapi-3.0.yaml", "/nowhere"]
-    paths += [f"/api/v1/{name}" for name in ("config", "user/info", "workspaces", "test/connection")]
-    answers = [service.http.get(path) for path in paths]
+    answers = [operation.call(service.http) for operation in operations()]
+    pages = ("/docs", "/openapi.yaml", "/openapi.json", "/openapi-3.0.yaml", "/nowhere")
+    answers += [service.http.get(path) for path in pages]
     for name in (f"{TEXT}.csv", f"{TEXT}.exe"):
         form: dict[str, Any] = {"files": {"file": (name, b"1")}, "data": {"description": TEXT}}
         answers.append(service.http.post("/api/v1/upload", **form))

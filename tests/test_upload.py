@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 from conftest import Service, Upstream
+from envelope import assert_error
 
 LIMIT = 10 * 1024 * 1024
 CSV = b"name,age\nAda,36\n"
@@ -18,14 +19,6 @@ CSV = b"name,age\nAda,36\n"
 
 def upload(service: Service, name: str = "people.csv", content: bytes = CSV, **fields: str) -> httpx.Response:
     return service.http.post("/api/v1/upload", files={"file": (name, content)}, data=fields)
-
-
-def assert_refused(answer: httpx.Response, status: int = 400) -> str:
-    assert answer.status_code == status, answer.text
-    body = answer.json()
-    assert body == {"success": False, "message": body["message"], "file_id": None, "file_url": None}
-    message: str = body["message"]
-    return message
 
 
 def raw(service: Service, body: bytes, kind: str = "multipart/form-data; boundary=b") -> httpx.Response:
@@ -64,7 +57,7 @@ def test_ten_mebibytes_and_not_one_byte_more(service: Service, upstream: Upstrea
     assert upload(service, content=content).json()["bytes"] == LIMIT
     assert upstream.state()["uploads"][-1]["sha256"] == hashlib.sha256(content).hexdigest()
     before = upstream.state()["requests"]["POST /v1/files/upload"]
-    assert assert_refused(upload(service, content=content + b"x"), 413) == "File too large. Maximum size is 10MB"
+    assert assert_error(upload(service, content=content + b"x"), 413) == "File too large. Maximum size is 10MB"
 
     def chunks() -> Iterator[bytes]:
         yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
@@ -74,13 +67,13 @@ def test_ten_mebibytes_and_not_one_byte_more(service: Service, upstream: Upstrea
 
     kind = {"content-type": "multipart/form-data; boundary=b"}
     answer = service.http.post("/api/v1/upload", content=chunks(), headers=kind)
-    assert assert_refused(answer, 413) == "File too large. Maximum size is 10MB"
+    assert assert_error(answer, 413) == "File too large. Maximum size is 10MB"
     assert upstream.state()["requests"]["POST /v1/files/upload"] == before
 
 
 def test_much_too_large_is_still_answered(service: Service) -> None:
     answer = upload(service, content=b"x" * (25 * 1024 * 1024))
-    assert_refused(answer, 413)
+    assert_error(answer, 413)
 
 
 def test_memory_stays_bounded(service: Service) -> None:
@@ -146,7 +139,7 @@ def test_an_endless_body_is_cut_off(service: Service) -> None:
     ids=lambda body: repr(body[:70]),
 )
 def test_forms_that_are_refused(service: Service, body: bytes) -> None:
-    assert_refused(raw(service, body))
+    assert_error(raw(service, body), 400)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +162,7 @@ def test_media_types_that_are_taken(service: Service, kind: str) -> None:
 def test_media_types_that_are_refused(service: Service, kind: str) -> None:
     body = part('Content-Disposition: form-data; name="file"; filename="a.csv"') + b"--b--\r\n"
     headers = {"content-type": kind} if kind else {}
-    assert_refused(service.http.post("/api/v1/upload", content=body, headers=headers))
+    assert_error(service.http.post("/api/v1/upload", content=body, headers=headers), 400)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +198,7 @@ def test_file_names(service: Service, upstream: Upstream, sent: bytes, kept: str
 def test_an_empty_file(service: Service, upstream: Upstream) -> None:
     """Whatever Coze would say of it."""
     before = upstream.state()["requests"]
-    assert assert_refused(upload(service, content=b"")) == "The file is empty."
+    assert assert_error(upload(service, content=b""), 400) == "The file is empty."
     assert upstream.state()["requests"] == before
 
 
@@ -236,9 +229,9 @@ def test_unknown_parts_are_ignored(service: Service) -> None:
 
 
 def test_what_coze_refuses(service: Service) -> None:
-    assert "type" in assert_refused(upload(service, "virus.exe"))
+    assert "type" in assert_error(upload(service, "virus.exe"), 400)
     for content in (b"not a picture", b"\xff\xd8\xff\xe0" + b"\0" * 30):
-        assert "content and its name do not agree" in assert_refused(upload(service, "picture.png", content))
+        assert "content and its name do not agree" in assert_error(upload(service, "picture.png", content), 400)
 
 
 def test_the_document_s_text_file(service: Service) -> None:
