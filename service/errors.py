@@ -113,6 +113,7 @@ _NO_TOKEN = Failure(
 _RIGHTS = Failure(500, "The service's token lacks a permission at Coze, or is wrong. The operator has to check it.")
 _OUR_BOT = Failure(500, "The service's default bot cannot be used. The operator has to check COZE_BOT_ID.")
 _MOVED = Failure(500, "Coze sends its callers to another address. The operator has to check COZE_API_BASE.")
+_UNKNOWN_PATH = Failure(500, "Coze does not know what it is asked for. The operator has to check COZE_API_BASE.")
 _SETUP = Failure(500, "Something is set up wrong at Coze or in the service. The operator has to look at it.")
 _DOWN = Failure(503, "Coze is not available just now. Try again in a moment.", 5)
 _QUOTA = Failure(503, "The Coze account behind the service has used up its quota.", 3600)
@@ -197,7 +198,7 @@ _HTTP: dict[int, Failure] = {
     401: TOKEN_REFUSED,
     402: _QUOTA,
     403: _RIGHTS,
-    404: _SETUP,
+    404: _UNKNOWN_PATH,
     407: PROXY_REFUSES,
     408: _DOWN,
     413: FILE_TOO_LARGE,
@@ -207,7 +208,7 @@ _HTTP: dict[int, Failure] = {
     429: _SLOW_DOWN,
 }
 # And the others by their first digit: to ask the same again does not help where Coze redirects or finds it wrong.
-_CLASSES: dict[int, Failure] = {3: _MOVED, 4: _SETUP}
+_CLASSES: dict[int, Failure] = {3: _MOVED, 4: _UNKNOWN_PATH}
 
 # The words of the token endpoint.
 _OAUTH: dict[str, Failure] = {

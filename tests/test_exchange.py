@@ -376,7 +376,7 @@ HEALTH = {
     "another of its kind": (NO_ROUTE, NO_BOT, None),
     "one that answers with the cloud's code": (NO_ROUTE, sized(b'{"code":4000,"msg":"bot_id"}'), None),
     "one that answers with a stream": (NO_SESSION, sized(STREAM, PLAIN_HEAD), None),
-    "a path too much": (NO_ROUTE, NO_ROUTE, "operator has to look"),
+    "a path too much": (NO_ROUTE, NO_ROUTE, "COZE_API_BASE"),
     "a path too much at a Studio": (NO_SESSION, NO_SESSION, "COZE_API_BASE"),
     "a Studio at a path of its pages": (NO_SESSION, sized(b"", b"HTTP/1.1 405 Not Allowed\r\n"), "operator"),
     "a Studio that does not know the token": (NO_SESSION, NO_TOKEN, "does not accept the service's token"),
