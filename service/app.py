@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 
 from service import metrics
 from service.answers import EXCEPTION_HANDLERS
-from service.body import BodyDrain
+from service.body import BodyDrain, BodyMemory
 from service.callers import Callers, RequireKey
 from service.contract import contract
 from service.controllers import CONTROLLERS
@@ -21,6 +21,7 @@ from service.coze import Coze
 from service.docs import DOCS
 from service.files import Files
 from service.forwarded import Forwarded
+from service.head import HeadCheck
 from service.parts import Parts
 from service.playground import playground
 from service.rate_limit import RateLimit, RateLimiter
@@ -39,7 +40,7 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
     limiter = RateLimiter(*limit) if settings.enable_rate_limit else None
     callers = Callers(settings.api_keys)
     files = Files(settings)
-    parts = Parts(settings, coze, Readiness(coze, settings), files)
+    parts = Parts(settings, coze, Readiness(coze, settings), files, BodyMemory())
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -66,6 +67,7 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
         partial(Forwarded, proxies=settings.forwarded_allow_ips),
         partial(RequestLog, tracing=tracing),
         BodyDrain,
+        HeadCheck,
         partial(Cors, origins=origins),
         # Whatever is refused from here on is counted, so that keys cannot be tried without end.
         partial(RateLimit, limiter=limiter, callers=callers) if limiter else None,

@@ -1,10 +1,11 @@
-"""Reading a request's body: bounded, patient only so long, and to the end so that the client can read the answer.
+"""Reading requests' bodies: bounded in bytes and time, and to the end so that the client can read the answer.
 
 A server that answers and closes while the client still sends makes the client lose the answer. So what comes after an
 early answer is read and thrown away, up to a bound.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -12,13 +13,43 @@ from litestar.connection import Request
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send
 
-from service.errors import BAD_REQUEST, ClientLeft, Failure, ServiceError
+from service.connection import connection_of
+from service.errors import BAD_REQUEST, TAKING_IN, ClientLeft, Failure, ServiceError
 
 # How much is thrown away after an early answer, and for how many seconds.
 _MAX_DRAINED_BYTES = 32 * 1024 * 1024
 _MAX_DRAIN_SECONDS = 30.0
 # How long a whole body may take, however steadily it comes.
 _MAX_BODY_SECONDS = 600.0
+# The slowest that a body may come, however long it is: as over a mobile network that hardly works.
+_MIN_BYTES_A_SECOND = 500
+# How much memory the bodies take that are being read, and how much of it is kept for those that are not large.
+_MAX_BYTES_AT_ONCE = 32 * 1024 * 1024
+_KEPT_FOR_SMALL_ONES = 8 * 1024 * 1024
+_LARGE_BYTES = 64 * 1024
+
+
+class BodyMemory:
+    """The memory for all bodies that one process reads at once."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    async def whole(self, chunks: AsyncIterator[bytes]) -> bytes:
+        """A body that comes in `chunks`. Raises ServiceError (503) if there is no memory for it just now."""
+        own = 0
+        body = bytearray()
+        try:
+            async for chunk in chunks:
+                own += len(chunk)
+                self._taken += len(chunk)
+                kept = _KEPT_FOR_SMALL_ONES if own > _LARGE_BYTES else 0
+                if self._taken > _MAX_BYTES_AT_ONCE - kept:
+                    raise ServiceError(TAKING_IN)
+                body += chunk
+            return bytes(body)
+        finally:
+            self._taken -= own
 
 
 async def body_chunks(
@@ -29,26 +60,32 @@ async def body_chunks(
     message: str | None = None,
     timeout: float,
 ) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises ServiceError at the first byte over `limit` or after `timeout` seconds of silence,
-    and ClientLeft if the client goes away.
+    """The body as it comes. Raises ServiceError at the first byte over `limit`, after `timeout` seconds of next to
+    nothing, and if the rest cannot be read; ClientLeft if the client goes away.
     """
-    announced = request.headers.get("content-length", "")
-    deadline = asyncio.get_running_loop().time() + _MAX_BODY_SECONDS
-    if announced.isdecimal() and int(announced) > limit:
+    now = asyncio.get_running_loop().time
+    if int(request.headers.get("content-length", 0)) > limit:
         raise ServiceError(too_large, message)
-    received = 0
+    deadline = now() + _MAX_BODY_SECONDS
+    patience_ends = now() + timeout
+    received = lately = 0
     while True:
         try:
-            async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + timeout, deadline)):
+            async with asyncio.timeout_at(min(patience_ends, deadline)):
                 event = await request.receive()
         except TimeoutError:
             raise ServiceError(BAD_REQUEST, "The request's body did not arrive in time.") from None
         if event["type"] != "http.request":
+            if fault := connection_of(request.scope).fault:
+                raise ServiceError(BAD_REQUEST, fault)
             raise ClientLeft
         chunk = event["body"]
         received += len(chunk)
         if received > limit:
             raise ServiceError(too_large, message)
+        lately += len(chunk)
+        if lately >= timeout * _MIN_BYTES_A_SECOND:
+            patience_ends, lately = now() + timeout, 0
         if chunk:
             yield chunk
         if not event["more_body"]:
@@ -66,6 +103,7 @@ class BodyDrain:
             await self._app(scope, receive, send)
             return
         more_to_come = True
+        held = False
 
         async def watched_receive() -> HTTPReceiveMessage:
             nonlocal more_to_come
@@ -75,27 +113,26 @@ class BodyDrain:
             return message
 
         async def held_send(message: Message) -> None:
+            nonlocal held
             if more_to_come and message["type"] == "http.response.start":
                 # Whatever is still on its way must not be taken for the next request.
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            if not more_to_come or message["type"] != "http.response.body" or message.get("more_body"):
-                await send(message)
-                return
-            await send({**message, "more_body": True})
-            await drain()
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-        async def drain() -> None:
-            drained = 0
-            try:
-                async with asyncio.timeout(_MAX_DRAIN_SECONDS):
-                    while more_to_come and drained <= _MAX_DRAINED_BYTES:
-                        message = await watched_receive()
-                        drained += len(message["body"]) if message["type"] == "http.request" else 0
-            except TimeoutError:
-                pass
+            if more_to_come and message["type"] == "http.response.body" and not message.get("more_body"):
+                held = True
+                message = {**message, "more_body": True}
+            await send(message)
 
         await self._app(scope, watched_receive, held_send)
+        # Only now is all gone that the application has kept of the body.
+        if not held:
+            return
+        drained = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_MAX_DRAIN_SECONDS):
+                while more_to_come and drained <= _MAX_DRAINED_BYTES:
+                    message = await watched_receive()
+                    drained += len(message["body"]) if message["type"] == "http.request" else 0
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _has_body(scope: Scope) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from service.body import BodyMemory
 from service.coze import Coze
 from service.files import Files
 from service.readiness import Readiness
@@ -16,3 +17,4 @@ class Parts:
     coze: Coze
     readiness: Readiness
     files: Files
+    body_memory: BodyMemory

@@ -1,194 +1,388 @@
-"""HTTP/1.1 as uvicorn speaks it, with what it leaves open: bounds on heads that do not come and answers that are not
-taken, and the envelope for what is no request at all.
+"""HTTP/1.1 by RFC 9112 on one client's connection; llhttp, by way of httptools, finds the pieces.
+
+uvicorn makes a `Protocol` for each connection. Everything a client sends has a bound in bytes and one in time: what is
+around bodies and between requests here, bodies themselves in service/body.py.
 """
 
 import asyncio
+import contextvars
 import re
-from typing import Any
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import httptools
+import uvicorn
+from litestar.types import ASGIApp, Scope
+from uvicorn.server import ServerState
 
 from service.connection import CONNECTION, Connection
-from service.errors import envelope
-from service.request_log import new_request_id
+from service.errors import BAD_REQUEST, envelope
+from service.headers import Header
+from service.outflow import Outflow
+from service.request_log import log_refusal
 
-# The request line and all headers. Browsers and proxies stay below 16 KiB.
+# The request line and the headers. Browsers and proxies stay below 16 KiB. The same goes for all that is around the
+# bytes of a body: the sizes of its chunks, their extensions, trailers.
 _MAX_HEAD_BYTES = 64 * 1024
-# How long a client may take for them.
+_MAX_HEADERS = 1000
+# How much more there may be around each byte of a body. A chunk of one has five.
+_MAX_FRAMING = 8
+# How long a client may take for a head.
 _HEAD_SECONDS = 30.0
-# How many requests may wait behind one before nothing more is read.
-_MAX_WAITING_REQUESTS = 4
-# How long a client may take nothing of an answer while more of it waits. Until then it costs a few buffers.
-_STALLED_SECONDS = 120.0
+# How long a connection stays open for the next request. Proxies close theirs before, as nginx does after 60 s.
+_KEEP_ALIVE_SECONDS = 75.0
+# How much of a body may wait to be received, and how much behind a request that is being answered.
+_MAX_UNREAD_BYTES = 64 * 1024
+_MAX_AHEAD_BYTES = 64 * 1024
+# How much is parsed at once: so much more than the bounds allow may be kept.
+_PIECE_BYTES = 4 * 1024
 # How long a connection stays open at a stop, for a request that is on its way to it: a proxy sends those at any time.
 _PARTING_SECONDS = 0.5
-# A wish to go on in another protocol, which a server may ignore (RFC 9110, section 7.8).
-_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
+# How long and how much of what a client still sends is thrown away, so that it gets to read an answer that comes first.
+_LINGER_SECONDS = 5.0
+_MAX_DROPPED_BYTES = 4 * 1024 * 1024
+
+_ABSOLUTE = re.compile(rb"[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?([^/?#]*)", re.IGNORECASE)
 
 
-class Protocol(HttpToolsProtocol):
-    """One connection. A head that is too long or too slow, or that is none, ends it; so does a client that stalls."""
+class Protocol(asyncio.Protocol):
+    """One connection. What is no request or exceeds a bound ends it, and so does a client that stalls."""
 
     # What a page may read of the answer to no request at all, whose origin nobody knows.
-    cors = b"access-control-allow-origin: *\r\n"
+    cors: tuple[Header, ...] = ((b"access-control-allow-origin", b"*"),)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._between_requests = True
-        self._in_head = True
-        self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._stall_timer: asyncio.TimerHandle | None = None
-        self._running: RequestResponseCycle | None = None
-        self._connection: Connection | None = None
-        self._deaf = False
+    transport: asyncio.Transport
+    outflow: Outflow
+
+    def __init__(
+        self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any], _loop: object
+    ) -> None:
+        self._app = config.loaded_app
+        self._server = server_state
+        self._state = app_state
+        self._loop = asyncio.get_running_loop()
+        # A task that begins as the one before it ends knows nothing of that one.
+        self._context = contextvars.copy_context()
+        self._addresses: tuple[tuple[str, int] | None, ...] = (None, None)  # the server's and the client's
+        self._deadline: asyncio.TimerHandle | None = None  # for a head
         self._parting = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._start_head_timer()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head_timer()
-        self._stop_stall_timer()
-        if self._running is not None and not self._running.response_complete:
-            # With a second request waiting behind it, uvicorn would tell only that one.
-            self._running.disconnected = True
-            self._running.message_event.set()
-            if self._connection is not None:
-                self._connection.lose()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._deaf:
-            return
-        was_in_head = self._in_head
-        super().data_received(_without_upgrade(data) if self._between_requests else data)
-        if was_in_head and self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD_BYTES:
-                self.send_400_response("The request's headers are too large.")
-        if self._is_idle():
-            # What came may begin no request, and uvicorn waits no more now.
-            self._start_head_timer()
-
-    def on_message_begin(self) -> None:
-        self._between_requests = False
+        # The message that is being parsed.
+        self._parser = httptools.HttpRequestParser(self)
+        self._begun = False
         self._in_head = True
-        self._head_bytes = 0
-        self._stop_head_timer()
-        super().on_message_begin()
+        self._url = b""
+        self._headers: list[Header] = []
+        self._bytes = 0  # of all of it
+        self._body_bytes = 0
+        self._body_of: Connection | None = None
+        # What is being answered, and what came behind it: requests that are parsed, and the rest as it is.
+        self._current: Connection | None = None
+        self._waiting: deque[tuple[Connection, Scope]] = deque()
+        self._ahead = b""
+        self._untouched = False  # nothing of the next request has come
+        self._paused = False
+        self._deaf = False  # what comes is thrown away
+        self._dropped = 0  # bytes of it
 
-    def on_body(self, body: bytes) -> None:
-        super().on_body(body)
-        if self.pipeline and self.flow.read_paused and self._running is not None:
-            # So much behind a request that still runs is not kept. To read no more would hide that the client leaves:
-            # what comes is thrown away instead, and the answer that is being made is the connection's last.
-            self.pipeline.clear()
-            self._running.keep_alive = False
-            self._deaf = True
-            self.flow.resume_reading()
-
-    def on_message_complete(self) -> None:
-        self._between_requests = True
-        super().on_message_complete()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._stop_head_timer()
-        super().on_headers_complete()
-        if self.pipeline and len(self.pipeline) <= _MAX_WAITING_REQUESTS:
-            # uvicorn reads no more until the answer before is out, and would not notice that the client leaves.
-            self.flow.resume_reading()
-        if self.parser.should_upgrade():
-            # The parser is done with the request; what still comes would be taken for another one.
-            self._deaf = True
-            self.cycle.keep_alive = False
-        if self._parting:
-            self.cycle.keep_alive = False
+    # What uvicorn calls.
 
     def shutdown(self) -> None:
         self._parting = True
         # An answer that has begun cannot say any more that it is the last; if one more request comes, that one's will.
-        self.timeout_keep_alive = _PARTING_SECONDS  # type: ignore[assignment] # it takes any number
-        if not self._is_idle() and not self.cycle.response_started:
-            self.cycle.keep_alive = False
-        self.loop.call_later(_PARTING_SECONDS, self._end_if_idle)
+        newest = self._waiting[-1][0] if self._waiting else self._current
+        if newest is None:
+            self._expect(_PARTING_SECONDS)
+        elif not newest.started:
+            newest.last = True
 
-    def _is_idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+    # What the transport calls.
 
-    def _end_if_idle(self) -> None:
-        if self._is_idle():
-            self.transport.close()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.outflow = Outflow(self.transport)
+        self._addresses = tuple(
+            (str(address[0]), int(address[1])) if address else None
+            for address in map(transport.get_extra_info, ("sockname", "peername"))
+        )
+        self._server.connections.add(self)  # type: ignore[arg-type] # uvicorn names only its own
+        self._expect(_HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.discard(self)
+        self._stop_waiting()
+        self.outflow.lose()
+        # These lead back to here: nothing shall be left for the garbage collector.
+        del self._parser
+        self._body_of = None
+        self._waiting.clear()
+        current, self._current = self._current, None
+        if current is not None:
+            current.lose()
+
+    def eof_received(self) -> None:
+        """Takes a client that closes its side for one that has left, though it may still read."""
+        self._close()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            self._dropped += len(data)
+            if self._dropped > _MAX_DROPPED_BYTES:
+                self._close()
+            return
+        if self._untouched:
+            # What has come may begin no request.
+            self._untouched = False
+            self._expect(_HEAD_SECONDS)
+        self._parse(self._ahead + data)
 
     def pause_writing(self) -> None:
-        super().pause_writing()
-        self._stall_timer = self.loop.call_later(_STALLED_SECONDS, self.transport.abort)
-        if self._connection is not None:
-            self._connection.on_full()
+        self.outflow.fill()
+        if self._current is not None:
+            self._current.on_full()
 
     def resume_writing(self) -> None:
-        self._stop_stall_timer()
-        super().resume_writing()
-        if self._connection is not None:
-            self._connection.on_room()
+        self.outflow.empty()
+        if self._current is not None:
+            self._current.on_room()
 
-    def send_400_response(self, msg: str) -> None:
+    # What a request wants.
+
+    @property
+    def own_headers(self) -> Iterable[Header]:
+        return self._server.default_headers
+
+    def read_on(self) -> None:
+        if self._paused and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+
+    def answered(self, request: Connection) -> None:
+        self._current = None
+        self.read_on()
         if self.transport.is_closing():
             return
-        running = self._running
-        if (
-            running is not None
-            and not running.response_complete
-            and (running.response_started or not running.more_body)
-        ):
-            # The client waits for this answer, or has a part of it: it is the next thing to be written, or nothing is.
-            self.transport.close()
+        if request.last or request.reading:
+            # What is still to come of a body would be taken for the next request.
+            self._end()
             return
-        body = envelope("", msg)
-        self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-            b"%bx-request-id: %b\r\nconnection: close\r\n\r\n%b"
-            % (len(body), self.cors, new_request_id().encode(), body)
+        if self._waiting:
+            self._start(*self._waiting.popleft())
+        self._parse(self._ahead)
+        if self._current is None and not self._deaf:
+            self._untouched = not self._begun
+            seconds = _KEEP_ALIVE_SECONDS if self._untouched else _HEAD_SECONDS
+            self._expect(_PARTING_SECONDS if self._parting else seconds)
+
+    # What comes.
+
+    def _parse(self, data: bytes) -> None:
+        """Parses until a request has to wait. What is behind it stays as it came, and so takes no more than that."""
+        view, at = memoryview(data), 0
+        while at < len(data) and not self._waiting and not self._deaf:
+            self._feed(view[at : at + _PIECE_BYTES])
+            at += _PIECE_BYTES
+        self._ahead = data[at:]
+        if len(self._ahead) > _MAX_AHEAD_BYTES and not self._deaf:
+            # To read no more would hide that the client leaves: what comes is thrown away instead, and the answer that
+            # is being made is the connection's last.
+            assert self._current is not None
+            self._current.last = self._deaf = True
+            self._waiting.clear()
+        if self._deaf:
+            self._dropped += len(self._ahead)
+            self._ahead = b""
+
+    def _feed(self, piece: memoryview | bytes) -> None:
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(bytes(piece[upgrade.args[0] :]))
+            return
+        except httptools.HttpParserCallbackError:
+            raise
+        except httptools.HttpParserError:
+            self._refuse("Invalid HTTP request received.")
+            return
+        self._bytes += len(piece)
+        if self._bytes - self._body_bytes > _MAX_HEAD_BYTES + _MAX_FRAMING * self._body_bytes:
+            what = "The request's headers are" if self._in_head else "What is around the request's body is"
+            self._refuse(f"{what} too large.")
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Parses the head again, without the wish to go on in another protocol, which a server may ignore (RFC 9110,
+        section 7.8). llhttp does not: it takes no body, and `rest` is what is behind the head.
+        """
+        method, version = self._parser.get_method(), self._parser.get_http_version()
+        if method == b"CONNECT":
+            self._refuse("This server is no proxy.")
+            return
+        lines = [b"%b %b HTTP/%b" % (method, self._url, version.encode())]
+        lines += [b"%b: %b" % header for header in self._headers if header[0] != b"upgrade"]
+        self._parser = httptools.HttpRequestParser(self)
+        self._feed(b"\r\n".join((*lines, b"", b"")))
+        self._feed(rest)
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+        self._url = b""
+        self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # A trailer is no header, and none is wanted (RFC 9110, section 6.5.1).
+        if self._in_head:
+            self._headers.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        if self._deaf or self._parser.should_upgrade():
+            return
+        version, method = self._parser.get_http_version(), self._parser.get_method().decode()
+        target = _target(self._url)
+        if version not in ("1.0", "1.1") or target is None:
+            self._refuse("Invalid HTTP request received.")
+            return
+        if len(self._headers) > _MAX_HEADERS:
+            self._refuse("The request's headers are too many.")
+            return
+        self._in_head = False
+        path, query, authority = target
+        headers, self._headers, self._url = self._headers, [], b""
+        if authority is not None:
+            # It counts, not what the header says (RFC 9112, section 3.2.2).
+            headers = [(name, authority if name == b"host" else value) for name, value in headers]
+        self._body_of = request = Connection(
+            self,
+            http_1_0=version == "1.0",
+            is_head=method == "HEAD",
+            expects_continue=version == "1.1"
+            and any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers),
+            last=version == "1.0" or self._parting or not self._parser.should_keep_alive(),
         )
-        self.transport.close()
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        self._connection = cycle.scope["state"][CONNECTION] = Connection(self.transport, self.flow)
-        super()._start_asgi_task(cycle, app)
-
-    def _too_slow(self) -> None:
-        self._head_timer = None
-        if not self._between_requests:
-            self.send_400_response("The request's headers did not arrive in time.")
+        server, client = self._addresses
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": server,
+            "client": client,
+            "scheme": "http",
+            "method": method,
+            "root_path": "",
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": query,
+            "headers": headers,
+            "state": {**self._state, CONNECTION: request},
+        }
+        if self._current is None:
+            self._start(request, cast("Scope", scope))
         else:
-            self.transport.close()
+            self._waiting.append((request, cast("Scope", scope)))
 
-    def _start_head_timer(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._too_slow)
+    def on_body(self, part: bytes) -> None:
+        self._body_bytes += len(part)
+        if self._body_of is not None and self._body_of.add(part) > _MAX_UNREAD_BYTES and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def on_message_complete(self) -> None:
+        self._begun = False
+        self._in_head = True
+        self._bytes = self._body_bytes = 0
+        request, self._body_of = self._body_of, None
+        if request is not None:
+            request.end_of_request()
+            self._deaf = self._deaf or request.last
 
-    def _stop_stall_timer(self) -> None:
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
+    def _start(self, request: Connection, scope: Scope) -> None:
+        self._stop_waiting()
+        self._current = request
+        app = cast("ASGIApp", self._app)
+        task = self._loop.create_task(request.run(app, scope), context=self._context.copy())
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
+
+    # Ends.
+
+    def _refuse(self, message: str) -> None:
+        """Takes no more of a client that breaks the rules, and tells it so if the next answer can be to that."""
+        if self._deaf:
+            return
+        self._deaf = True
+        self._dropped += 1  # at least
+        if self._current is None:
+            self._answer(message)
+            self._end()
+        elif self._body_of is self._current:
+            self._body_of = None
+            self._current.last = True
+            self._current.end_of_request(message)
+        else:
+            # It would be taken for the answer to the request before.
+            self._close()
+
+    def _answer(self, message: str) -> None:
+        """Writes the answer to what is no request."""
+        body = envelope("", message)
+        headers = (
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *self._server.default_headers,
+            *self.cors,
+            *log_refusal(self._addresses[1], BAD_REQUEST.status, message),
+        )
+        lines = (b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers), b"", body)
+        self.transport.write(b"\r\n".join(lines))
+
+    def _end(self) -> None:
+        """Closes behind an answer; where the client still sends, once it can have read that (RFC 9112, section 9.6)."""
+        self._deaf = True
+        if self._dropped and not self._parting:
+            self._begun = False
+            self.transport.write_eof()
+            self._expect(_LINGER_SECONDS)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        if self._current is not None:
+            self._current.lose()
+        self.outflow.close()
+
+    def _expect(self, seconds: float) -> None:
+        """Waits so long for a head."""
+        self._stop_waiting()
+        self._deadline = self._loop.call_later(seconds, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        if self._begun and not self._parting:
+            self._refuse("The request's headers did not arrive in time.")
+        else:
+            self._close()
 
 
-def _without_upgrade(data: bytes) -> bytes:
-    """The first bytes of a request without the header by which the parser would take no body."""
-    end = data.find(b"\r\n\r\n")
-    head = data if end < 0 else data[: end + 2]
-    return _UPGRADE.sub(b"", head) + data[len(head) :] if b"upgrade" in head.lower() else data
+def _target(url: bytes) -> tuple[str, bytes, bytes | None] | None:
+    """The path, the query, and the authority if it names one, of the target of a request. None if it is none."""
+    try:
+        parts = httptools.parse_url(url)
+        path = (parts.path or b"/").decode("ascii")
+    except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+        return None
+    absolute = _ABSOLUTE.match(url)
+    return path, parts.query or b"", absolute[1] if absolute else None
 
 
 class NarrowedProtocol(Protocol):
     """The same where not every website may call."""
 
-    cors = b""
+    cors = ()

@@ -65,14 +65,14 @@ class EventStream:
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
             connection = connection_of(scope)
-            await unless_client_leaves(connection, self._write(connection, record_of(scope), send))
+            await unless_client_leaves(connection, self._write(connection, record_of(scope)))
         except ClientLeft:
             pass
         finally:
             metrics.OPEN_STREAMS.dec()
             self._chat.leave()
 
-    async def _write(self, connection: Connection, record: RequestRecord, send: Send) -> None:
+    async def _write(self, connection: Connection, record: RequestRecord) -> None:
         chat, now = self._chat, asyncio.get_running_loop().time
         spoke = now()
 
@@ -101,11 +101,9 @@ class EventStream:
                     spoke = now()
         except ServiceError as failure:
             last = _failed(failure, record) + _end(self._asked)
-        try:
-            async with asyncio.timeout(self._heartbeat):
-                await send({"type": "http.response.body", "body": last, "more_body": False})
-        except TimeoutError:
-            # A client that reads nothing does not keep this waiting: its connection is closed as it is.
+        connection.end(last)
+        chat.leave()
+        if connection.full and not await connection.room():
             record.outcome = "unread"
 
 

@@ -168,7 +168,20 @@ class RequestLog:
             _current.reset(before)
 
 
-def _log(record: RequestRecord, method: str, route: str | None, seconds: float, client: tuple[str, int] | None) -> None:
+def log_refusal(client: tuple[str, int] | None, status: int, cause: str) -> list[tuple[bytes, bytes]]:
+    """Logs and counts an answer to what is no request; the headers that it gets besides its own."""
+    record = RequestRecord(new_request_id())
+    record.status, record.cause = status, cause
+    before = _current.set(record)
+    metrics.observe(record, "", None, 0)
+    _log(record, None, None, 0, client)
+    _current.reset(before)
+    return record.headers
+
+
+def _log(
+    record: RequestRecord, method: str | None, route: str | None, seconds: float, client: tuple[str, int] | None
+) -> None:
     fields = {
         "method": method,
         "route": route,

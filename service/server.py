@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import resource
@@ -33,6 +34,10 @@ _UVICORN_SECONDS = 10
 # the older ones too, and how many of those one among all. Python's own numbers are 700, 10 and 10. What a connection
 # that breaks leaves behind may wait for a search among all, together with some 180,000 other objects at most.
 _GARBAGE_THRESHOLDS = (10_000, 5, 2)
+# The size in bytes of what malloc takes from the system by itself and gives back at once, and the number of that
+# parameter in glibc's malloc.h.
+_LARGE_BYTES = 128 * 1024
+_M_MMAP_THRESHOLD = -3
 # What a chat opens: the client's connection and Coze's. And what there is beside the chats, with room to spare.
 _FILES_OF_A_CHAT = 2
 _OTHER_FILES = 200
@@ -68,6 +73,7 @@ class _Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
+        _give_memory_back()
         self._on_ready()
         if self._parent is not None:
             self._keep_beating(self._parent)
@@ -136,11 +142,21 @@ def serve(
         server_header=False,
         proxy_headers=False,  # service/forwarded.py reads them
         timeout_graceful_shutdown=int(settings.shutdown_grace) + _LAST_WORDS_SECONDS + _UVICORN_SECONDS,
-        timeout_keep_alive=75,
     )
     _Server(config, coze, settings.shutdown_grace, on_ready, on_stop, parent).run(sockets=[listener])
     if parent is not None:
         parent.say_over()
+
+
+def _give_memory_back() -> None:
+    """Has malloc keep no memory that was a long question's.
+
+    That is glibc's default only until such a piece is freed: then it takes pieces of this size from among the small
+    ones, which hold on to the place.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not everywhere
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def allow_files(settings: Settings) -> None:

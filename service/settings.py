@@ -135,7 +135,8 @@ class Settings:
     health_interval: float = setting(
         "5", parse.number(0, 3600), "How long `/health` repeats what Coze answered.", unit="seconds")
     request_body_timeout: float = setting(
-        "30", parse.number(0.01, 3600), "How long a client may pause while it sends.", unit="seconds")
+        "30", parse.number(0.01, 3600),
+        "How long a client may pause while it sends, or send less than 500 bytes a second.", unit="seconds")
     shutdown_grace: float = setting(
         "30", parse.number(0, 3600), "How long running chats get to finish at a stop.", unit="seconds")
     file_store: str | None = setting(

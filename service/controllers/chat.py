@@ -32,24 +32,25 @@ class ChatController(Controller):
 
     @post(operation_id="chat", status_code=200)
     async def chat(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> ASGIApp:
-        asked, question = await _read(request, parts.settings.request_body_timeout)
+        asked, question = await _read(request, parts)
         if asked.stream and is_answered(request.headers.get("last-event-id", ""), question):
             return ASGIResponse(status_code=204)
         record = record_of(request.scope)
         record.mode = "stream" if asked.stream else "json"
         chat = parts.coze.chat(asked)
         record.begin_chat(chat)
+        stream, bot_id, user_id = asked.stream, asked.bot_id or parts.settings.coze_bot_id or "", asked.user_id
+        # It may be long, and take long to be answered.
+        del asked
         handed_on = False
         try:
-            if asked.stream:
+            if stream:
                 await unless_client_leaves(connection_of(request.scope), chat.open())
                 handed_on = True
                 return EventStream(chat, parts.settings.heartbeat_interval, question)
             document = await unless_client_leaves(
                 connection_of(request.scope),
-                chat_document(
-                    chat, record, bot_id=asked.bot_id or parts.settings.coze_bot_id or "", user_id=asked.user_id
-                ),
+                chat_document(chat, record, bot_id=bot_id, user_id=user_id),
             )
             record.outcome = "completed"
             return ASGIResponse(body=msgspec.json.encode(document), media_type="application/json")
@@ -58,8 +59,8 @@ class ChatController(Controller):
                 chat.leave()
 
 
-async def _read(request: Request[Any, Any, Any], body_timeout: float) -> tuple[ChatRequest, str]:
-    """The request's body as a chat, and its fingerprint. Raises ServiceError (400, 413)."""
+async def _read(request: Request[Any, Any, Any], parts: Parts) -> tuple[ChatRequest, str]:
+    """The request's body as a chat, and its fingerprint. Raises ServiceError (400, 413, 503)."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ServiceError(BAD_REQUEST, "The request's Content-Type must be application/json.")
@@ -68,9 +69,9 @@ async def _read(request: Request[Any, Any, Any], body_timeout: float) -> tuple[C
         limit=_MAX_BODY_BYTES,
         too_large=BODY_TOO_LARGE,
         message=_TOO_LARGE,
-        timeout=body_timeout,
+        timeout=parts.settings.request_body_timeout,
     )
-    body = b"".join([chunk async for chunk in chunks])
+    body = await parts.body_memory.whole(chunks)
     try:
         return _decode(body), fingerprint(body)
     except msgspec.ValidationError as error:

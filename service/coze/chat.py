@@ -96,6 +96,8 @@ class Chat:
                     self._exchange = await self._ask(self)
         finally:
             self._asking = None
+            # It holds the question, which may be long.
+            del self._ask
 
     def listen(self, take: Callable[[list[ChatEvent]], None]) -> None:
         """From here on `take` is called with the next events, in order, as they come. What it raises fails the chat."""
