@@ -20,6 +20,7 @@ from service.cors import Cors, RefuseForeignPages
 from service.coze import Coze
 from service.docs import DOCS
 from service.files import Files
+from service.form import Uploads
 from service.forwarded import Forwarded
 from service.head import HeadCheck
 from service.parts import Parts
@@ -40,7 +41,8 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
     limiter = RateLimiter(*limit) if settings.enable_rate_limit else None
     callers = Callers(settings.api_keys)
     files = Files(settings)
-    parts = Parts(settings, coze, Readiness(coze, settings), files, BodyMemory())
+    uploads = Uploads(settings.max_concurrent_uploads, timeout=settings.request_body_timeout)
+    parts = Parts(settings, coze, Readiness(coze, settings), files, BodyMemory(), uploads)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:

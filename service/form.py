@@ -13,7 +13,7 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from generated.models import UploadRequest
 from service.body import body_chunks
 from service.coze import Upload
-from service.errors import BAD_REQUEST, FILE_TOO_LARGE, NO_SPACE, ServiceError
+from service.errors import BAD_REQUEST, FILE_TOO_LARGE, NO_SPACE, TAKING_IN, ServiceError
 from service.file_names import CONSOLE, decoded, file_name
 from service.headers import header, parameters
 
@@ -49,17 +49,29 @@ class UploadForm:
         self.description: str | None = None
 
 
-@asynccontextmanager
-async def read_upload(request: Request[Any, Any, Any], *, timeout: float) -> AsyncIterator[UploadForm]:
-    """Reads the form and gives it; the spool is gone afterwards. Raises ServiceError (400, 413, 503)."""
-    form = UploadForm()
-    try:
-        await _read(request, form, timeout)
-        yield form
-    finally:
-        # What a full disk did not take is needed no more.
-        with contextlib.suppress(OSError):
-            form.upload.file.close()
+class Uploads:
+    """The forms that one process has at once: each takes up to its limit where temporary files are."""
+
+    def __init__(self, most: int, *, timeout: float) -> None:
+        self._most = most
+        self._timeout = timeout
+        self._open = 0
+
+    @asynccontextmanager
+    async def read(self, request: Request[Any, Any, Any]) -> AsyncIterator[UploadForm]:
+        """Reads a form and gives it; the spool is gone afterwards. Raises ServiceError (400, 413, 503)."""
+        if self._open >= self._most:
+            raise ServiceError(TAKING_IN)
+        self._open += 1
+        form = UploadForm()
+        try:
+            await _read(request, form, self._timeout)
+            yield form
+        finally:
+            self._open -= 1
+            # What a full disk did not take is needed no more.
+            with contextlib.suppress(OSError):
+                form.upload.file.close()
 
 
 async def _read(request: Request[Any, Any, Any], form: UploadForm, timeout: float) -> None:

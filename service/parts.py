@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from service.body import BodyMemory
 from service.coze import Coze
 from service.files import Files
+from service.form import Uploads
 from service.readiness import Readiness
 from service.settings import Settings
 
@@ -18,3 +19,4 @@ class Parts:
     readiness: Readiness
     files: Files
     body_memory: BodyMemory
+    uploads: Uploads

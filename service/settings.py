@@ -158,6 +158,9 @@ class Settings:
     aws_endpoint_url: str | None = setting(None, parse.url, "Where S3 is, if not at AWS.")
     max_concurrent_chats: int = setting(
         "1000", parse.whole(1, 100_000), "Chats at once in each process; one more gets 503.")
+    max_concurrent_uploads: int = setting(
+        "64", parse.whole(1, 10_000),
+        "Uploads at once in each process; one more gets 503. Each takes up to 11 MiB of the temporary folder.")
     workers: int = setting("1", parse.whole(1, 64), "Processes that share the port.")
     # Judged where they matter for the way to Coze (service/coze/http/route.py): they are for other programs, too.
     https_proxy: str | None = setting(

@@ -446,8 +446,8 @@ def test_bodies_that_do_not_end_share_a_bound(service: Service, bots: dict[str, 
 
 @pytest.fixture(scope="module")
 def strict(start: Start) -> Service:
-    """A service that waits half a second for the next 250 bytes of a body."""
-    return start(REQUEST_BODY_TIMEOUT="0.5")
+    """A service that takes one upload at once and waits half a second for the next 250 bytes of a body."""
+    return start(REQUEST_BODY_TIMEOUT="0.5", MAX_CONCURRENT_UPLOADS="1")
 
 
 @pytest.mark.parametrize("head", [CHAT, UPLOAD], ids=["chat", "upload"])
@@ -471,6 +471,18 @@ def test_a_body_that_comes_slowly_is_taken(strict: Service) -> None:
             connection.sendall(body[at : at + 500])
             time.sleep(0.05)
         assert answer_on(connection)[0].status == 200
+
+
+def test_one_upload_too_many_has_to_wait(strict: Service) -> None:
+    whole = with_length(UPLOAD + LAST, FORM)
+    with connect(strict) as connection:
+        connection.sendall(whole[:-1])
+        wait_until(lambda: status_of(exchange(strict, whole)) == 503)
+        answer = exchange(strict, whole)
+        assert b"\r\nretry-after: 5\r\n" in answer
+        assert_envelope(json.loads(answer.partition(b"\r\n\r\n")[2]), "/api/v1/upload")
+        assert strict.chat().status_code == 200
+    wait_until(lambda: status_of(exchange(strict, whole)) == 200)
 
 
 @pytest.fixture(scope="module")

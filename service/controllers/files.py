@@ -13,7 +13,6 @@ from service.connection import connection_of, unless_client_leaves
 from service.errors import NOT_FOUND, UPLOAD_PATH, ServiceError
 from service.files import FileAnswer
 from service.files.links import FILES_PATH, base_url
-from service.form import read_upload
 from service.handlers import get
 from service.parts import Parts
 
@@ -23,7 +22,7 @@ class FilesController(Controller):
 
     @post(UPLOAD_PATH, operation_id="uploadFile", status_code=200)
     async def upload_file(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> UploadResponse:
-        async with read_upload(request, timeout=parts.settings.request_body_timeout) as form:
+        async with parts.uploads.read(request) as form:
             upload = form.upload
             file_id, file_url = await unless_client_leaves(connection_of(request.scope), parts.coze.upload(upload))
             if file_url is None:
