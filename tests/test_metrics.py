@@ -11,7 +11,7 @@ import httpx
 import promql_parser as promql
 import psutil
 import pytest
-from conftest import ROOT, Service, Start, Upstream, wait_until
+from conftest import ROOT, Service, Start, Upstream, events_of, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from test_stopping import SLOW
 
@@ -85,8 +85,7 @@ def risen(service: Service) -> Callable[..., None]:
 def test_a_chat(service: Service, risen: Callable[..., None], mode: str) -> None:
     answer = service.chat(stream=mode == "stream")
     assert answer.status_code == 200
-    usage = json.loads(answer.text.split("data: ")[-2] if mode == "stream" else answer.text)
-    usage = usage["usage"] if mode == "stream" else usage["data"]["usage"]
+    usage = events_of(answer.text)[-2]["usage"] if mode == "stream" else answer.json()["data"]["usage"]
     if mode == "stream":
         risen(answer.text.count('"message_delta"'), "deltas_total")
     risen(1, "chats_total", mode=mode, outcome="completed")
