@@ -184,7 +184,7 @@ async function main() {
   const configuration = new Configuration({ basePath: process.argv[2] });
   const chatRequest: ChatRequest = { userId: "user123", messages: [{ role: "user", content: "Hello" }] };
   const answer = await new ChatApi(configuration).chat({ chatRequest });
-  console.log(answer.data.content);
+  console.log(answer?.data.content);
   try {
     await new ChatApi(configuration).chat({ chatRequest: { ...chatRequest, botId: "1" } });
   } catch (error) {

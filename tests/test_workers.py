@@ -247,7 +247,9 @@ def test_workers_that_cannot_run_end_the_service(start: Start) -> None:
         if service.process.poll() is not None:
             return True
         for process in workers(service):
-            process.kill()
+            # One that was killed before may only just have gone.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         return False
 
     wait_until(ended, 60)
