@@ -165,7 +165,9 @@ def _end(asked: str) -> bytes:
 def _block(event: ChatEvent | ErrorEvent | EndEvent) -> bytes:
     """A server-sent event."""
     data = _encode(event)
-    if not data.isascii():
+    # In a text this is seen at once; events without one are few.
+    content = getattr(event, "content", None)
+    if content is None or not content.isprintable():
         for character, escaped in _LINE_ENDS:
             data = data.replace(character, escaped)
     return b"data: %b\n\n" % data

@@ -7,9 +7,7 @@ closed and the chat cancelled, else its conversation would stay locked and token
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from service.coze.body import ChatBody
@@ -22,10 +20,6 @@ from service.settings import Settings
 _PARTING_SECONDS = 5.0
 # How long one is looked at that has been named: it may have completed while its reader was slow.
 _LAST_LOOK_SECONDS = 0.1
-# How much is read ahead while the chat is held. To read nothing would not do: over TLS uvloop loses what it has not
-# handed on when Coze ends the connection. What is beyond this is still lost then.
-_MAX_KEPT_BYTES = 128 * 1024
-_MIN_PART_BYTES = 256  # what to keep any part takes at least
 
 
 class Chat:
@@ -64,8 +58,6 @@ class Chat:
         self._ready: list[ChatEvent] = []  # what came before anybody listened
         self._take: Callable[[list[ChatEvent]], None] | None = None
         self._held = False
-        self._kept: deque[Callable[[], None]] = deque()  # what the exchange has told meanwhile
-        self._kept_bytes = 0
         self._failure: Exception | None = None
         self._refused = False  # in words of Coze's
         self._completed = False  # and all of it taken
@@ -108,25 +100,22 @@ class Chat:
         """Calls `take` no more until `go_on`. Coze is soon read no further, and that is not its silence."""
         if self._left:
             return
-        self._held = True
+        self._hold()
         self._silence_ends = self._deadline
+
+    def _hold(self) -> None:
+        self._held = True
+        if self._exchange is not None:
+            self._exchange.hold()
 
     def go_on(self) -> None:
         self._hear()
         self._held = False
         self._hand_on()
-        self._catch_up()
+        if self._exchange is not None and not self._held:
+            self._exchange.go_on()
         # Who waits has to look at the clock anew.
         self._wake()
-
-    def _catch_up(self) -> None:
-        """Does what was left while the chat was held, unless it is held again."""
-        while self._kept and not self._held:
-            self._kept.popleft()()
-        if not self._held:
-            self._kept_bytes = 0
-            if self._exchange is not None:
-                self._exchange.resume()
 
     async def completed(self, until: float) -> bool:
         """True once Coze has completed the chat and all of it was taken; False if not by the loop's time `until`.
@@ -154,7 +143,7 @@ class Chat:
         # These and the exchange lead back to the chat: it shall be gone at once, not when garbage is collected.
         self._take = self._failure = None
         self._ready.clear()
-        parting = self._exchange is not None or bool(self._kept) or self._to_be_cancelled is not None
+        parting = self._exchange is not None or self._to_be_cancelled is not None
         if parting:
             self._spawn(self._part())
         if not parting or self._translation.over:
@@ -169,8 +158,8 @@ class Chat:
     async def _part(self) -> None:
         translation = self._translation
         try:
-            self._held = False
-            self._catch_up()
+            if self._exchange is not None:
+                self._exchange.go_on()
             await self._until(lambda: bool(translation.chat_id or translation.over), _PARTING_SECONDS)
             await self._until(lambda: translation.over, _LAST_LOOK_SECONDS)
             if translation.over:
@@ -233,23 +222,6 @@ class Chat:
         self._body = ChatBody(answer, self._asked, self._translation)
 
     def received(self, part: bytes) -> None:
-        if self._held:
-            self._kept.append(partial(self._read, part))
-            self._kept_bytes += max(len(part), _MIN_PART_BYTES)
-            if self._kept_bytes > _MAX_KEPT_BYTES and self._exchange is not None:
-                self._exchange.pause()
-        else:
-            self._read(part)
-
-    def ended(self, failure: ServiceError | None) -> bool:
-        self._exchange = None
-        if self._held:
-            self._kept.append(partial(self._end, failure))
-        else:
-            self._end(failure)
-        return self._translation.over or self._refused
-
-    def _read(self, part: bytes) -> None:
         assert self._body is not None
         # Of a chat that has failed or was left, nothing but its name is still of use.
         ready: list[ChatEvent] = self._ready if self._failure is None and not self._left else []
@@ -266,9 +238,10 @@ class Chat:
         self._hand_on()
         if self._ready and self._take is None:
             # What comes while nobody listens can wait.
-            self._held = True
+            self._hold()
 
-    def _end(self, failure: ServiceError | None) -> None:
+    def ended(self, failure: ServiceError | None) -> bool:
+        self._exchange = None
         if not self._translation.over:
             if failure is None:
                 assert self._body is not None
@@ -276,6 +249,7 @@ class Chat:
             self._refused = failure.code is not None
             self._fail(failure)
         self._wake()
+        return self._translation.over or self._refused
 
     def _hand_on(self) -> None:
         if self._take is not None and self._ready:

@@ -1,16 +1,24 @@
 """One request to Coze and its answer, told to a receiver piece by piece, in the turn of the loop that reads it.
 
-The connection is the pool's: taken for one exchange, and given back after an answer that leaves it in order, else
-dropped.
+What comes at once and is too much for one turn is told in the following ones, so that it holds up nobody else. The
+receiver may hold the exchange meanwhile. The connection is the pool's: taken for one exchange, and given back after an
+answer that leaves it in order, else dropped.
 """
 
+import asyncio
 from collections.abc import AsyncIterable
 from typing import Protocol
 
+from service.coze.http.backlog import Backlog, is_too_much
 from service.coze.http.connection import Connection
 from service.coze.http.pool import NO_ANSWER
 from service.coze.http.reader import Answer, Reader
 from service.errors import BROKE_OFF, NOT_UNDERSTOOD, ServiceError
+
+# How much is read ahead while the receiver holds, and while what came at once is worked off. To read nothing would not
+# do: over TLS uvloop loses what it has not handed on when Coze ends the connection. What is beyond this is still lost.
+_MAX_HELD_BYTES = 128 * 1024
+_MAX_BACKLOG_BYTES = 512 * 1024
 
 
 class Receiver(Protocol):
@@ -44,6 +52,10 @@ class Exchange:
         self._answered = False
         self._unsent = False  # some of the request
         self._paused = False
+        self._held = False
+        self._backlog = Backlog()
+        self._next_turn: asyncio.Handle | None = None  # in which more of the backlog is read
+        self._lost: tuple[Exception | None] | None = None  # the connection, behind the backlog
         connection.user = self
 
     def write(self, request: bytes) -> None:
@@ -60,17 +72,13 @@ class Exchange:
             self._transport.write(part)
         self._unsent = False
 
-    def pause(self) -> None:
-        """Reads no further: the receiver has enough for now."""
-        if not self._paused and not self._transport.is_closing():
-            self._paused = True
-            self._transport.pause_reading()
+    def hold(self) -> None:
+        """Tells the receiver nothing more until `go_on`. Only a little is read ahead."""
+        self._held = True
 
-    def resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+    def go_on(self) -> None:
+        self._held = False
+        self._work_off()
 
     def close(self) -> None:
         """Ends the exchange where it stands. The receiver is told nothing more."""
@@ -91,8 +99,12 @@ class Exchange:
         # The receiver and the parser lead back to here: all of it goes at once, not when garbage is collected.
         self._receiver = None
         self._reader.close()
-        self.resume()
-        if reusable and not self._unsent and self._connection.room is None:
+        self._backlog.clear()
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
+        self._resume()
+        if reusable and self._lost is None and not self._unsent and self._connection.room is None:
             self._connection.give_back()
         else:
             self._connection.drop()
@@ -100,6 +112,50 @@ class Exchange:
     # What the connection calls.
 
     def data_received(self, data: bytes) -> None:
+        if not (self._held or self._backlog.size or is_too_much(data)):
+            self._read(data)
+            return
+        self._backlog.put(data)
+        if self._backlog.size > (_MAX_HELD_BYTES if self._held else _MAX_BACKLOG_BYTES):
+            self._pause()
+        self._work_off()
+
+    def cut_off(self, exc: Exception | None) -> None:
+        if self._lost is None:
+            self._lost = (exc,)
+            self._work_off()
+
+    def _work_off(self) -> None:
+        """Reads a portion of the backlog, unless that is held or has its turn."""
+        if self._held or self._next_turn is not None:
+            return
+        if self._backlog.size:
+            self._read(self._backlog.portion())
+        if self._receiver is None or self._held:
+            return
+        if self._backlog.size:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._take_turn)
+        elif self._lost is not None:
+            self._end_with_connection(*self._lost)
+        else:
+            self._resume()
+
+    def _take_turn(self) -> None:
+        self._next_turn = None
+        self._work_off()
+
+    def _pause(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _read(self, data: bytes) -> None:
         reader = self._reader
         part = reader.feed(data)
         if not self._answered and reader.answer is not None:
@@ -122,7 +178,7 @@ class Exchange:
         if self._receiver is not None:
             self._receiver.answered(answer)
 
-    def cut_off(self, exc: Exception | None) -> None:
+    def _end_with_connection(self, exc: Exception | None) -> None:
         if not self._answered:
             self._end(ServiceError(BROKE_OFF, cause=NO_ANSWER))
         elif exc is None and self._reader.ends_with_connection:

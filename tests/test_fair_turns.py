@@ -1,0 +1,223 @@
+"""What Coze sends at once does not hold the loop: a bounded part of it is read in each turn, all of it in order."""
+
+import asyncio
+import contextlib
+import json
+import math
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+import uvloop
+
+from generated.models import ChatCompletedEvent, ChatMessage, ChatRequest, MessageDeltaEvent
+from service import settings
+from service.coze import Chat, ChatEvent, Coze
+from service.errors import ServiceError
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+STARTED = b'event:conversation.chat.created\ndata:{"id":"1","conversation_id":"2","status":"created"}\n\n'
+DONE = b'event:conversation.chat.completed\ndata:{"id":"1","conversation_id":"2","status":"completed"}\n\n'
+LINES = 1500  # what is read in one turn, about
+
+
+def delta(text: str) -> bytes:
+    message = {"id": "3", "role": "assistant", "type": "answer", "content": text}
+    return b"event:conversation.message.delta\ndata:" + json.dumps(message).encode() + b"\n\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+DELTAS = b"".join(delta(f"{number} ") for number in range(20_000))
+TEXT = "".join(f"{number} " for number in range(20_000))
+FEW = "".join(f"{number} " for number in range(1000))
+# What comes behind the start of a chat.
+BURSTS = {
+    "deltas": chunk(DELTAS + DONE),
+    "comments": chunk(b": ping\n" * 300_000 + DONE),
+    "comments that end in CR": chunk(b": ping\r" * 300_000 + b"\r" + DONE),
+    "blank lines": chunk(b"\n" * 500_000 + DONE),
+    "events that nobody knows": chunk(b"event:noise\ndata:1\n\n" * 50_000 + DONE),
+    "a chunk for each byte": b"".join(b"1\r\n%c\r\n" % byte for byte in DELTAS[: DELTAS.index(delta("1000 "))] + DONE),
+}
+
+
+class Burst:
+    """A server that begins a chat, and sends the rest of it at once when it is told to."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.rest = b""
+        self.keeps_open = True
+        self.wanted = 1  # chats, one after the other
+        self.go = threading.Event()
+        self.chats = 0
+        self.connections = 0
+        self.cancelled = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while request := connection.recv(65536):
+                if b"/cancel" in request:
+                    self.cancelled += 1
+                    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"code":0}')
+                    continue
+                self.chats += 1
+                connection.sendall(HEAD + chunk(STARTED))
+                assert self.go.wait(30)
+                connection.sendall(self.rest)
+                if not self.keeps_open:
+                    return
+
+
+@pytest.fixture
+def burst() -> Iterator[Burst]:
+    server = Burst()
+    yield server
+    server.close()
+
+
+async def chatting(burst: Burst, rest: bytes, use: Callable[[Chat], Awaitable[None]]) -> None:
+    """Begins a chat, lets its rest arrive in the buffers of the connection, and has it used."""
+    burst.rest = rest
+    chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": burst.url, "COZE_BOT_ID": "1"})
+    async with Coze(chosen) as coze:
+        for _ in range(burst.wanted):
+            chat = coze.chat(ChatRequest(user_id="u", messages=[ChatMessage(role="user", content="?")]))
+            await chat.open()
+            burst.go.set()
+            time.sleep(0.3)  # noqa: ASYNC251 - what comes meanwhile is there at once
+            await use(chat)
+            chat.leave()
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+def text(events: list[ChatEvent]) -> str:
+    return "".join(event.content for event in events if isinstance(event, MessageDeltaEvent))
+
+
+@pytest.mark.parametrize("name", BURSTS)
+def test_a_turn_of_the_loop_reads_no_more_than_so_much(burst: Burst, name: str) -> None:
+    heard: list[ChatEvent] = []
+    lines: Counter[int] = Counter()
+    turn, over = 0, False
+
+    async def listen(chat: Chat) -> None:
+        nonlocal over
+        loop, received = asyncio.get_running_loop(), chat.received
+
+        def next_turn() -> None:
+            nonlocal turn
+            turn += 1
+            if not over:
+                loop.call_soon(next_turn)
+
+        def counted(part: bytes) -> None:
+            lines[turn] += len(part.splitlines())
+            received(part)
+
+        chat.received = counted  # type: ignore[method-assign]
+        next_turn()
+        chat.listen(heard.extend)
+        assert await chat.completed(math.inf)
+        over = True
+
+    run(chatting(burst, BURSTS[name] + b"0\r\n\r\n", listen))
+    # What is left of the lines read before may share a turn with new ones.
+    assert max(lines.values()) <= 2 * LINES + 10
+    assert text(heard) == (TEXT if name == "deltas" else FEW if name == "a chunk for each byte" else "")
+
+
+def test_a_client_that_takes_no_more_is_given_no_more(burst: Burst) -> None:
+    """Nor is anything given twice, or out of turn."""
+    heard: list[ChatEvent] = []
+
+    async def listen(chat: Chat) -> None:
+        held = False
+
+        def take(events: list[ChatEvent]) -> None:
+            nonlocal held
+            assert not held
+            heard.extend(events)
+            held = True
+            chat.hold()
+
+        chat.listen(take)
+        while not await chat.completed(asyncio.get_running_loop().time() + 0.001):
+            held = False
+            chat.go_on()
+
+    run(chatting(burst, BURSTS["deltas"] + b"0\r\n\r\n", listen))
+    assert text(heard) == TEXT
+    assert isinstance(heard[-1], ChatCompletedEvent)
+
+
+def test_a_client_that_leaves_in_the_middle_frees_coze(burst: Burst) -> None:
+    heard: list[ChatEvent] = []
+    left = asyncio.Event()
+
+    async def listen(chat: Chat) -> None:
+        def take(events: list[ChatEvent]) -> None:
+            heard.extend(events)
+            left.set()
+
+        chat.listen(take)
+        await left.wait()
+
+    run(chatting(burst, chunk(DELTAS * 20), listen))
+    assert 0 < len(heard) < 20_000
+    assert burst.cancelled == 1
+
+
+@pytest.mark.parametrize("how", ["an end", "no end"])
+def test_the_connection_ends_behind_it(burst: Burst, how: str) -> None:
+    """All that came before is heard, in its order, and then how it ended."""
+    heard: list[ChatEvent] = []
+    burst.keeps_open = False
+
+    async def listen(chat: Chat) -> None:
+        chat.listen(heard.extend)
+        if how == "an end":
+            assert await chat.completed(math.inf)
+        else:
+            with pytest.raises(ServiceError, match="broke off"):
+                await chat.completed(math.inf)
+
+    run(chatting(burst, BURSTS["deltas"] if how == "an end" else chunk(DELTAS), listen))
+    assert text(heard) == TEXT
+
+
+def test_its_connection_serves_the_next_chat(burst: Burst) -> None:
+    burst.wanted = 3
+
+    async def listen(chat: Chat) -> None:
+        heard: list[ChatEvent] = []
+        chat.listen(heard.extend)
+        assert await chat.completed(math.inf)
+        assert text(heard) == TEXT
+
+    run(chatting(burst, BURSTS["deltas"] + b"0\r\n\r\n", listen))
+    assert (burst.chats, burst.connections) == (3, 1)
