@@ -16,6 +16,7 @@ from service.app import create_app
 from service.callers import new_key
 from service.contract import contract
 from service.coze import Coze, Route, route_to_coze
+from service.coze_observer import CozeObserver
 from service.run_files import RunFiles
 from service.server import allow_files, announce, listen, serve, serve_metrics, url_of
 from service.setting_values import CALLER_NAME
@@ -138,7 +139,7 @@ def _variables() -> str:
 
 def _serve(chosen: Settings, route: Route, listener: socket.socket, **told: Any) -> None:
     if not chosen.tracing:
-        coze = Coze(chosen, route=route)
+        coze = Coze(chosen, CozeObserver(), route=route)
         serve(create_app(chosen, coze), coze, chosen, listener, **told)
         return
     # Costs a third of a second and some megabytes.
@@ -146,7 +147,7 @@ def _serve(chosen: Settings, route: Route, listener: socket.socket, **told: Any)
 
     settings.share_dotenv("OTEL_")
     tracing = Tracing()
-    coze = Coze(chosen, tracing.begin_call, route=route)
+    coze = Coze(chosen, CozeObserver(tracing), route=route)
     serve(create_app(chosen, coze, tracing), coze, chosen, listener, **told)
     tracing.stop()
 

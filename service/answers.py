@@ -18,7 +18,7 @@ from service.errors import (
     ServiceError,
     envelope,
 )
-from service.request_log import record_of
+from service.record import record_of
 
 log = structlog.get_logger()
 

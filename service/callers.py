@@ -16,7 +16,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from service.answers import error_answer
 from service.errors import KEY_MISSING, KEY_WRONG, ServiceError
 from service.files.links import FILES_PATH
-from service.request_log import record_of
+from service.record import record_of
 
 _API = "/api/v1/"
 _BEARER = re.compile(rb"bearer +([!-~]+) *", re.IGNORECASE)

@@ -7,7 +7,7 @@ workers each write into files in one folder (prometheus_client's multiprocess mo
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
@@ -24,11 +24,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from service.errors import FULL, STOPPING, coze_error
+from service.errors import coze_error
 from service.handlers import get
-
-if TYPE_CHECKING:
-    from service.request_log import RequestRecord
+from service.record import Outcome, RequestRecord
 
 # When a series began is nobody's question here, and would double their number.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -87,14 +85,15 @@ RUNNING_CHATS = Gauge(
 
 # A series that begins with its first event hides it from `rate`.
 for _mode in ("json", "stream"):
-    for _outcome in ("completed", "failed", "left", "refused", *(["unread"] if _mode == "stream" else [])):
-        _CHATS.labels(_mode, _outcome)
+    for _outcome in Outcome:
+        if _mode == "stream" or _outcome is not Outcome.UNREAD:
+            _CHATS.labels(_mode, _outcome)
     _FIRST_DELTA_SECONDS.labels(_mode)
 for _result in ("ok", "failed"):
     CANCELLED_CHATS.labels(_result)
 
 
-def observe(record: "RequestRecord", method: str, route: str | None, seconds: float) -> None:
+def observe(record: RequestRecord, method: str | None, route: str | None, seconds: float) -> None:
     """Counts a request that is over; `route` is its template, None if there is none."""
     method, route = method if method in _METHODS else "other", route or "none"
     _REQUESTS.labels(method, route, record.status or "none").inc()
@@ -103,9 +102,8 @@ def observe(record: "RequestRecord", method: str, route: str | None, seconds: fl
         _COZE_ERRORS.labels(*error).inc()
     if record.mode is None:
         return
-    outcome = record.outcome or ("refused" if record.failure in (FULL, STOPPING) else None)
-    if outcome is not None:
-        _CHATS.labels(record.mode, outcome).inc()
+    if record.outcome is not None:
+        _CHATS.labels(record.mode, record.outcome).inc()
     if record.first_delta_seconds is not None:
         _FIRST_DELTA_SECONDS.labels(record.mode).observe(record.first_delta_seconds)
         _DELTAS.inc(record.deltas)

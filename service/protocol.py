@@ -21,7 +21,7 @@ from service.connection import CONNECTION, Connection
 from service.errors import BAD_REQUEST, envelope
 from service.headers import Header
 from service.outflow import Outflow
-from service.request_log import log_refusal
+from service.request_log import report_refusal
 
 # The request line and the headers. Browsers and proxies stay below 16 KiB. The same goes for all that is around the
 # bytes of a body: the sizes of its chunks, their extensions, trailers.
@@ -334,7 +334,7 @@ class Protocol(asyncio.Protocol):
             (b"connection", b"close"),
             *self._server.default_headers,
             *self.cors,
-            *log_refusal(self._addresses[1], BAD_REQUEST.status, message),
+            *report_refusal(BAD_REQUEST.status, message, self._addresses[1]),
         )
         lines = (b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers), b"", body)
         self.transport.write(b"\r\n".join(lines))

@@ -24,7 +24,7 @@ from service.connection import Connection, connection_of, unless_client_leaves
 from service.coze import Chat, ChatEvent
 from service.errors import NOT_UNDERSTOOD, ClientLeft, ServiceError
 from service.last_event import end_id
-from service.request_log import RequestRecord, record_of
+from service.record import Outcome, RequestRecord, record_of
 
 # How long one delta may be. Readers that take a network read for whole events, as the API document's own does, lose
 # an event that is spread over two; short ones seldom are.
@@ -59,18 +59,21 @@ class EventStream:
         self._chat = chat
         self._heartbeat = heartbeat
         self._asked = asked
+        self._outcome = Outcome.LEFT  # until it ends otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = record_of(scope)
         metrics.OPEN_STREAMS.inc()
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
             connection = connection_of(scope)
-            await unless_client_leaves(connection, self._write(connection, record_of(scope)))
+            await unless_client_leaves(connection, self._write(connection, record))
         except ClientLeft:
             pass
         finally:
             metrics.OPEN_STREAMS.dec()
-            self._chat.leave()
+            leave(self._chat, record)
+            record.end(self._outcome)
 
     async def _write(self, connection: Connection, record: RequestRecord) -> None:
         chat, now = self._chat, asyncio.get_running_loop().time
@@ -81,7 +84,7 @@ class EventStream:
             record.count(events)
             end = b""
             if isinstance(events[-1], ChatCompletedEvent):
-                record.outcome = "completed"
+                self._outcome = Outcome.COMPLETED
                 end = _end(self._asked)
             for block in _blocks(events, end):
                 connection.write(block)
@@ -102,9 +105,15 @@ class EventStream:
         except ServiceError as failure:
             last = _failed(failure, record) + _end(self._asked)
         connection.end(last)
-        chat.leave()
+        leave(chat, record)
         if connection.full and not await connection.room():
-            record.outcome = "unread"
+            self._outcome = Outcome.UNREAD
+
+
+def leave(chat: Chat, record: RequestRecord) -> None:
+    """Gives the chat back, having noted Coze's ids of it."""
+    record.note_chat(*chat.ids)
+    chat.leave()
 
 
 async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_id: str) -> ChatResponse:

@@ -7,6 +7,7 @@ know begins with `coze.`. No text of a message, no query, no address and no id o
 import logging
 import threading
 import time
+from contextvars import ContextVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -21,8 +22,8 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.contract import contract
-from service.coze import Answer
-from service.request_log import RequestRecord, current_record
+from service.coze.http import Answer
+from service.record import Outcome, RequestRecord, current_record
 from service.settings import SettingsError
 
 log = structlog.get_logger()
@@ -37,6 +38,9 @@ _GOODBYE_SECONDS = 3.0
 _COMPLAINT_SECONDS = 60.0
 # Coze's ids are some twenty digits.
 _MAX_ID_CHARACTERS = 128
+
+
+_spans: ContextVar["RequestSpans | None"] = ContextVar("request_spans", default=None)
 
 
 class Tracing:
@@ -57,7 +61,9 @@ class Tracing:
             raise SettingsError(f"An OTEL_ variable is bad: {error}") from None
         self._tracer = self._provider.get_tracer("service")
 
-    def begin_request(self, scope: HTTPScope, request_id: str) -> "RequestSpans | None":
+    def begin_request(self, scope: HTTPScope, record: RequestRecord) -> "RequestSpans | None":
+        """The spans of the request that is being handled from here on; None if it is not traced."""
+        _spans.set(None)
         if scope["path"] in _UNTRACED:
             return None
         carrier = {
@@ -65,17 +71,20 @@ class Tracing:
             for name, value in scope["headers"]
             if name in (b"traceparent", b"tracestate")
         }
-        return RequestSpans(self._tracer, _W3C.extract(carrier), scope, request_id)
+        spans = RequestSpans(self._tracer, _W3C.extract(carrier), scope, record.request_id)
+        record.trace_id = spans.trace_id
+        _spans.set(spans)
+        return spans
 
     def begin_call(self, method: str, url: str, headers: dict[str, str]) -> "CallSpan | None":
         """The span of a call to Coze, if it is made for a request that is traced; `headers` hand the trace on."""
-        record = current_record()
-        if record is None or record.spans is None:
+        spans, record = _spans.get(), current_record()
+        if spans is None or record is None:
             return None
         parts = urlsplit(url)
         span = self._tracer.start_span(
             f"{method} {parts.path}",
-            record.spans.parent,
+            spans.parent_for(record),
             SpanKind.CLIENT,
             {
                 "http.request.method": method,
@@ -118,7 +127,7 @@ class CallSpan:
 
 
 class RequestSpans:
-    """The spans of one request. `parent` is what its calls to Coze belong to."""
+    """The spans of one request: its own, and that of its chat once there is one."""
 
     def __init__(self, tracer: Tracer, caller: Context, scope: HTTPScope, request_id: str) -> None:
         self._tracer = tracer
@@ -130,14 +139,20 @@ class RequestSpans:
             {"http.request.method": method, "url.scheme": scope["scheme"], "coze.request_id": request_id},
         )
         self._chat: Span | None = None
-        self.parent = set_span_in_context(self._request, Context())
         self.trace_id = format_trace_id(self._request.get_span_context().trace_id)
 
-    def begin_chat(self) -> None:
-        self._chat = self._tracer.start_span("chat", self.parent, attributes={"gen_ai.operation.name": "chat"})
-        self.parent = set_span_in_context(self._chat, Context())
+    def parent_for(self, record: RequestRecord) -> Context:
+        """The context of what is done for the request now: within its chat, once that has begun."""
+        context = set_span_in_context(self._request, Context())
+        if not record.chat_begun:
+            return context
+        if self._chat is None:
+            self._chat = self._tracer.start_span("chat", context, attributes={"gen_ai.operation.name": "chat"})
+        return set_span_in_context(self._chat, Context())
 
     def end(self, record: RequestRecord, method: str, route: str | None) -> None:
+        """Ends them, with what the record says. A chat that asked Coze nothing has a span as well."""
+        self.parent_for(record)
         if self._chat is not None:
             _describe_chat(self._chat, record)
             self._chat.end()
@@ -157,10 +172,9 @@ def _describe_chat(span: Span, record: RequestRecord) -> None:
     span.set_attribute("coze.mode", record.mode or "")
     span.set_attribute("coze.outcome", record.outcome or "")
     span.set_attribute("coze.deltas", record.deltas)
-    conversation_id, chat_id = record.chat.ids if record.chat is not None else (None, None)
     for name, text in (
-        ("gen_ai.conversation.id", conversation_id),
-        ("coze.chat_id", chat_id),
+        ("gen_ai.conversation.id", record.conversation_id),
+        ("coze.chat_id", record.chat_id),
         ("coze.logid", record.logid),
     ):
         if text is not None:
@@ -176,7 +190,7 @@ def _describe_chat(span: Span, record: RequestRecord) -> None:
         ):
             if tokens is not UNSET:
                 span.set_attribute(name, tokens)
-    if record.outcome == "failed":
+    if record.outcome is Outcome.FAILED:
         span.set_attribute("error.type", str(record.code or record.cause or "failed"))
         span.set_status(StatusCode.ERROR)
 

@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -334,6 +334,31 @@ def test_only_the_sandbox_knows_aiohttp(path: str) -> None:
 def test_http_knows_nothing_of_chats(path: str) -> None:
     ours = [name for name in imports(path) if within(name, "service.coze")]
     assert not [name for name in ours if not within(name, "service.coze.http") and not within(name, "service.coze.sdk")]
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if path.startswith("service/coze/")])
+def test_the_coze_side_reports_and_does_not_log(path: str) -> None:
+    told = ("logs", "metrics", "record", "request_log", "tracing")
+    packages = ["structlog", "prometheus_client", "opentelemetry", *(f"service.{name}" for name in told)]
+    assert not [name for name in imports(path) if any(within(name, package) for package in packages)]
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Imports for types alone count as well: they are what a reader has to follow."""
+    files = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in modules()}
+    below = {
+        # A module names its own package to get at its neighbours.
+        name: {found for imported in imports(path) if (found := _module(imported, files)) and not within(name, found)}
+        for name, path in files.items()
+    }
+    while leaves := {name for name, others in below.items() if not others}:
+        below = {name: others - leaves for name, others in below.items() if name not in leaves}
+    assert not below
+
+
+def _module(imported: str, files: Mapping[str, str]) -> str | None:
+    """The module of ours that a name is imported from."""
+    return next((name for name in (imported, imported.rpartition(".")[0]) if name in files), None)
 
 
 @pytest.mark.parametrize("path", [path for path in modules() if path.startswith("service/sandbox/")])

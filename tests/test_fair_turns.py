@@ -17,6 +17,7 @@ import uvloop
 from generated.models import ChatCompletedEvent, ChatMessage, ChatRequest, MessageDeltaEvent
 from service import settings
 from service.coze import Chat, ChatEvent, Coze
+from service.coze_observer import CozeObserver
 from service.errors import ServiceError
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -100,7 +101,7 @@ async def chatting(burst: Burst, rest: bytes, use: Callable[[Chat], Awaitable[No
     """Begins a chat, lets its rest arrive in the buffers of the connection, and has it used."""
     burst.rest = rest
     chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": burst.url, "COZE_BOT_ID": "1"})
-    async with Coze(chosen) as coze:
+    async with Coze(chosen, CozeObserver()) as coze:
         for _ in range(burst.wanted):
             chat = coze.chat(ChatRequest(user_id="u", messages=[ChatMessage(role="user", content="?")]))
             await chat.open()

@@ -22,6 +22,7 @@ from generated.models import ChatMessage, ChatRequest
 from service import settings
 from service.coze import ChatEvent, Coze
 from service.coze.http import Answer, Exchange, Receiver
+from service.coze_observer import CozeObserver
 from service.errors import ServiceError
 
 ABANDONED = 1000
@@ -117,7 +118,7 @@ def test_in_the_turn_of_the_loop_in_which_coze_answers(upstream: Upstream, bots:
         asked = ChatRequest(
             user_id="tester", bot_id=bots["for-ever"], messages=[ChatMessage(role="user", content="Hello")]
         )
-        async with Coze(chosen) as coze:
+        async with Coze(chosen, CozeObserver()) as coze:
             chat = coze.chat(asked)
             answered = chat.answered
 
@@ -145,7 +146,7 @@ def test_a_stop_in_the_turn_of_the_loop_in_which_time_is_up(upstream: Upstream) 
             {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_FIRST_EVENT_TIMEOUT": "0.3"}
         )
         asked = ChatRequest(user_id="tester", bot_id=BOT, messages=[ChatMessage(role="user", content="Hello")])
-        async with Coze(chosen) as coze:
+        async with Coze(chosen, CozeObserver()) as coze:
             chat = coze.chat(asked)
 
             async def ask_for_ever(_: Receiver) -> Exchange:
@@ -272,7 +273,7 @@ def test_a_connection_that_goes_on_keeps_nothing_of_the_chats_before(upstream: U
     async def answers_left_behind() -> int:
         chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT})
         asked = ChatRequest(user_id="tester", messages=[ChatMessage(role="user", content="Hello")])
-        async with Coze(chosen) as coze:
+        async with Coze(chosen, CozeObserver()) as coze:
             for _ in range(200):
                 chat = coze.chat(asked)
                 await chat.open()
@@ -294,7 +295,7 @@ def test_what_nobody_listens_to_is_left_with_coze(upstream: Upstream, bots: dict
         question = ChatMessage(role="user", content="n=70 d=0.001 size=100000")
         asked = ChatRequest(user_id="tester", bot_id=bots["load"], messages=[question])
         heard: list[ChatEvent] = []
-        async with Coze(chosen) as coze:
+        async with Coze(chosen, CozeObserver()) as coze:
             chat = coze.chat(asked)
             await chat.open()
             await asyncio.sleep(1)

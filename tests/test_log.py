@@ -42,6 +42,17 @@ def test_a_request(service: Service) -> None:
     assert "private" not in service.output()
 
 
+@pytest.mark.parametrize("path", ["user/info", "workspaces", "test/connection", "upload"])
+def test_every_answer_of_coze_is_in_the_log_with_its_logid(service: Service, path: str) -> None:
+    name = f"asks-{path.replace('/', '-')}"
+    files = {"file": ("a.txt", b"text")} if path == "upload" else None
+    answer = service.http.request(
+        "POST" if files else "GET", f"/api/v1/{path}", files=files, headers={"X-Request-ID": name}
+    )
+    assert answer.status_code == 200
+    assert line_of(service, name)["logid"]
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_chat(service: Service, bots: dict[str, str], stream: bool) -> None:
     name = f"chat-{stream}"

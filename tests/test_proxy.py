@@ -21,6 +21,7 @@ from joserfc.jwk import RSAKey
 from generated.models import ChatMessage, ChatRequest
 from service import settings
 from service.coze import Coze
+from service.coze_observer import CozeObserver
 from service.errors import (
     PROXY_AWAY,
     PROXY_FAILED,
@@ -178,7 +179,9 @@ def run(work: Callable[[Coze], Coroutine[Any, Any, None]], **variables: str) -> 
     async def main() -> None:
         unexpected: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unexpected.append(context))
-        async with Coze(settings.read({"COZE_API_TOKEN": "pat_test", "COZE_BOT_ID": BOT, **variables})) as coze:
+        async with Coze(
+            settings.read({"COZE_API_TOKEN": "pat_test", "COZE_BOT_ID": BOT, **variables}), CozeObserver()
+        ) as coze:
             await work(coze)
         await asyncio.sleep(0)
         assert not unexpected

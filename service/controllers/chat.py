@@ -16,8 +16,8 @@ from service.contract import contract
 from service.errors import BAD_REQUEST, BODY_TOO_LARGE, ServiceError
 from service.last_event import fingerprint, is_answered
 from service.parts import Parts
-from service.rendering import EventStream, chat_document
-from service.request_log import record_of
+from service.record import Outcome, record_of
+from service.rendering import EventStream, chat_document, leave
 from service.surrogates import without_halves
 
 _PATH = "/api/v1/chat"
@@ -38,7 +38,7 @@ class ChatController(Controller):
         record = record_of(request.scope)
         record.mode = "stream" if asked.stream else "json"
         chat = parts.coze.chat(asked)
-        record.begin_chat(chat)
+        record.chat_begun = True
         stream, bot_id, user_id = asked.stream, asked.bot_id or parts.settings.coze_bot_id or "", asked.user_id
         # It may be long, and take long to be answered.
         del asked
@@ -52,11 +52,11 @@ class ChatController(Controller):
                 connection_of(request.scope),
                 chat_document(chat, record, bot_id=bot_id, user_id=user_id),
             )
-            record.outcome = "completed"
+            record.end(Outcome.COMPLETED)
             return ASGIResponse(body=msgspec.json.encode(document), media_type="application/json")
         finally:
             if not handed_on:
-                chat.leave()
+                leave(chat, record)
 
 
 async def _read(request: Request[Any, Any, Any], parts: Parts) -> tuple[ChatRequest, str]:

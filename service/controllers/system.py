@@ -11,7 +11,6 @@ from service.connection import connection_of, unless_client_leaves
 from service.contract import contract
 from service.handlers import get
 from service.parts import Parts
-from service.request_log import record_of
 
 
 class SystemController(Controller):
@@ -37,8 +36,7 @@ class SystemController(Controller):
     async def test_connection(
         self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]
     ) -> ConnectionTestResponse:
-        user, logid = await unless_client_leaves(connection_of(request.scope), parts.coze.user())
-        record_of(request.scope).logid = logid
+        user, _ = await unless_client_leaves(connection_of(request.scope), parts.coze.user())
         return ConnectionTestResponse(
             success=True,
             message="Connection test successful",

@@ -9,7 +9,6 @@ from generated.models import UserInfo, UserInfoResponse
 from service.connection import connection_of, unless_client_leaves
 from service.handlers import get
 from service.parts import Parts
-from service.request_log import record_of
 
 
 class UsersController(Controller):
@@ -18,7 +17,6 @@ class UsersController(Controller):
     @get("/info", operation_id="getUserInfo")
     async def get_user_info(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> UserInfoResponse:
         user, logid = await unless_client_leaves(connection_of(request.scope), parts.coze.user())
-        record_of(request.scope).logid = logid
         return UserInfoResponse(
             success=True,
             message="User info retrieved successfully",

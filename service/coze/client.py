@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import IO, Any, TypeVar
 
 import msgspec
-import structlog
 from msgspec import UNSET
 
 from generated.models import ChatRequest, User, Workspace
-from service import metrics
 from service.coze import wire
 from service.coze.chat import Chat
-from service.coze.http import Answer, Exchange, Receiver, Route, Trace, Transport, route_to_coze, time_limit
+from service.coze.http import Answer, Exchange, Receiver, Route, Transport, route_to_coze, time_limit
+from service.coze.observer import Observer
 from service.coze.question import messages_for_coze
 from service.coze.sdk import HTTPRequest, Requester
 from service.coze.tokens import token_for
@@ -33,8 +32,6 @@ from service.errors import (
     coze_failure,
 )
 from service.settings import Settings
-
-log = structlog.get_logger()
 
 # How long the end of the service waits for its last chats to be cancelled.
 _GOODBYE_SECONDS = 10.0
@@ -60,12 +57,12 @@ class Upload(msgspec.Struct):
 class Coze:
     """One for each process. An async context manager: it owns the connections and what is still to clean up."""
 
-    def __init__(self, settings: Settings, trace: Trace | None = None, *, route: Route | None = None) -> None:
+    def __init__(self, settings: Settings, observer: Observer, *, route: Route | None = None) -> None:
         """Raises SettingsError if no `route` is given and the settings make none."""
         self._settings = settings
         self._route = route or route_to_coze(settings)
-        self._trace = trace
-        self._token = token_for(settings, lambda request: self._transport.exchange(request))
+        self._observer = observer
+        self._token = token_for(settings, lambda request: self._transport.exchange(request), observer)
         self._requester = Requester(auth=self._token)
         self._chats: set[Chat] = set()
         self._cleaning: set[asyncio.Task[None]] = set()
@@ -76,7 +73,7 @@ class Coze:
             self._route,
             connect_timeout=self._settings.coze_connect_timeout,
             max_chats=self._settings.max_concurrent_chats,
-            trace=self._trace,
+            observer=self._observer,
         )
         return self
 
@@ -120,12 +117,12 @@ class Coze:
             finished=self._finish,
         )
         self._chats.add(chat)
-        metrics.RUNNING_CHATS.set(len(self._chats))
+        self._observer.running_chats(len(self._chats))
         return chat
 
     def _finish(self, chat: Chat) -> None:
         self._chats.discard(chat)
-        metrics.RUNNING_CHATS.set(len(self._chats))
+        self._observer.running_chats(len(self._chats))
 
     def stop_chats(self) -> None:
         """Ends every chat that still runs, as a failure that says why."""
@@ -212,7 +209,7 @@ class Coze:
         return list(found.values())
 
     async def _cancel(self, conversation_id: str, chat_id: str) -> None:
-        """Cancels a chat that was left. It is the last that is done for it, so a failure is only logged."""
+        """Cancels a chat that was left. It is the last that is done for it, so a failure is only reported."""
         try:
             # To cancel twice does no harm.
             ids = {"conversation_id": conversation_id, "chat_id": chat_id}
@@ -221,12 +218,9 @@ class Coze:
                 code = wire.decode_answer(body).code
             except wire.UNDECODABLE:
                 code = None
-            done = answer.status == 200 and code == 0
-            log.info("chat cancelled", status=answer.status, code=code, cancel_logid=answer.logid)
+            self._observer.cancelled(answer, code)
         except ServiceError as error:
-            done = False
-            log.warning("chat not cancelled", cause=error.cause)
-        metrics.CANCELLED_CHATS.labels("ok" if done else "failed").inc()
+            self._observer.not_cancelled(error)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

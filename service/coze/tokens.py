@@ -10,17 +10,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from service.coze import wire
 from service.coze.http import Answer, time_limit
+from service.coze.observer import Observer
 from service.coze.sdk import AsyncAuth, AsyncJWTOAuthApp, HTTPRequest, Requester, RSAKey
 from service.errors import BUG, NOT_UNDERSTOOD, ServiceError, oauth_failure
 from service.setting_values import token as parse_token
 from service.setting_values import token_of_file
 from service.settings import Settings
-
-log = structlog.get_logger()
 
 # How often a token's file is looked at; one that changed less long ago may be half written.
 _LOOK_SECONDS = 1.0
@@ -59,8 +56,9 @@ class Token(AsyncAuth):
 class FileToken(Token):
     """A token that somebody else renews, in a file. Whatever becomes of the file, the last good token stays."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, observer: Observer) -> None:
         self._path = path
+        self._observer = observer
         self._look_at = 0.0
         self._read = _mark(path)
         self._good = True
@@ -82,13 +80,13 @@ class FileToken(Token):
             if mark != self._read:
                 self._token = token_of_file(self._path)
                 self._read = mark
-                log.info("token file read again")
+                self._observer.token_file_read()
             self._good = True
         except (OSError, ValueError) as error:
             if self._good:
                 # Neither error quotes the file.
-                reason = error.strerror if isinstance(error, OSError) else f"takes {error}"
-                log.warning("token file cannot be used, the last token stays", reason=reason)
+                reason = str(error.strerror) if isinstance(error, OSError) else f"takes {error}"
+                self._observer.token_file_unusable(reason)
             self._good = False
 
 
@@ -101,8 +99,9 @@ def _mark(path: Path) -> tuple[int, ...]:
 class FetchedToken(Token):
     """A token of Coze's for a service app, fetched by proving with a JWT that one has the app's private key."""
 
-    def __init__(self, settings: Settings, send: Send) -> None:
+    def __init__(self, settings: Settings, send: Send, observer: Observer) -> None:
         super().__init__("")
+        self._observer = observer
         key = settings.coze_jwt_oauth_private_key or settings.coze_jwt_oauth_private_key_file
         # The SDK wants the key's text and would check all of it at each signature, for some 40 ms.
         loaded: Any = RSAKey.import_key(key or "")
@@ -146,10 +145,10 @@ class FetchedToken(Token):
             now = time.monotonic()
             self._token = token
             self._good_until, self._renew_at = now + _USE_UNTIL * life, now + _RENEW_AFTER * life
-            log.info("token fetched", lifetime_seconds=round(life))
+            self._observer.token_fetched(life)
         except ServiceError as error:
             self._problem = error
-            log.warning("token not fetched", cause=error.cause, code=error.code, logid=error.logid)
+            self._observer.token_not_fetched(error)
         finally:
             self._doubted = False
             self._fetch_at = time.monotonic() + _PAUSE_SECONDS
@@ -170,7 +169,10 @@ class FetchedToken(Token):
             token = parse_token(said.access_token or "")
         except ValueError:
             raise ServiceError(NOT_UNDERSTOOD, cause="an answer without a token", logid=answer.logid) from None
-        return token, lifetime(said.expires_in)
+        life = lifetime(said.expires_in)
+        if life is None:
+            self._observer.token_end_not_believed(LIFETIME_SECONDS)
+        return token, life or LIFETIME_SECONDS
 
 
 class _Carrier(Requester):
@@ -186,20 +188,19 @@ class _Carrier(Requester):
             return await self._send(request)
 
 
-def lifetime(expires_in: Any) -> float:
-    """The seconds until `expires_in`, which Coze gives as Unix time; where that cannot be, those asked for."""
+def lifetime(expires_in: Any) -> float | None:
+    """The seconds until `expires_in`, which Coze gives as Unix time; None where that cannot be."""
     now = time.time()
     earliest, latest = now + _SHORTEST_SECONDS, now + LIFETIME_SECONDS + _SLACK_SECONDS
     if isinstance(expires_in, int | float) and earliest <= expires_in <= latest:
         return expires_in - now
-    log.warning("a token's end is not believed", assumed_seconds=LIFETIME_SECONDS)
-    return LIFETIME_SECONDS
+    return None
 
 
-def token_for(settings: Settings, send: Send) -> Token:
+def token_for(settings: Settings, send: Send, observer: Observer) -> Token:
     """The token of the one way that is configured; `send` carries a request to Coze and brings its answer."""
     if settings.coze_api_token is not None:
         return Token(settings.coze_api_token)
     if settings.coze_api_token_file is not None:
-        return FileToken(settings.coze_api_token_file)
-    return FetchedToken(settings, send)
+        return FileToken(settings.coze_api_token_file, observer)
+    return FetchedToken(settings, send, observer)

@@ -14,7 +14,7 @@ from service.connection import connection_of, unless_client_leaves
 from service.errors import RANGE_NOT_THERE, ClientLeft, ServiceError
 from service.files.keeper import KeptFile
 from service.files.store import StoreError
-from service.request_log import record_of
+from service.record import Outcome, record_of
 
 # What is read at once, in bytes. A client that reads slowly keeps two of them in memory, and no store waiting.
 _CHUNK_BYTES = 128 * 1024
@@ -68,12 +68,13 @@ class FileAnswer:
             await unless_client_leaves(
                 connection_of(scope), self._send(send, 206 if part else 200, headers, start, end)
             )
-            record_of(scope).outcome = "completed"
+            record_of(scope).end(Outcome.COMPLETED)
         except ClientLeft:
-            record_of(scope).outcome = "unread"
+            record_of(scope).end(Outcome.UNREAD)
         except StoreError as error:
             # Too late to say so: without its end the answer is known to be broken off.
-            record_of(scope).outcome, record_of(scope).cause = "failed", f"file store: {error}"
+            record_of(scope).cause = f"file store: {error}"
+            record_of(scope).end(Outcome.FAILED)
         finally:
             await file.close()
 

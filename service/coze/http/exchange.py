@@ -11,6 +11,7 @@ from typing import Protocol
 
 from service.coze.http.backlog import Backlog, is_too_much
 from service.coze.http.connection import Connection
+from service.coze.http.observer import Call
 from service.coze.http.pool import NO_ANSWER
 from service.coze.http.reader import Answer, Reader
 from service.errors import BROKE_OFF, NOT_UNDERSTOOD, ServiceError
@@ -32,22 +33,14 @@ class Receiver(Protocol):
         """With the failure, unless the answer is whole. False if it cannot have been the answer to this request."""
 
 
-class Span(Protocol):
-    """What a tracer wants to know of an exchange: one of the two, once."""
-
-    def answered(self, answer: Answer) -> None: ...
-
-    def unanswered(self, cause: str) -> None: ...
-
-
 class Exchange:
     """Uses `connection`, which nothing else uses meanwhile, until its end."""
 
-    def __init__(self, connection: Connection, receiver: Receiver, span: Span | None) -> None:
+    def __init__(self, connection: Connection, receiver: Receiver, call: Call) -> None:
         self._connection = connection
         self._transport = connection.transport
         self._receiver: Receiver | None = receiver  # until the end
-        self._span = span
+        self._call: Call | None = call  # until it is told
         self._reader = Reader()
         self._answered = False
         self._unsent = False  # some of the request
@@ -93,9 +86,9 @@ class Exchange:
         self._let_go(failure.cause if failure else None, reusable=failure is None and fits and self._reader.reusable)
 
     def _let_go(self, cause: str | None, *, reusable: bool) -> None:
-        if self._span is not None:
-            self._span.unanswered(cause or "")
-            self._span = None
+        if self._call is not None:
+            self._call.unanswered(cause or "")
+            self._call = None
         # The receiver and the parser lead back to here: all of it goes at once, not when garbage is collected.
         self._receiver = None
         self._reader.close()
@@ -172,9 +165,9 @@ class Exchange:
 
     def _begin(self, answer: Answer) -> None:
         self._answered = True
-        if self._span is not None:
-            self._span.answered(answer)
-            self._span = None
+        if self._call is not None:
+            self._call.answered(answer)
+            self._call = None
         if self._receiver is not None:
             self._receiver.answered(answer)
 

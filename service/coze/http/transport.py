@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 import msgspec
 
-from service.coze.http.exchange import Exchange, Receiver, Span
+from service.coze.http.exchange import Exchange, Receiver
+from service.coze.http.observer import CallObserver
 from service.coze.http.pool import NO_ANSWER, Pool
 from service.coze.http.reader import Answer
 from service.coze.http.route import Route
@@ -24,16 +25,13 @@ _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 # What of a path is sent as it is, escapes included (RFC 3986, section 3.3).
 _PATH = "/%:@!$&'()*+,;=~"
 
-# Begins a span for a request of this method and URL, and may add to its headers.
-Trace = Callable[[str, str, dict[str, str]], Span | None]
-
 
 class Transport:
     """The connections to Coze by `route`, bounded by what the service can ask for at once. To be made in the loop."""
 
-    def __init__(self, route: Route, *, connect_timeout: float, max_chats: int, trace: Trace | None) -> None:
+    def __init__(self, route: Route, *, connect_timeout: float, max_chats: int, observer: CallObserver) -> None:
         self._pool = Pool(route, limit=max_chats + _SPARE_CONNECTIONS, connect_timeout=connect_timeout)
-        self._trace = trace
+        self._observer = observer
         self._host = route.coze.name
         # A proxy reads requests to http:// addresses, each with its whole address; all else goes through its tunnel.
         reader = route.proxy if not route.coze.tls else None
@@ -57,15 +55,14 @@ class Transport:
         elif request.json_body is not None:
             body = msgspec.json.encode(request.json_body)
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        span = self._trace(request.method, request.url, headers) if self._trace is not None else None
+        call = self._observer.begin_call(request.method, request.url, headers)
         try:
             head = _head(request.method, self._target(request), headers | self._for_proxy)
             connection = await self._pool.take()
         except BaseException as error:
-            if span is not None:
-                span.unanswered(getattr(error, "cause", None) or type(error).__name__)
+            call.unanswered(getattr(error, "cause", None) or type(error).__name__)
             raise
-        exchange = Exchange(connection, receiver, span)
+        exchange = Exchange(connection, receiver, call)
         exchange.write(head + body)
         return exchange
 
