@@ -55,7 +55,85 @@ class ErrorResponse(Struct, kw_only=True):
             examples=["bot_id is required either in request or environment variable COZE_BOT_ID"],
         ),
     ]
+    code: Annotated[
+        Literal[
+            "invalid_request",
+            "website_not_allowed",
+            "website_method_not_allowed",
+            "chat_over",
+            "coze_rejected",
+            "content_refused",
+            "file_misnamed",
+            "file_type_refused",
+            "file_missing",
+            "too_many_messages",
+            "message_invalid",
+            "conversation_too_long",
+            "question_not_answerable",
+            "bot_not_published",
+            "api_key_missing",
+            "api_key_invalid",
+            "not_found",
+            "conversation_not_found",
+            "bot_not_found",
+            "resource_not_found",
+            "chat_not_found",
+            "method_not_allowed",
+            "body_too_large",
+            "file_too_large",
+            "range_not_satisfiable",
+            "rate_limited",
+            "coze_rate_limited",
+            "user_limit_reached",
+            "conversation_busy",
+            "internal_error",
+            "proxy_refused",
+            "bot_needs_tool",
+            "coze_token_refused",
+            "coze_token_unavailable",
+            "coze_permission_missing",
+            "default_bot_unusable",
+            "coze_moved",
+            "coze_path_unknown",
+            "misconfigured",
+            "model_unavailable",
+            "service_unavailable",
+            "service_full",
+            "service_busy",
+            "service_stopping",
+            "files_unavailable",
+            "storage_unavailable",
+            "coze_unreachable",
+            "certificate_untrusted",
+            "coze_timeout",
+            "proxy_unreachable",
+            "proxy_failed",
+            "coze_not_understood",
+            "coze_broke_off",
+            "chat_cancelled",
+            "coze_lacks_endpoint",
+            "coze_unavailable",
+            "coze_quota_exceeded",
+            "coze_busy",
+            "risk_control_refused",
+        ],
+        Meta(
+            description="What went wrong, for programs: it stays when a message's words change, so translate this. A newer service may say\nothers; then the status says what to do. `service_unavailable` is a proxy's word, where the service is away.\n错误代码，供程序判断和翻译；新版本可能增加，遇到未知代码请按状态码处理。\n",
+            examples=["conversation_busy"],
+        ),
+    ]
     data: Annotated[None, Meta(description="Always null.")] | None
+    retry_after: (
+        Annotated[
+            int,
+            Meta(
+                description="In how many seconds a new try makes sense, as `Retry-After` says too. 建议的重试等待时间（秒）。",
+                examples=[12],
+                ge=1,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class ChatMessage(Struct, kw_only=True):
@@ -186,6 +264,73 @@ class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
             description="What went wrong, for people.", examples=["Coze could not be reached. Try again in a moment."]
         ),
     ]
+    code: Annotated[
+        Literal[
+            "invalid_request",
+            "website_not_allowed",
+            "website_method_not_allowed",
+            "chat_over",
+            "coze_rejected",
+            "content_refused",
+            "file_misnamed",
+            "file_type_refused",
+            "file_missing",
+            "too_many_messages",
+            "message_invalid",
+            "conversation_too_long",
+            "question_not_answerable",
+            "bot_not_published",
+            "api_key_missing",
+            "api_key_invalid",
+            "not_found",
+            "conversation_not_found",
+            "bot_not_found",
+            "resource_not_found",
+            "chat_not_found",
+            "method_not_allowed",
+            "body_too_large",
+            "file_too_large",
+            "range_not_satisfiable",
+            "rate_limited",
+            "coze_rate_limited",
+            "user_limit_reached",
+            "conversation_busy",
+            "internal_error",
+            "proxy_refused",
+            "bot_needs_tool",
+            "coze_token_refused",
+            "coze_token_unavailable",
+            "coze_permission_missing",
+            "default_bot_unusable",
+            "coze_moved",
+            "coze_path_unknown",
+            "misconfigured",
+            "model_unavailable",
+            "service_unavailable",
+            "service_full",
+            "service_busy",
+            "service_stopping",
+            "files_unavailable",
+            "storage_unavailable",
+            "coze_unreachable",
+            "certificate_untrusted",
+            "coze_timeout",
+            "proxy_unreachable",
+            "proxy_failed",
+            "coze_not_understood",
+            "coze_broke_off",
+            "chat_cancelled",
+            "coze_lacks_endpoint",
+            "coze_unavailable",
+            "coze_quota_exceeded",
+            "coze_busy",
+            "risk_control_refused",
+        ],
+        Meta(
+            description="What went wrong, for programs: it stays when a message's words change, so translate this. A newer service may say\nothers; then the status says what to do. `service_unavailable` is a proxy's word, where the service is away.\n错误代码，供程序判断和翻译；新版本可能增加，遇到未知代码请按状态码处理。\n",
+            examples=["conversation_busy"],
+        ),
+    ]
     timestamp: Annotated[
         str,
         Meta(
@@ -194,6 +339,17 @@ class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
     ]
+    retry_after: (
+        Annotated[
+            int,
+            Meta(
+                description="In how many seconds a new try makes sense, as `Retry-After` says too. 建议的重试等待时间（秒）。",
+                examples=[12],
+                ge=1,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class EndEvent(Struct, kw_only=True, tag_field="type", tag="end"):
@@ -266,8 +422,86 @@ class UploadErrorResponse(Struct, kw_only=True):
         str,
         Meta(description="What is wrong, for people. 错误描述。", examples=["File too large. Maximum size is 10MB"]),
     ]
+    code: Annotated[
+        Literal[
+            "invalid_request",
+            "website_not_allowed",
+            "website_method_not_allowed",
+            "chat_over",
+            "coze_rejected",
+            "content_refused",
+            "file_misnamed",
+            "file_type_refused",
+            "file_missing",
+            "too_many_messages",
+            "message_invalid",
+            "conversation_too_long",
+            "question_not_answerable",
+            "bot_not_published",
+            "api_key_missing",
+            "api_key_invalid",
+            "not_found",
+            "conversation_not_found",
+            "bot_not_found",
+            "resource_not_found",
+            "chat_not_found",
+            "method_not_allowed",
+            "body_too_large",
+            "file_too_large",
+            "range_not_satisfiable",
+            "rate_limited",
+            "coze_rate_limited",
+            "user_limit_reached",
+            "conversation_busy",
+            "internal_error",
+            "proxy_refused",
+            "bot_needs_tool",
+            "coze_token_refused",
+            "coze_token_unavailable",
+            "coze_permission_missing",
+            "default_bot_unusable",
+            "coze_moved",
+            "coze_path_unknown",
+            "misconfigured",
+            "model_unavailable",
+            "service_unavailable",
+            "service_full",
+            "service_busy",
+            "service_stopping",
+            "files_unavailable",
+            "storage_unavailable",
+            "coze_unreachable",
+            "certificate_untrusted",
+            "coze_timeout",
+            "proxy_unreachable",
+            "proxy_failed",
+            "coze_not_understood",
+            "coze_broke_off",
+            "chat_cancelled",
+            "coze_lacks_endpoint",
+            "coze_unavailable",
+            "coze_quota_exceeded",
+            "coze_busy",
+            "risk_control_refused",
+        ],
+        Meta(
+            description="What went wrong, for programs: it stays when a message's words change, so translate this. A newer service may say\nothers; then the status says what to do. `service_unavailable` is a proxy's word, where the service is away.\n错误代码，供程序判断和翻译；新版本可能增加，遇到未知代码请按状态码处理。\n",
+            examples=["conversation_busy"],
+        ),
+    ]
     file_id: Annotated[None, Meta(description="Always null.")] | None
     file_url: Annotated[None, Meta(description="Always null.")] | None
+    retry_after: (
+        Annotated[
+            int,
+            Meta(
+                description="In how many seconds a new try makes sense, as `Retry-After` says too. 建议的重试等待时间（秒）。",
+                examples=[12],
+                ge=1,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class User(Struct, kw_only=True):

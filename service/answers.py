@@ -14,7 +14,6 @@ from service.errors import (
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
     ClientLeft,
-    Failure,
     ServiceError,
     envelope,
 )
@@ -32,10 +31,10 @@ def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | No
     """The answer to a request that failed with `error`; takes note of what it was."""
     record_of(scope).fail(error)
     headers = dict(headers or {})
-    if error.retry_after is not None and error.status in (429, 503):
+    if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     return ASGIResponse(
-        body=envelope(scope["path"], error.message),
+        body=envelope(scope["path"], error),
         status_code=error.status,
         media_type="application/json",
         headers=headers,
@@ -60,8 +59,9 @@ def _service_error(request: Request[Any, Any, Any], error: ServiceError) -> Resp
 def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[None]:
     if error.status_code >= 500:
         return _bug(request, error)
-    failure = _FRAMEWORK.get(error.status_code, Failure(BAD_REQUEST.status, error.detail))
-    return _ErrorResponse(error_answer(request.scope, ServiceError(failure), error.headers))
+    failure = _FRAMEWORK.get(error.status_code)
+    found = ServiceError(failure) if failure else ServiceError(BAD_REQUEST, error.detail)
+    return _ErrorResponse(error_answer(request.scope, found, error.headers))
 
 
 def _client_left(_: Request[Any, Any, Any], __: ClientLeft) -> Response[None]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Scope
 
-from service.errors import BUG, ClientLeft, envelope
+from service.errors import BUG, ClientLeft, ServiceError, envelope
 from service.headers import Header
 from service.outflow import Outflow
 
@@ -150,7 +150,7 @@ class Connection:
             # Beyond what turns failures into answers.
             log.error("bug", exc_info=error)
             if not self.started and not self.left:
-                body = envelope(scope["path"], BUG.message)
+                body = envelope(scope["path"], ServiceError(BUG))
                 headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
                 self._begin(BUG.status, headers)
                 self._add(body)

@@ -1,6 +1,6 @@
-"""Every failure a caller can meet: one error type, and one table from failure to status and message.
+"""Every failure a caller can meet: one error type, and one table from failure to status, code and message.
 
-    ServiceError ── carries ──> Failure (status, message, seconds to wait)
+    ServiceError ── carries ──> Failure (status, code, message, seconds to wait)
         raised by   the controllers (a bad request), the Coze side (whatever Coze does), the limiter
         rendered by service.errors.envelope, or inside a stream that has begun as an `error` event
 
@@ -8,9 +8,10 @@ Sources: the API document's status list; for Coze's codes its error code page an
 """
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from generated.models import ErrorResponse, UploadErrorResponse
 
@@ -18,9 +19,15 @@ UPLOAD_PATH = "/api/v1/upload"
 
 
 class Failure(NamedTuple):
-    """What a caller is told: the HTTP status, a message for people, and in how many seconds a new try makes sense."""
+    """What a caller is told: the HTTP status, a code for programs, a message for people, and in how many seconds a new
+    try makes sense.
+
+    The codes are those of the contract's ErrorCode, one for each row below. The generated models have no name for that
+    type: it stands in each of them.
+    """
 
     status: int
+    code: Any
     message: str
     retry_after: int | None = None
 
@@ -58,67 +65,113 @@ class ClientLeft(Exception):
 
 
 # The service's own.
-BAD_REQUEST = Failure(400, "The request is not valid.")
-FOREIGN_WEBSITE = Failure(400, "This website may not call from a browser.")
-FOREIGN_METHOD = Failure(400, "This method may not be called from a browser.")
-KEY_MISSING = Failure(401, "This service asks for an API key in the Authorization header.")
-KEY_WRONG = Failure(401, "The API key is not valid.")
-NOT_FOUND = Failure(404, "There is nothing at this address.")
-METHOD_NOT_ALLOWED = Failure(405, "This address does not take this method.")
-BODY_TOO_LARGE = Failure(413, "Request body too large.")
-FILE_TOO_LARGE = Failure(413, "File too large. Maximum size is 10MB")
-TOO_MANY_REQUESTS = Failure(429, "Too many requests.", 1)
-BUG = Failure(500, "Internal server error")
-FULL = Failure(503, "The service is answering as many chats as it can. Try again in a moment.", 5)
-TAKING_IN = Failure(503, "The service is taking in as much as it can. Try again in a moment.", 5)
-STOPPING = Failure(503, "The service is stopping. Try again in a moment.", 5)
-RANGE_NOT_THERE = Failure(416, "The file has no such range of bytes.")
-NO_FILES = Failure(503, "The file cannot be read just now. Try again in a moment.", 5)
-NO_SPACE = Failure(503, "The service cannot store the file just now. Try again in a moment.", 30)
+BAD_REQUEST = Failure(400, "invalid_request", "The request is not valid.")
+FOREIGN_WEBSITE = Failure(400, "website_not_allowed", "This website may not call from a browser.")
+FOREIGN_METHOD = Failure(400, "website_method_not_allowed", "This method may not be called from a browser.")
+KEY_MISSING = Failure(401, "api_key_missing", "This service asks for an API key in the Authorization header.")
+KEY_WRONG = Failure(401, "api_key_invalid", "The API key is not valid.")
+NOT_FOUND = Failure(404, "not_found", "There is nothing at this address.")
+METHOD_NOT_ALLOWED = Failure(405, "method_not_allowed", "This address does not take this method.")
+BODY_TOO_LARGE = Failure(413, "body_too_large", "Request body too large.")
+FILE_TOO_LARGE = Failure(413, "file_too_large", "File too large. Maximum size is 10MB")
+TOO_MANY_REQUESTS = Failure(429, "rate_limited", "Too many requests.", 1)
+BUG = Failure(500, "internal_error", "Internal server error")
+FULL = Failure(503, "service_full", "The service is answering as many chats as it can. Try again in a moment.", 5)
+TAKING_IN = Failure(503, "service_busy", "The service is taking in as much as it can. Try again in a moment.", 5)
+STOPPING = Failure(503, "service_stopping", "The service is stopping. Try again in a moment.", 5)
+RANGE_NOT_THERE = Failure(416, "range_not_satisfiable", "The file has no such range of bytes.")
+NO_FILES = Failure(503, "files_unavailable", "The file cannot be read just now. Try again in a moment.", 5)
+NO_SPACE = Failure(503, "storage_unavailable", "The service cannot store the file just now. Try again in a moment.", 30)
 
 # Coze as seen from outside: the connection, the time, the form of its answer.
-UNREACHABLE = Failure(503, "Coze could not be reached. Try again in a moment.", 5)
+UNREACHABLE = Failure(503, "coze_unreachable", "Coze could not be reached. Try again in a moment.", 5)
 UNTRUSTED = Failure(
     503,
+    "certificate_untrusted",
     "A certificate on the way to Coze is not trusted. The operator has to check it and SSL_CERT_FILE.",
     60,
 )
-TIMED_OUT = Failure(503, "Coze took too long to answer. Try again in a moment.", 5)
-PROXY_AWAY = Failure(503, "The proxy on the way to Coze could not be reached. Try again in a moment.", 5)
-PROXY_FAILED = Failure(503, "The proxy on the way to Coze did not reach it. Try again in a moment.", 5)
+TIMED_OUT = Failure(503, "coze_timeout", "Coze took too long to answer. Try again in a moment.", 5)
+PROXY_AWAY = Failure(
+    503, "proxy_unreachable", "The proxy on the way to Coze could not be reached. Try again in a moment.", 5
+)
+PROXY_FAILED = Failure(503, "proxy_failed", "The proxy on the way to Coze did not reach it. Try again in a moment.", 5)
 PROXY_REFUSES = Failure(
-    500, "The proxy on the way to Coze refuses the service. The operator has to check its address, user and password."
+    500,
+    "proxy_refused",
+    "The proxy on the way to Coze refuses the service. The operator has to check its address, user and password.",
 )
-NOT_UNDERSTOOD = Failure(503, "Coze gave an answer that could not be understood. Try again in a moment.", 5)
-BROKE_OFF = Failure(503, "Coze broke off before the answer was complete. Try again in a moment.", 5)
-CANCELED = Failure(503, "The chat was cancelled before the answer was complete.", 1)
+NOT_UNDERSTOOD = Failure(
+    503, "coze_not_understood", "Coze gave an answer that could not be understood. Try again in a moment.", 5
+)
+BROKE_OFF = Failure(503, "coze_broke_off", "Coze broke off before the answer was complete. Try again in a moment.", 5)
+CANCELED = Failure(503, "chat_cancelled", "The chat was cancelled before the answer was complete.", 1)
 NEEDS_TOOL = Failure(
-    500, "The bot asks its caller to run a tool, which this service does not do. Its maker has to change it."
+    500,
+    "bot_needs_tool",
+    "The bot asks its caller to run a tool, which this service does not do. Its maker has to change it.",
 )
-ABSENT = Failure(503, "This Coze server has no such endpoint, as is usual on a self-hosted Coze Studio.")
+ABSENT = Failure(
+    503, "coze_lacks_endpoint", "This Coze server has no such endpoint, as is usual on a self-hosted Coze Studio."
+)
 
 # Coze by its own words. Whose fault it is decides the status.
-_INVALID = Failure(400, "Coze rejected the request as invalid.")
-_REFUSED_CONTENT = Failure(400, "Coze refused the content.")
-_FILE_MISNAMED = Failure(400, "Coze refused the file: its content and its name do not agree, or one is not valid.")
-_FILE_REFUSED = Failure(400, "Coze does not support this type of file, or its content does not fit its name.")
-_NO_FILE = Failure(400, "Coze found no file, or more than one, in the upload.")
-_NO_BOT = Failure(404, "The bot does not exist or belongs to another account.")
-_NOT_THERE = Failure(404, "What the request names does not exist or belongs to another account.")
+_INVALID = Failure(400, "coze_rejected", "Coze rejected the request as invalid.")
+_REFUSED_CONTENT = Failure(400, "content_refused", "Coze refused the content.")
+_FILE_MISNAMED = Failure(
+    400, "file_misnamed", "Coze refused the file: its content and its name do not agree, or one is not valid."
+)
+_FILE_REFUSED = Failure(
+    400, "file_type_refused", "Coze does not support this type of file, or its content does not fit its name."
+)
+_NO_FILE = Failure(400, "file_missing", "Coze found no file, or more than one, in the upload.")
+_NO_BOT = Failure(404, "bot_not_found", "The bot does not exist or belongs to another account.")
+_NO_CONVERSATION = Failure(
+    404, "conversation_not_found", "The conversation does not exist or belongs to another account."
+)
+_BUSY = Failure(
+    429,
+    "conversation_busy",
+    "The bot is still answering in this conversation. Wait for it to finish, or stop it first.",
+    3,
+)
+_CHAT_OVER = Failure(400, "chat_over", "The chat is over already.")
+_NOT_THERE = Failure(404, "resource_not_found", "What the request names does not exist or belongs to another account.")
 TOKEN_REFUSED = Failure(
-    500, "Coze does not accept the service's token. The operator has to check its source and COZE_API_BASE."
+    500,
+    "coze_token_refused",
+    "Coze does not accept the service's token. The operator has to check its source and COZE_API_BASE.",
 )
 _NO_TOKEN = Failure(
-    500, "Coze gives the service no token. The operator has to check the COZE_JWT_OAUTH_ settings and COZE_API_BASE."
+    500,
+    "coze_token_unavailable",
+    "Coze gives the service no token. The operator has to check the COZE_JWT_OAUTH_ settings and COZE_API_BASE.",
 )
-_RIGHTS = Failure(500, "The service's token lacks a permission at Coze, or is wrong. The operator has to check it.")
-_OUR_BOT = Failure(500, "The service's default bot cannot be used. The operator has to check COZE_BOT_ID.")
-_MOVED = Failure(500, "Coze sends its callers to another address. The operator has to check COZE_API_BASE.")
-_UNKNOWN_PATH = Failure(500, "Coze does not know what it is asked for. The operator has to check COZE_API_BASE.")
-_SETUP = Failure(500, "Something is set up wrong at Coze or in the service. The operator has to look at it.")
-_DOWN = Failure(503, "Coze is not available just now. Try again in a moment.", 5)
-_QUOTA = Failure(503, "The Coze account behind the service has used up its quota.", 3600)
-_SLOW_DOWN = Failure(429, "Coze is getting too many requests from this service. Try again in a minute.", 60)
+_RIGHTS = Failure(
+    500,
+    "coze_permission_missing",
+    "The service's token lacks a permission at Coze, or is wrong. The operator has to check it.",
+)
+_OUR_BOT = Failure(
+    500, "default_bot_unusable", "The service's default bot cannot be used. The operator has to check COZE_BOT_ID."
+)
+_MODEL_GONE = Failure(
+    500, "model_unavailable", "The bot's model is not available any more. Its maker has to choose another."
+)
+_MOVED = Failure(
+    500, "coze_moved", "Coze sends its callers to another address. The operator has to check COZE_API_BASE."
+)
+_UNKNOWN_PATH = Failure(
+    500, "coze_path_unknown", "Coze does not know what it is asked for. The operator has to check COZE_API_BASE."
+)
+_SETUP = Failure(
+    500, "misconfigured", "Something is set up wrong at Coze or in the service. The operator has to look at it."
+)
+_DOWN = Failure(503, "coze_unavailable", "Coze is not available just now. Try again in a moment.", 5)
+_QUOTA = Failure(503, "coze_quota_exceeded", "The Coze account behind the service has used up its quota.", 3600)
+_SLOW_DOWN = Failure(
+    429, "coze_rate_limited", "Coze is getting too many requests from this service. Try again in a minute.", 60
+)
 
 
 class Asked(Enum):
@@ -133,22 +186,22 @@ class Asked(Enum):
 # fmt: off
 _COZE: dict[int, Failure] = {
     4000: _INVALID,
-    4001: Failure(404, "The chat does not exist or belongs to another account."),
-    4002: Failure(404, "The conversation does not exist or belongs to another account."),
+    4001: Failure(404, "chat_not_found", "The chat does not exist or belongs to another account."),
+    4002: _NO_CONVERSATION,
     4003: _INVALID,
-    4004: Failure(400, "Coze takes at most 100 messages in one chat."),
-    4005: Failure(400, "Coze found a message that does not exist or is not valid."),
+    4004: Failure(400, "too_many_messages", "Coze takes at most 100 messages in one chat."),
+    4005: Failure(400, "message_invalid", "Coze found a message that does not exist or is not valid."),
     4006: _NO_BOT,
     4007: _SETUP,
-    4008: Failure(429, "The bot has answered this user as often as it may today.", 3600),
-    4009: Failure(503, "Coze has too many users just now. Try again in a moment.", 30),
-    4010: Failure(400, "The conversation is too long for the bot's model."),
+    4008: Failure(429, "user_limit_reached", "The bot has answered this user as often as it may today.", 3600),
+    4009: Failure(503, "coze_busy", "Coze has too many users just now. Try again in a moment.", 30),
+    4010: Failure(400, "conversation_too_long", "The conversation is too long for the bot's model."),
     4011: _QUOTA,
-    4012: Failure(500, "The bot's model is not available any more. Its maker has to choose another."),
+    4012: _MODEL_GONE,
     4013: _DOWN,
-    4014: Failure(400, "The bot cannot answer this question."),
-    4015: Failure(400, "The bot is not published for use through the API."),
-    4016: Failure(429, "The bot is still answering in this conversation. Wait for it to finish, or stop it first.", 3),
+    4014: Failure(400, "question_not_answerable", "The bot cannot answer this question."),
+    4015: Failure(400, "bot_not_published", "The bot is not published for use through the API."),
+    4016: _BUSY,
     4019: _QUOTA,
     4020: _SLOW_DOWN,
     4021: _SETUP,
@@ -158,8 +211,8 @@ _COZE: dict[int, Failure] = {
     4029: _DOWN,
     4100: TOKEN_REFUSED,
     4101: _RIGHTS,
-    4102: Failure(503, "Coze's risk control refused the request.", 60),
-    4104: Failure(400, "The chat is over already."),
+    4102: Failure(503, "risk_control_refused", "Coze's risk control refused the request.", 60),
+    4104: _CHAT_OVER,
     4105: _REFUSED_CONTENT,
     4200: _NOT_THERE,
     4201: _INVALID,
@@ -175,13 +228,13 @@ _COZE: dict[int, Failure] = {
     # Coze Studio's own.
     103000000: _INVALID,
     103000001: _RIGHTS,
-    103000002: Failure(404, "The conversation does not exist or belongs to another account."),
+    103000002: _NO_CONVERSATION,
     103100001: _DOWN,
     103100002: _NO_BOT,
     103200001: _NOT_THERE,
     103200003: _NOT_THERE,
     103200004: _SETUP,
-    103200005: Failure(400, "The chat is over already."),
+    103200005: _CHAT_OVER,
     104000003: _FILE_REFUSED,
     104000004: FILE_TOO_LARGE,
     104000005: _NO_FILE,
@@ -271,8 +324,14 @@ def coze_error(failure: Failure, code: int | None) -> tuple[str, str] | None:
     return kind, "none" if not code else str(code) if code in _COZE else "other"
 
 
-def envelope(path: str, message: str) -> bytes:
+def envelope(path: str, error: ServiceError) -> bytes:
     """The body of an error answer on `path`."""
+    code, message, retry_after = error.failure.code, error.message, error.retry_after or UNSET
+    answer: ErrorResponse | UploadErrorResponse
     if path == UPLOAD_PATH:
-        return msgspec.json.encode(UploadErrorResponse(success=False, message=message, file_id=None, file_url=None))
-    return msgspec.json.encode(ErrorResponse(success=False, message=message, data=None))
+        answer = UploadErrorResponse(
+            success=False, message=message, code=code, retry_after=retry_after, file_id=None, file_url=None
+        )
+    else:
+        answer = ErrorResponse(success=False, message=message, code=code, retry_after=retry_after, data=None)
+    return msgspec.json.encode(answer)

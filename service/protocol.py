@@ -18,7 +18,7 @@ from litestar.types import ASGIApp, Scope
 from uvicorn.server import ServerState
 
 from service.connection import CONNECTION, Connection
-from service.errors import BAD_REQUEST, envelope
+from service.errors import BAD_REQUEST, ServiceError, envelope
 from service.headers import Header
 from service.outflow import Outflow
 from service.request_log import report_refusal
@@ -327,7 +327,7 @@ class Protocol(asyncio.Protocol):
 
     def _answer(self, message: str) -> None:
         """Writes the answer to what is no request."""
-        body = envelope("", message)
+        body = envelope("", ServiceError(BAD_REQUEST, message))
         headers = (
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),

@@ -35,5 +35,5 @@ class Readiness:
         try:
             await self._coze.check()
         except ServiceError as error:
-            return Failure(error.status, error.message, error.retry_after)
+            return error.failure._replace(message=error.message, retry_after=error.retry_after)
         return None

@@ -164,7 +164,8 @@ async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_
 
 def _failed(failure: ServiceError, record: RequestRecord) -> bytes:
     record.fail(failure)
-    return _block(ErrorEvent(message=failure.message, timestamp=timestamp()))
+    code, retry_after = failure.failure.code, failure.retry_after or UNSET
+    return _block(ErrorEvent(message=failure.message, code=code, retry_after=retry_after, timestamp=timestamp()))
 
 
 def _end(asked: str) -> bytes:

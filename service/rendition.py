@@ -102,6 +102,9 @@ def _schema(schema: Any) -> Any:
             new["enum"] = [value]
         elif key == "examples":
             new["example"] = value[0]
+        elif key == "enum" and schema.get("x-extensible"):
+            # Clients of openapi-generator fail on a value that they do not know.
+            new["x-extensible-enum"] = value
         else:
             new[key] = value
     if new.get("nullable") and "enum" in new:

@@ -4,10 +4,21 @@ import re
 
 import httpx
 
+from service import errors
+
 UPLOAD = "/api/v1/upload"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 # Tokens, HTML of a gateway, tracebacks and type names of the code are nothing for people.
 FORBIDDEN = re.compile(r"\b(pat|sat|czs)_\w|Bearer|<\w+|Traceback|\bservice\.\w|Exception\b|Error\(")
+
+
+def rows() -> list[errors.Failure]:
+    """Every row of the table of failures, each once."""
+    tables = [vars(errors), *(table for table in vars(errors).values() if isinstance(table, dict))]
+    return list({row for table in tables for row in table.values() if isinstance(row, errors.Failure)})
+
+
+STATUSES = {row.code: row.status for row in rows()} | {"service_unavailable": 503}
 
 
 def empty_fields(path: str) -> dict[str, None]:
@@ -20,7 +31,11 @@ def assert_envelope(body: object, path: str) -> str:
     assert isinstance(body, dict), body
     message = body.get("message")
     assert isinstance(message, str), body
-    assert body == {"success": False, "message": message, **empty_fields(path)}
+    code, retry_after = body.get("code"), body.get("retry_after")
+    assert code in STATUSES, body
+    waiting = {} if retry_after is None else {"retry_after": retry_after}
+    assert body == {"success": False, "message": message, "code": code, **waiting, **empty_fields(path)}
+    assert retry_after is None or (retry_after >= 1 and STATUSES[code] in (429, 503))
     assert message.strip(), "an error says what is wrong"
     assert not FORBIDDEN.search(message), message
     return message
@@ -41,4 +56,8 @@ def assert_error(answer: httpx.Response, status: int, *, retry: bool = True) -> 
         assert answer.headers["allow"]
     if status == 429 or (status == 503 and retry):
         assert int(answer.headers["retry-after"]) >= 1
-    return assert_envelope(answer.json(), answer.request.url.path)
+    body = answer.json()
+    message = assert_envelope(body, answer.request.url.path)
+    assert STATUSES[body["code"]] == status
+    assert answer.headers.get("retry-after") == (str(body["retry_after"]) if "retry_after" in body else None)
+    return message

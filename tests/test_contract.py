@@ -13,7 +13,7 @@ import pytest
 import schemathesis
 import yaml
 from conftest import ROOT, Service, events_of
-from envelope import assert_envelope, assert_error
+from envelope import STATUSES, assert_envelope, assert_error, rows
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
@@ -207,6 +207,7 @@ def test_every_answer_has_an_example_and_its_headers(name: str) -> None:
                 # /health says with the same shape that all is well and that it is not.
                 if status >= 400 and not (path == "/health" and status == 503):
                     assert_envelope(example["value"], path)
+                    assert STATUSES[example["value"]["code"]] == status
 
 
 @operations.each_operation()
@@ -284,6 +285,13 @@ def test_the_docs_page_needs_no_other_host(service: Service) -> None:
     start = service.http.get(next(address for address in loaded if address.endswith("start.js"))).text
     assert '"openapi.json"' in start
     assert "//" not in start
+
+
+def test_the_codes_of_errors_are_the_rows_of_their_table() -> None:
+    # One more is the proxy's: see examples/nginx.
+    codes = ["service_unavailable", *(row.code for row in rows())]
+    assert sorted(codes) == sorted(DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"])
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
 
 
 def test_generated_models_name_their_source() -> None:

@@ -102,6 +102,14 @@ HARMLESS: dict[str, Callable[[Json], object]] = {
 }
 
 
+def test_a_list_that_may_grow_may_grow() -> None:
+    old, new = read(CURRENT), read(CURRENT)
+    schema(new, "ErrorCode")["enum"].append("another")
+    assert breaking(old, new) == []
+    del schema(old, "ErrorCode")["x-extensible"]
+    assert "POST /api/v1/chat 400.code has other values" in breaking(old, new)
+
+
 @pytest.mark.parametrize("change", BREAKING)
 def test_a_breaking_change_is_found(change: str) -> None:
     new = copy.deepcopy(OLD)

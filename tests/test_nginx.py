@@ -18,6 +18,7 @@ import pytest
 import yaml
 from browser import chromium, page_on
 from conftest import ROOT, Service, Start, Upstream, events_of, wait_until
+from envelope import assert_envelope
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.nginx
@@ -140,13 +141,14 @@ def test_the_limit_of_an_upload_is_the_service_s(front: httpx.Client, upstream: 
 
     assert upload(LIMIT).status_code == 200
     assert upstream.state()["uploads"][-1]["bytes"] == LIMIT
-    for size, message in ((LIMIT + 1, "File too large. Maximum size is 10MB"), (4 * LIMIT, "Request body too large.")):
+    for size, code in ((LIMIT + 1, "file_too_large"), (4 * LIMIT, "body_too_large")):
         refused = upload(size)
         assert refused.status_code == 413
-        assert refused.json() == {"success": False, "message": message, "file_id": None, "file_url": None}
+        assert_envelope(refused.json(), "/api/v1/upload")
+        assert refused.json()["code"] == code
         assert refused.headers["access-control-allow-origin"] == "*"
         assert refused.headers["x-request-id"]
-    assert front.post("/api/v1/chat", content=bytes(4 * LIMIT)).json().keys() == {"success", "message", "data"}
+    assert_envelope(front.post("/api/v1/chat", content=bytes(4 * LIMIT)).json(), "/api/v1/chat")
 
 
 def test_the_client_s_address_is_its_own_whatever_it_claims(front: httpx.Client, behind: Service) -> None:
@@ -207,7 +209,8 @@ def test_a_service_that_is_away_is_said_in_the_envelope(tmp_path: Path) -> None:
         answer = httpx.get(f"{url}/health")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert answer.json()["data"] is None
+    assert_envelope(answer.json(), "/health")
+    assert answer.json()["retry_after"] == 5
 
 
 def test_a_restart_of_the_service_under_load_refuses_nobody(front: httpx.Client, behind: Service) -> None:

@@ -32,6 +32,8 @@ def test_one_too_many(limited: Service) -> None:
     assert answer.json() == {
         "success": False,
         "message": f"Too many requests: at most 5 in 3600 seconds. Try again in {wait} seconds.",
+        "code": "rate_limited",
+        "retry_after": wait,
         "data": None,
     }
     assert answer.headers["ratelimit"] == f'"default";r=0;t={wait}'

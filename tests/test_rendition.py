@@ -128,7 +128,9 @@ def compare(old: Json, new: Json, where: str) -> None:
     if named := [name for name in types if name != "null"]:
         assert [new["type"]] == named, where
     values = [old["const"]] if "const" in old else old.get("enum")
-    assert new.get("enum") == (values and [value for value in values if value is not None]), where
+    assert new.get("x-extensible-enum" if old.get("x-extensible") else "enum") == (
+        values and [value for value in values if value is not None]
+    ), where
     assert new.get("required") == old.get("required"), where
     assert new.get("description") == old.get("description"), where
     assert new.get("discriminator") == old.get("discriminator"), where
