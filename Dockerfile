@@ -30,5 +30,5 @@ USER 10001:10001
 EXPOSE 2026
 STOPSIGNAL SIGTERM
 # Whether the process lives; whether Coze answers, which a restart does not mend, is asked at /health.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-Ic", "from service.probe import main; main()"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-Ic", "from service.process.probe import main; main()"]
 ENTRYPOINT ["coze-service"]

@@ -11,22 +11,21 @@ from typing import Any
 
 import structlog
 
-from service import logs, metrics, metrics_folder, settings
+from service import settings
 from service.app import create_app
-from service.callers import new_key
+from service.bounds import BOUNDS
 from service.contract import contract
 from service.coze import Coze, Route, route_to_coze
-from service.coze_observer import CozeObserver
-from service.run_files import RunFiles
-from service.server import allow_files, announce, listen, serve, serve_metrics, url_of
-from service.setting_values import CALLER_NAME
+from service.gate.callers import new_key
+from service.observe import logs, metrics, metrics_folder
+from service.observe.coze_observer import CozeObserver
+from service.process.run_files import RunFiles
+from service.process.server import allow_files, announce, listen, serve, serve_metrics, url_of
+from service.process.workers import Parent, Supervisor, worker_command
 from service.settings import Settings
-from service.workers import PATIENCE_SECONDS, Parent, Supervisor, worker_command
+from service.settings.values import CALLER_NAME
 
 log = structlog.get_logger()
-
-# What a stop takes once the last worker has ended.
-_END_SECONDS = 5
 
 
 def main() -> None:
@@ -49,7 +48,14 @@ def main() -> None:
     # For the service's own use: serve on a socket that the parent process holds, with figures in its folder.
     parser.add_argument("--worker", type=int, metavar="FD", help=argparse.SUPPRESS)
     parser.add_argument("--metrics-folder", help=argparse.SUPPRESS)
+    # For its tests.
+    parser.add_argument("--bound", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    for bound in arguments.bound:
+        try:
+            BOUNDS.change(bound)
+        except ValueError as error:
+            parser.error(str(error))
     if arguments.new_api_key is not None:
         if not re.fullmatch(CALLER_NAME, arguments.new_api_key):
             parser.error("NAME takes letters, digits and . _ -, at most 64 of them")
@@ -75,18 +81,22 @@ def main() -> None:
                 return
             for name, meant in settings.misnamed():
                 log.warning("a variable may be meant for a setting", variable=name, setting=meant)
-            sys.exit(_run(chosen, route, own_coze, stack))
+            sys.exit(_run(chosen, route, own_coze, arguments.bound, stack))
         except settings.SettingsError as error:
             # No traceback: this line is all that an operator needs.
             sys.exit(str(error))
 
 
-def _run(chosen: Settings, route: Route, own_coze: dict[str, str], stack: contextlib.ExitStack) -> int:
-    """Serves, by itself or by workers, which get `own_coze` in their environment; the exit code."""
+def _run(
+    chosen: Settings, route: Route, own_coze: dict[str, str], bounds: list[str], stack: contextlib.ExitStack
+) -> int:
+    """Serves, by itself or by workers, which get `own_coze` in their environment and `bounds`; the exit code."""
     # Until there is something to stop in order, a stop just ends it.
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, lambda *_: sys.exit(0))
-    files = RunFiles(chosen.pid_file, chosen.ready_file, chosen.shutdown_grace + PATIENCE_SECONDS + _END_SECONDS)
+    files = RunFiles(
+        chosen.pid_file, chosen.ready_file, chosen.shutdown_grace + BOUNDS.worker_stop_seconds + BOUNDS.end_seconds
+    )
     stack.callback(files.remove_ready_file)
     metrics_folder.remove_unused()
     folder = None
@@ -111,6 +121,7 @@ def _run(chosen: Settings, route: Route, own_coze: dict[str, str], stack: contex
         return 0
     options = ["--sandbox"] if chosen.sandbox else []
     options += ["--metrics-folder", folder] if folder else []
+    options += [f"--bound={bound}" for bound in bounds]
     # prometheus_client reads it as it is imported.
     env = settings.environment_with(own_coze | ({"PROMETHEUS_MULTIPROC_DIR": folder} if folder else {}))
     supervisor = Supervisor(
@@ -143,7 +154,7 @@ def _serve(chosen: Settings, route: Route, listener: socket.socket, **told: Any)
         serve(create_app(chosen, coze), coze, chosen, listener, **told)
         return
     # Costs a third of a second and some megabytes.
-    from service.tracing import Tracing
+    from service.observe.tracing import Tracing
 
     settings.share_dotenv("OTEL_")
     tracing = Tracing()

@@ -10,29 +10,29 @@ from litestar.di import Provide
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp
 
-from service import metrics
-from service.answers import EXCEPTION_HANDLERS
-from service.body import BodyDrain, BodyMemory
-from service.callers import Callers, RequireKey
+from service.answers.errors import EXCEPTION_HANDLERS
 from service.contract import contract
 from service.controllers import CONTROLLERS
-from service.cors import Cors, RefuseForeignPages
 from service.coze import Coze
-from service.docs import DOCS
 from service.files import Files
-from service.form import Uploads
-from service.forwarded import Forwarded
-from service.head import HeadCheck
-from service.parts import Parts
-from service.playground import playground
-from service.rate_limit import RateLimit, RateLimiter
+from service.gate.callers import Callers, RequireKey
+from service.gate.cors import Cors, RefuseForeignPages
+from service.gate.forwarded import Forwarded
+from service.gate.head import HeadCheck
+from service.gate.rate_limit import RateLimit, RateLimiter
+from service.gate.request_log import RequestLog
+from service.gate.target import Target
+from service.http.body import BodyDrain, BodyMemory
+from service.http.form import Uploads
+from service.observe import metrics
+from service.pages.docs import DOCS
+from service.pages.playground import playground
 from service.readiness import Readiness
-from service.request_log import RequestLog
+from service.services import Parts
 from service.settings import Settings
-from service.target import Target
 
 if TYPE_CHECKING:
-    from service.tracing import Tracing
+    from service.observe.tracing import Tracing
 
 
 def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None) -> ASGIApp:

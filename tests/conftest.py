@@ -72,6 +72,11 @@ class Service:
         return self.http.post("/api/v1/chat", json=body)
 
 
+def changed(**bounds: float) -> list[str]:
+    """Arguments for a service with other bounds than those in service/bounds.py."""
+    return [argument for name, value in bounds.items() for argument in ("--bound", f"{name}={value}")]
+
+
 @contextlib.contextmanager
 def running_service(folder: Path, *arguments: str, command: Sequence[str] = COMMAND, **env: str) -> Iterator[Service]:
     """`python -m service`, or `command`, with only these variables, in an empty `folder`, on a free port."""

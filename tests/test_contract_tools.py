@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, Service, events_of, wait_until
 from javascript import TESTS, needs_packages, node, run_tool
 
-from service.rendition import rendition
+from service.pages.rendition import rendition
 
 PRISM = TESTS / "node_modules" / "@stoplight" / "prism-cli" / "dist" / "index.js"
 

@@ -10,14 +10,15 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from service import settings, workers
+from service import settings
+from service.bounds import BOUNDS
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 MANIFESTS = list(yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text()))
 PATHS = yaml.safe_load((ROOT / "openapi.yaml").read_text())["paths"]
 DEFAULTS = {setting.name: setting.default for setting in settings.SETTINGS}
 # How long a stop may take, in seconds, as the service itself counts it.
-STOP_SECONDS = float(DEFAULTS["SHUTDOWN_GRACE"] or 0) + workers.PATIENCE_SECONDS
+STOP_SECONDS = float(DEFAULTS["SHUTDOWN_GRACE"] or 0) + BOUNDS.worker_stop_seconds
 
 
 def manifest(kind: str) -> dict[str, Any]:

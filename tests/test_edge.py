@@ -5,14 +5,13 @@ import gzip
 import json
 import re
 import socket
-import sys
 from collections.abc import Iterator
 from http.client import HTTPResponse
 
 import httpx
 import psutil
 import pytest
-from conftest import BOT, Service, Start, Upstream, running_service
+from conftest import BOT, Service, Start, Upstream, changed, running_service
 from envelope import assert_error
 from operations import Operation, each_operation, operations
 
@@ -311,10 +310,9 @@ def test_nothing_is_written_into_an_answer(service: Service, bots: dict[str, str
 @pytest.fixture(scope="module")
 def impatient(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service whose clients have half a second for a request's headers."""
-    start = "from service import __main__, protocol; protocol._HEAD_SECONDS = 0.5; __main__.main()"
-    command = (sys.executable, "-W", "error", "-c", start)
+    arguments = changed(request_head_seconds=0.5)
     env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
-    with running_service(tmp_path_factory.mktemp("impatient"), command=command, **env) as running:
+    with running_service(tmp_path_factory.mktemp("impatient"), *arguments, **env) as running:
         yield running
 
 

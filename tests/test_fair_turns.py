@@ -17,8 +17,8 @@ import uvloop
 from generated.models import ChatCompletedEvent, ChatMessage, ChatRequest, MessageDeltaEvent
 from service import settings
 from service.coze import Chat, ChatEvent, Coze
-from service.coze_observer import CozeObserver
 from service.errors import ServiceError
+from service.observe.coze_observer import CozeObserver
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 STARTED = b'event:conversation.chat.created\ndata:{"id":"1","conversation_id":"2","status":"created"}\n\n'

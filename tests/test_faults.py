@@ -25,7 +25,7 @@ from operations import operations
 from generated.models import ChatMessage, ChatRequest
 from service import settings
 from service.coze import ChatEvent, Coze
-from service.coze_observer import CozeObserver
+from service.observe.coze_observer import CozeObserver
 
 HALF = "This is the first half of an answer"
 WHOLE = "This is the first half of an answer, and this is its second half."

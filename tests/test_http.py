@@ -5,7 +5,6 @@ import json
 import re
 import select
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from conftest import BOT, Service, Start, Upstream, events_of, running_service, wait_until
+from conftest import BOT, Service, Start, Upstream, changed, events_of, running_service, wait_until
 from envelope import assert_envelope
 
 MIB = 1024 * 1024
@@ -488,18 +487,14 @@ def test_one_upload_too_many_has_to_wait(strict: Service) -> None:
 @pytest.fixture(scope="module")
 def hasty(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service whose clients have two seconds to take the next 16 KiB of what waits for them."""
-    start = (
-        "from service import __main__, outflow; outflow._STALLED_SECONDS, outflow._LOOK_SECONDS = 2, 0.1; "
-        "__main__.main()"
-    )
-    command = (sys.executable, "-W", "error", "-c", start)
+    arguments = changed(stalled_seconds=2, stalled_check_seconds=0.1)
     env = {
         "COZE_API_TOKEN": "pat_test",
         "COZE_API_BASE": upstream.url,
         "COZE_BOT_ID": BOT,
         "HEARTBEAT_INTERVAL": "0.05",
     }
-    with running_service(tmp_path_factory.mktemp("hasty"), command=command, **env) as running:
+    with running_service(tmp_path_factory.mktemp("hasty"), *arguments, **env) as running:
         yield running
 
 

@@ -22,8 +22,8 @@ from generated.models import ChatMessage, ChatRequest
 from service import settings
 from service.coze import ChatEvent, Coze
 from service.coze.http import Answer, Exchange, Receiver
-from service.coze_observer import CozeObserver
 from service.errors import ServiceError
+from service.observe.coze_observer import CozeObserver
 
 ABANDONED = 1000
 

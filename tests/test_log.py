@@ -168,7 +168,7 @@ def test_what_comes_from_elsewhere_does_not_steer_the_terminal(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     program = (
-        "import structlog; from service import logs, settings;"
+        "import structlog; from service import settings; from service.observe import logs;"
         "logs.configure(settings.read({'COZE_API_TOKEN': 'pat_test', 'LOG_FORMAT': 'console'}));"
         "structlog.get_logger().info('request', cause='\\x1b[2Jgone')"
     )

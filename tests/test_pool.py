@@ -16,6 +16,7 @@ import pytest
 import uvloop
 
 from service import settings
+from service.bounds import BOUNDS
 from service.coze import Route, route_to_coze
 from service.coze.http.pool import Pool
 from service.errors import TIMED_OUT, UNREACHABLE, ServiceError
@@ -54,11 +55,13 @@ async def serving(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") ->
 async def pool_of(
     base: str, *, limit: int = 10, timeout: float = 10, idle: float = 60, **variables: str
 ) -> AsyncIterator[Pool]:
-    pool = Pool(route(base, **variables), limit=limit, connect_timeout=timeout, idle_seconds=idle)
+    pool = Pool(route(base, **variables), limit=limit, connect_timeout=timeout)
+    BOUNDS.coze_idle_seconds, before = idle, BOUNDS.coze_idle_seconds
     try:
         yield pool
     finally:
         await pool.close()
+        BOUNDS.coze_idle_seconds = before
 
 
 def route(base: str, **variables: str) -> Route:

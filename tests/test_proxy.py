@@ -21,7 +21,6 @@ from joserfc.jwk import RSAKey
 from generated.models import ChatMessage, ChatRequest
 from service import settings
 from service.coze import Coze
-from service.coze_observer import CozeObserver
 from service.errors import (
     PROXY_AWAY,
     PROXY_FAILED,
@@ -32,6 +31,7 @@ from service.errors import (
     Failure,
     ServiceError,
 )
+from service.observe.coze_observer import CozeObserver
 
 CREDENTIALS = base64.b64encode(b"user:p@ss/w:rd").decode()
 USERINFO = "user:p%40ss%2Fw:rd"

@@ -9,7 +9,7 @@ import pytest
 from conftest import Service, Start, wait_until
 from envelope import assert_envelope, assert_error
 
-from service.rate_limit import OwnCount, RateLimiter
+from service.gate.rate_limit import OwnCount, RateLimiter
 
 CONFIG = "/api/v1/config"
 

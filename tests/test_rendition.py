@@ -15,7 +15,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT4
 from test_contract import DOCUMENT, EXAMPLES, OPERATIONS
 
-from service.rendition import in_openapi_3_0
+from service.pages.rendition import in_openapi_3_0
 
 Json = dict[str, Any]
 

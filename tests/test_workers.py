@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import httpx
 import psutil
-from conftest import BOT, Service, Start, Upstream, events_of, running_service, wait_until
+from conftest import BOT, Service, Start, Upstream, changed, events_of, running_service, wait_until
 from test_stopping import SLOW, Background
 
-from service import metrics_folder
+from service.observe import metrics_folder
 
 
 def workers(service: Service) -> list[psutil.Process]:
@@ -156,17 +155,15 @@ def test_who_dies_during_a_restart_is_replaced_at_once(start: Start, bots: dict[
 
 
 @contextlib.contextmanager
-def impatient(folder: Path, upstream: Upstream, **constants: int) -> Iterator[Service]:
-    """A service with two workers and other constants in service/workers.py."""
-    changed = "".join(f"workers.{name} = {value}; " for name, value in constants.items())
-    command = (sys.executable, "-W", "error", "-c", f"from service import __main__, workers; {changed}__main__.main()")
+def impatient(folder: Path, upstream: Upstream, **bounds: float) -> Iterator[Service]:
+    """A service with two workers and other bounds."""
     env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT, "SHUTDOWN_GRACE": "0"}
-    with running_service(folder, command=command, WORKERS="2", **env) as service:
+    with running_service(folder, *changed(**bounds), WORKERS="2", **env) as service:
         yield service
 
 
 def test_a_worker_that_hangs_is_replaced(upstream: Upstream, tmp_path: Path) -> None:
-    with impatient(tmp_path, upstream, _HANG_SECONDS=3, PATIENCE_SECONDS=600) as service:
+    with impatient(tmp_path, upstream, worker_hang_seconds=3, worker_stop_seconds=600) as service:
         assert ask(service) == {200}
         wait_until(lambda: serving(service, 2))
         before = workers(service)
@@ -192,7 +189,7 @@ def test_a_worker_that_hangs_is_replaced(upstream: Upstream, tmp_path: Path) -> 
 
 
 def test_a_worker_that_does_not_go_is_killed(upstream: Upstream, tmp_path: Path) -> None:
-    with impatient(tmp_path, upstream, PATIENCE_SECONDS=1, _HANG_SECONDS=600) as service:
+    with impatient(tmp_path, upstream, worker_stop_seconds=1, worker_hang_seconds=600) as service:
         assert ask(service) == {200}
         wait_until(lambda: serving(service, 2))
         hanging = workers(service)[0]

@@ -10,19 +10,19 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from generated.models import ChatRequest
-from service.body import body_chunks
-from service.connection import connection_of, unless_client_leaves
+from service.answers.chat import EventStream, chat_document, leave
+from service.answers.last_event import fingerprint, is_answered
+from service.bounds import BOUNDS
 from service.contract import contract
 from service.errors import BAD_REQUEST, BODY_TOO_LARGE, ServiceError
-from service.last_event import fingerprint, is_answered
-from service.parts import Parts
-from service.record import Outcome, record_of
-from service.rendering import EventStream, chat_document, leave
+from service.http.body import body_chunks
+from service.http.connection import connection_of, unless_client_leaves
+from service.observe.record import Outcome, record_of
+from service.services import Parts
 from service.surrogates import without_halves
 
 _PATH = "/api/v1/chat"
 _strictly = msgspec.json.Decoder(ChatRequest, strict=True).decode
-_MAX_REASON_CHARACTERS = 300
 _MAX_BODY_BYTES = contract().max_body_bytes(_PATH)
 _TOO_LARGE = f"Request body too large. Maximum size is {_MAX_BODY_BYTES // 1024**2}MB"
 
@@ -80,8 +80,8 @@ async def _read(request: Request[Any, Any, Any], parts: Parts) -> tuple[ChatRequ
         reason = "The request's body is not valid JSON in UTF-8."
     except RecursionError:
         reason = "The request's body is nested too deeply."
-    if len(reason) > _MAX_REASON_CHARACTERS:
-        reason = reason[:_MAX_REASON_CHARACTERS] + "…"
+    if len(reason) > BOUNDS.error_characters:
+        reason = reason[: BOUNDS.error_characters] + "…"
     raise ServiceError(BAD_REQUEST, reason)
 
 

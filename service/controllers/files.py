@@ -9,12 +9,12 @@ from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from generated.models import UploadResponse
-from service.connection import connection_of, unless_client_leaves
 from service.errors import NOT_FOUND, UPLOAD_PATH, ServiceError
 from service.files import FileAnswer
 from service.files.links import FILES_PATH, base_url
-from service.handlers import get
-from service.parts import Parts
+from service.http.connection import connection_of, unless_client_leaves
+from service.pages.handlers import get
+from service.services import Parts
 
 
 class FilesController(Controller):

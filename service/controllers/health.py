@@ -6,8 +6,8 @@ from litestar.di import NamedDependency
 from generated.models import HealthStatus, RootStatus
 from service.clock import timestamp
 from service.contract import contract
-from service.handlers import get
-from service.parts import Parts
+from service.pages.handlers import get
+from service.services import Parts
 
 
 class HealthController(Controller):

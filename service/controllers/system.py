@@ -7,10 +7,10 @@ from litestar.di import NamedDependency
 
 from generated.models import Config, ConfigResponse, ConnectionTest, ConnectionTestResponse, Features
 from service.clock import timestamp
-from service.connection import connection_of, unless_client_leaves
 from service.contract import contract
-from service.handlers import get
-from service.parts import Parts
+from service.http.connection import connection_of, unless_client_leaves
+from service.pages.handlers import get
+from service.services import Parts
 
 
 class SystemController(Controller):

@@ -6,9 +6,9 @@ from litestar import Controller, Request
 from litestar.di import NamedDependency
 
 from generated.models import WorkspacesResponse
-from service.connection import connection_of, unless_client_leaves
-from service.handlers import get
-from service.parts import Parts
+from service.http.connection import connection_of, unless_client_leaves
+from service.pages.handlers import get
+from service.services import Parts
 
 
 class WorkspacesController(Controller):

@@ -10,16 +10,12 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from service.coze.body import ChatBody
+from service.bounds import BOUNDS
+from service.coze.chat_body import ChatBody
 from service.coze.http import Answer, Exchange, Receiver
 from service.coze.translation import ChatEvent, Translation
 from service.errors import TIMED_OUT, TOKEN_REFUSED, Asked, Failure, ServiceError
 from service.settings import Settings
-
-# How long a chat that was left is still read, so that Coze can name it, or end it, or end its answer.
-_PARTING_SECONDS = 5.0
-# How long one is looked at that has been named: it may have completed while its reader was slow.
-_LAST_LOOK_SECONDS = 0.1
 
 
 class Chat:
@@ -160,11 +156,11 @@ class Chat:
         try:
             if self._exchange is not None:
                 self._exchange.go_on()
-            await self._until(lambda: bool(translation.chat_id or translation.over), _PARTING_SECONDS)
-            await self._until(lambda: translation.over, _LAST_LOOK_SECONDS)
+            await self._until(lambda: bool(translation.chat_id or translation.over), BOUNDS.leave_seconds)
+            await self._until(lambda: translation.over, BOUNDS.leave_named_seconds)
             if translation.over:
                 # So that the connection can be used again.
-                await self._until(lambda: False, _PARTING_SECONDS)
+                await self._until(lambda: False, BOUNDS.leave_seconds)
             self._hang_up()
             if ids := self._to_be_cancelled:
                 await self._cancel(*ids)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from generated.models import ChatRequest, User, Workspace
+from service.bounds import BOUNDS
 from service.coze import wire
 from service.coze.chat import Chat
 from service.coze.http import Answer, Exchange, Receiver, Route, Transport, route_to_coze, time_limit
@@ -33,11 +34,6 @@ from service.errors import (
 )
 from service.settings import Settings
 
-# How long the end of the service waits for its last chats to be cancelled.
-_GOODBYE_SECONDS = 10.0
-# Coze's own maximum, and a bound against a total that lies: 10,000 workspaces.
-_PAGE_SIZE = 50
-_MAX_PAGES = 200
 # No bot has such an id. A number would be looked for.
 _IMPOSSIBLE_CHAT = {"bot_id": "-", "user_id": "-", "stream": True}
 # Coze Studio has no such endpoint and takes the caller for a browser that is not signed in, or says that outright.
@@ -80,7 +76,7 @@ class Coze:
     async def __aexit__(self, *_: object) -> None:
         # Chats that are still to be cancelled; those whose callers are only just being cancelled will still come.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE_SECONDS):
+            async with asyncio.timeout(BOUNDS.goodbye_seconds):
                 while self._chats or self._cleaning:  # noqa: ASYNC110 - once, at the very end
                     await asyncio.sleep(0.02)
         await self._transport.close()
@@ -189,12 +185,12 @@ class Coze:
 
     async def _all_pages(self) -> list[Workspace]:
         found: dict[str, Workspace] = {}
-        for number in range(1, _MAX_PAGES + 1):
+        for number in range(1, BOUNDS.workspaces_pages + 1):
             page, _ = await self._call(
                 "GET",
                 "/v1/workspaces",
                 wire.decode_workspace_page,
-                params={"page_num": number, "page_size": _PAGE_SIZE},
+                params={"page_num": number, "page_size": BOUNDS.workspaces_page},
             )
             rows = page.workspaces or []
             known = len(found)
@@ -202,9 +198,9 @@ class Coze:
                 workspace = _workspace(row)
                 if workspace is not None:
                     found.setdefault(workspace.id, workspace)
-            seen_all = page.total_count is not None and number * _PAGE_SIZE >= page.total_count
+            seen_all = page.total_count is not None and number * BOUNDS.workspaces_page >= page.total_count
             # Coze's total is not to be trusted: a page that is not full, or brings nothing new, is the last one too.
-            if seen_all or len(rows) < _PAGE_SIZE or len(found) == known:
+            if seen_all or len(rows) < BOUNDS.workspaces_page or len(found) == known:
                 break
         return list(found.values())
 

@@ -5,14 +5,15 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-
 
 import re
 
-MAX_EVENT_BYTES = 8 * 1024 * 1024
+from service.bounds import BOUNDS
+
 _BOM = b"\xef\xbb\xbf"
 # An event as Coze writes it: a name, one line of data, nothing else. That it begins a line keeps the search linear.
 _USUAL = re.compile(rb"(?m)^event:([^ \n].*+)\ndata:([^ \n].*+)\n\n")
 
 
 class EventTooLarge(Exception):
-    """An event, or a line that never ends, has passed MAX_EVENT_BYTES."""
+    """An event, or a line that never ends, has passed BOUNDS.coze_event_bytes."""
 
 
 class EventParser:
@@ -39,7 +40,7 @@ class EventParser:
             # Nearly always: whole events as Coze writes them. Each has three line ends, so all of the chunk was found
             # if no other line end is in it.
             events: list[tuple[bytes, bytes]] = _USUAL.findall(chunk)
-            if 3 * len(events) == chunk.count(b"\n") and len(chunk) <= MAX_EVENT_BYTES:
+            if 3 * len(events) == chunk.count(b"\n") and len(chunk) <= BOUNDS.coze_event_bytes:
                 self._at_start = False
                 self.blocks += len(events)
                 return events
@@ -96,7 +97,7 @@ class EventParser:
 
     def _hold(self, size: int) -> None:
         self._held += size
-        if self._held > MAX_EVENT_BYTES:
+        if self._held > BOUNDS.coze_event_bytes:
             raise EventTooLarge
 
     def _other_field(self, line: bytes) -> None:

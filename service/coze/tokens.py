@@ -10,28 +10,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from service.bounds import BOUNDS
 from service.coze import wire
 from service.coze.http import Answer, time_limit
 from service.coze.observer import Observer
 from service.coze.sdk import AsyncAuth, AsyncJWTOAuthApp, HTTPRequest, Requester, RSAKey
 from service.errors import BUG, NOT_UNDERSTOOD, ServiceError, oauth_failure
-from service.setting_values import token as parse_token
-from service.setting_values import token_of_file
 from service.settings import Settings
-
-# How often a token's file is looked at; one that changed less long ago may be half written.
-_LOOK_SECONDS = 1.0
-# The lifetime asked for. Coze gives 900 s unless asked, and 86,399 s at most: this one leaves half an hour to mend what
-# keeps a renewal from succeeding.
-LIFETIME_SECONDS = 7200
-# A token is renewed after this part of its life, and not used in the last part of it, for it must live to its arrival.
-_RENEW_AFTER = 0.75
-_USE_UNTIL = 0.95
-# A life shorter than this, or longer than was asked for by more, is not believed: the clocks differ, or Coze errs.
-_SHORTEST_SECONDS = 4.0
-_SLACK_SECONDS = 60.0
-# Between two attempts to fetch a token, whatever came of the first.
-_PAUSE_SECONDS = 2.0
+from service.settings.values import token as parse_token
+from service.settings.values import token_of_file
 
 Send = Callable[[HTTPRequest[Any]], Awaitable[tuple[Answer, bytes]]]
 
@@ -68,14 +55,14 @@ class FileToken(Token):
     async def atoken(self) -> str:
         now = time.monotonic()
         if now >= self._look_at:
-            self._look_at = now + _LOOK_SECONDS
+            self._look_at = now + BOUNDS.token_file_seconds
             self._look()
         return self._token
 
     def _look(self) -> None:
         try:
             mark = _mark(self._path)
-            if 0 <= time.time_ns() - mark[0] < _LOOK_SECONDS * 1e9:
+            if 0 <= time.time_ns() - mark[0] < BOUNDS.token_file_seconds * 1e9:
                 return
             if mark != self._read:
                 self._token = token_of_file(self._path)
@@ -144,19 +131,22 @@ class FetchedToken(Token):
             token, life = await self._ask()
             now = time.monotonic()
             self._token = token
-            self._good_until, self._renew_at = now + _USE_UNTIL * life, now + _RENEW_AFTER * life
+            self._good_until, self._renew_at = (
+                now + BOUNDS.token_use_until * life,
+                now + BOUNDS.token_renew_after * life,
+            )
             self._observer.token_fetched(life)
         except ServiceError as error:
             self._problem = error
             self._observer.token_not_fetched(error)
         finally:
             self._doubted = False
-            self._fetch_at = time.monotonic() + _PAUSE_SECONDS
+            self._fetch_at = time.monotonic() + BOUNDS.token_retry_seconds
             self._fetching = None
 
     async def _ask(self) -> tuple[str, float]:
         """A new token and how many seconds it lives. Raises ServiceError."""
-        exchanged: Any = await self._app.get_access_token(LIFETIME_SECONDS)
+        exchanged: Any = await self._app.get_access_token(BOUNDS.token_seconds)
         answer, body = exchanged
         try:
             said = wire.decode_token(body)
@@ -171,8 +161,8 @@ class FetchedToken(Token):
             raise ServiceError(NOT_UNDERSTOOD, cause="an answer without a token", logid=answer.logid) from None
         life = lifetime(said.expires_in)
         if life is None:
-            self._observer.token_end_not_believed(LIFETIME_SECONDS)
-        return token, life or LIFETIME_SECONDS
+            self._observer.token_end_not_believed(BOUNDS.token_seconds)
+        return token, life or BOUNDS.token_seconds
 
 
 class _Carrier(Requester):
@@ -191,7 +181,7 @@ class _Carrier(Requester):
 def lifetime(expires_in: Any) -> float | None:
     """The seconds until `expires_in`, which Coze gives as Unix time; None where that cannot be."""
     now = time.time()
-    earliest, latest = now + _SHORTEST_SECONDS, now + LIFETIME_SECONDS + _SLACK_SECONDS
+    earliest, latest = now + BOUNDS.token_shortest_seconds, now + BOUNDS.token_seconds + BOUNDS.token_slack_seconds
     if isinstance(expires_in, int | float) and earliest <= expires_in <= latest:
         return expires_in - now
     return None

@@ -8,7 +8,7 @@ bucket.py   S3
 answer.py   a file over HTTP: conditions, ranges, nothing that runs
 """
 
-from service.files.answer import FileAnswer
+from service.answers.file import FileAnswer
 from service.files.keeper import Files
 
 __all__ = ["FileAnswer", "Files"]

@@ -18,12 +18,9 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
+from service.bounds import BOUNDS
 from service.files.links import KEY_BYTES, NAME
 from service.files.store import Bounds, StoredFile, StoreError, room_for
-
-_REQUEST_SECONDS = 30
-# However often a request is tried again.
-_TOTAL_SECONDS = 60
 
 
 class OpenObject:
@@ -54,8 +51,8 @@ class Bucket:
             parts.netloc,
             prefix=parts.path.strip("/") or None,
             config=credentials,  # type: ignore[arg-type] # names as in the environment are taken too
-            client_options={"allow_http": plain, "timeout": timedelta(seconds=_REQUEST_SECONDS)},
-            retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=_REQUEST_SECONDS)},
+            client_options={"allow_http": plain, "timeout": timedelta(seconds=BOUNDS.bucket_request_seconds)},
+            retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=BOUNDS.bucket_request_seconds)},
         )
         self._bounds = bounds
         self._counting = asyncio.Lock()
@@ -125,7 +122,7 @@ class Bucket:
 async def _explained() -> AsyncIterator[None]:
     """Failures as StoreError. Of their text only the code that S3 gave, or its status: the rest quotes the request."""
     try:
-        async with asyncio.timeout(_TOTAL_SECONDS):
+        async with asyncio.timeout(BOUNDS.bucket_seconds):
             yield
     except (BaseError, OSError) as error:
         said = re.search(r"<Code>(\w+)</Code>", str(error)) or re.search(r"status code: (\d{3})", str(error))

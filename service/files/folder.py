@@ -17,13 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TypeVar
 
+from service.bounds import BOUNDS
 from service.files.links import KEY_BYTES, NAME
 from service.files.store import Bounds, StoredFile, StoreError, room_for
 
-_COPY_BYTES = 128 * 1024
-# How long one waits for `account`, which others hold for milliseconds. No thread may wait for ever: a stop joins them.
-_LOCK_SECONDS = 5
-_LOCK_CHECK_SECONDS = 0.01
 _UNFINISHED = ".part"
 
 T = TypeVar("T")
@@ -108,7 +105,7 @@ class Folder:
                         fcntl.flock(written, fcntl.LOCK_EX)
                         # In its full size from the beginning, so that whoever counts while it grows counts right.
                         written.truncate(size)
-                    shutil.copyfileobj(file, written, _COPY_BYTES)
+                    shutil.copyfileobj(file, written, BOUNDS.files_copy_bytes)
                     written.flush()
                     os.fsync(written.fileno())
                     with self._account():
@@ -173,11 +170,11 @@ class Folder:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         account = os.open(self._folder / "account", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            until = time.monotonic() + _LOCK_SECONDS
+            until = time.monotonic() + BOUNDS.files_lock_seconds
             while not _locked(account):
                 if time.monotonic() > until:
                     raise StoreError("the folder is in use")
-                time.sleep(_LOCK_CHECK_SECONDS)
+                time.sleep(BOUNDS.files_lock_check_seconds)
             yield account
         finally:
             os.close(account)

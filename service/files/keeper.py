@@ -10,19 +10,16 @@ from typing import IO, Literal, Self
 import msgspec
 import structlog
 
+from service.bounds import BOUNDS
 from service.errors import NO_FILES, ServiceError
 from service.files.folder import Folder
 from service.files.links import FILES_PATH, KEY_BYTES, expiry_of, link_to, name_in, new_name
 from service.files.store import Bounds, FileStore, OpenFile, StoreError
-from service.metrics import STORE_FAILURES
+from service.observe.metrics import STORE_FAILURES
 from service.settings import Settings
 
 log = structlog.get_logger()
 
-# A store is cleaned up so often, in seconds, or four times in a file's life.
-_CLEAN_SECONDS = 3600
-# Who uploads or downloads waits no longer than this for what a store has to do first.
-_STORE_SECONDS = 10
 # What is known of a file stands in so many bytes behind its content: ranges of the content are ranges of the whole.
 _ABOUT_BYTES = 2048
 
@@ -134,16 +131,16 @@ class Files:
                 await store.clean()
             except StoreError as error:
                 log.warning("file store not cleaned up", cause=str(error))
-            await asyncio.sleep(min(_CLEAN_SECONDS, self._bounds.lifetime / 4))
+            await asyncio.sleep(min(BOUNDS.files_clean_seconds, self._bounds.lifetime / 4))
 
 
 @contextlib.asynccontextmanager
 async def _in_time() -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(_STORE_SECONDS):
+        async with asyncio.timeout(BOUNDS.files_wait_seconds):
             yield
     except TimeoutError:
-        raise StoreError(f"no answer within {_STORE_SECONDS} seconds") from None
+        raise StoreError(f"no answer within {BOUNDS.files_wait_seconds} seconds") from None
 
 
 def _store(settings: Settings, bounds: Bounds) -> FileStore | None:

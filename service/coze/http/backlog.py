@@ -1,19 +1,14 @@
 """Bytes that came at once and are read in portions, each of which leaves other connections their turn of the loop."""
 
-# The lines of one portion: some 300 events as Coze writes them, each in a chunk of its own, two milliseconds. Lines,
-# because a blank line or a comment costs nearly as much as a long one.
-_MAX_LINES = 1500
-_MAX_BYTES = 64 * 1024
-# How far behind these bounds an event may end that began within: whole events are read faster.
-_MAX_EXTRA_LINES = 10
-_MAX_EXTRA_BYTES = 64 * 1024
+from service.bounds import BOUNDS
+
 _MIN_PART_BYTES = 256  # what to keep any part takes at least
 
 
 def is_too_much(part: bytes) -> bool:
     """Whether `part` is more than a portion."""
     size = len(part)
-    return size > _MAX_LINES and (size > _MAX_BYTES or _lines(part, 0, size) > _MAX_LINES)
+    return size > BOUNDS.turn_lines and (size > BOUNDS.turn_bytes or _lines(part, 0, size) > BOUNDS.turn_lines)
 
 
 def _lines(part: bytes, start: int, end: int) -> int:
@@ -42,12 +37,12 @@ class Backlog:
             self._first, self._others = b"".join(self._others), []
             self.size = len(self._first)
         first, start = self._first, self._position
-        end = min(start + _MAX_BYTES, len(first))
-        while (lines := _lines(first, start, end)) > _MAX_LINES:
-            end = start + (end - start) * _MAX_LINES // lines
+        end = min(start + BOUNDS.turn_bytes, len(first))
+        while (lines := _lines(first, start, end)) > BOUNDS.turn_lines:
+            end = start + (end - start) * BOUNDS.turn_lines // lines
         if end < len(first):
-            event_ends = first.find(b"\n\n", max(end - 2, start), end + _MAX_EXTRA_BYTES) + 2
-            if event_ends > end and _lines(first, end, event_ends) <= _MAX_EXTRA_LINES:
+            event_ends = first.find(b"\n\n", max(end - 2, start), end + BOUNDS.turn_extra_bytes) + 2
+            if event_ends > end and _lines(first, end, event_ends) <= BOUNDS.turn_extra_lines:
                 end = event_ends
         self._position = end
         self.size -= end - start

@@ -7,6 +7,7 @@ import traceback
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
+from service.bounds import BOUNDS
 from service.coze.http.connection import Connection, Owner
 from service.coze.http.reader import Reader
 from service.coze.http.route import Address, Proxy, Route
@@ -20,11 +21,6 @@ from service.errors import (
     Failure,
     ServiceError,
 )
-
-# How long the addresses of a name are believed.
-_NAME_SECONDS = 60.0
-# How long one address has before the next is tried beside it (RFC 8305, section 5).
-_NEXT_ADDRESS_SECONDS = 0.25
 
 
 class Dialer:
@@ -48,7 +44,9 @@ class Dialer:
         try:
             async with asyncio.timeout_at(deadline):
                 addresses = await self._addresses()
-                sock = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1)
+                sock = await start_connection(
+                    addresses, happy_eyeballs_delay=BOUNDS.coze_next_address_seconds, interleave=1
+                )
         except OSError as error:
             if self._lookup is not None and self._lookup.done():
                 self._lookup = None
@@ -79,7 +77,7 @@ class Dialer:
             self._lookup = self._loop.create_task(self._look_up())
             # Or asyncio would complain of an error that nobody has waited for.
             self._lookup.add_done_callback(lambda lookup: lookup.cancelled() or lookup.exception())
-            self._believed_until = self._loop.time() + _NAME_SECONDS
+            self._believed_until = self._loop.time() + BOUNDS.coze_name_seconds
         return await asyncio.shield(self._lookup)
 
     async def _look_up(self) -> list[AddrInfoType]:

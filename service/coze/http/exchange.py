@@ -9,17 +9,13 @@ import asyncio
 from collections.abc import AsyncIterable
 from typing import Protocol
 
+from service.bounds import BOUNDS
 from service.coze.http.backlog import Backlog, is_too_much
 from service.coze.http.connection import Connection
 from service.coze.http.observer import Call
 from service.coze.http.pool import NO_ANSWER
 from service.coze.http.reader import Answer, Reader
 from service.errors import BROKE_OFF, NOT_UNDERSTOOD, ServiceError
-
-# How much is read ahead while the receiver holds, and while what came at once is worked off. To read nothing would not
-# do: over TLS uvloop loses what it has not handed on when Coze ends the connection. What is beyond this is still lost.
-_MAX_HELD_BYTES = 128 * 1024
-_MAX_BACKLOG_BYTES = 512 * 1024
 
 
 class Receiver(Protocol):
@@ -109,7 +105,7 @@ class Exchange:
             self._read(data)
             return
         self._backlog.put(data)
-        if self._backlog.size > (_MAX_HELD_BYTES if self._held else _MAX_BACKLOG_BYTES):
+        if self._backlog.size > (BOUNDS.coze_ahead_bytes if self._held else BOUNDS.coze_backlog_bytes):
             self._pause()
         self._work_off()
 

@@ -9,15 +9,11 @@ import contextvars
 from functools import partial
 from typing import NamedTuple
 
+from service.bounds import BOUNDS
 from service.coze.http.connection import Connection
 from service.coze.http.dialer import Dialer
 from service.coze.http.route import Route
 from service.errors import BROKE_OFF, TIMED_OUT, Failure, ServiceError
-
-# How long a connection is kept for the next request.
-_IDLE_SECONDS = 15.0
-# How often a request is given another connection for one that has ended before it was of use.
-_ATTEMPTS = 3
 
 NO_ANSWER = "no answer"  # the cause of the failure if a connection ends before an answer
 
@@ -41,13 +37,10 @@ def _own_context() -> contextvars.Context:
 class Pool:
     """At most `limit` connections by one `route`. To be made in the loop; `connect_timeout` is in seconds."""
 
-    def __init__(
-        self, route: Route, *, limit: int, connect_timeout: float, idle_seconds: float = _IDLE_SECONDS
-    ) -> None:
+    def __init__(self, route: Route, *, limit: int, connect_timeout: float) -> None:
         self._dialer = Dialer(route, connect_timeout)
         self._limit = limit
         self._connect_timeout = connect_timeout
-        self._idle_seconds = idle_seconds
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()  # those that are good for something
         self._idle: dict[Connection, float] = {}  # since when; the newest is the last
@@ -59,7 +52,7 @@ class Pool:
 
     async def take(self) -> Connection:
         """The connection that has been idle for the shortest time, else a new one. Raises ServiceError."""
-        for _ in range(_ATTEMPTS):
+        for _ in range(BOUNDS.coze_attempts):
             connection = self._idle.popitem()[0] if self._idle else await self._wait()
             if connection in self._open:
                 return connection
@@ -70,7 +63,7 @@ class Pool:
         if connection in self._open and not self._serve(connection):
             self._idle[connection] = self._loop.time()
             if self._expiry is None:
-                self._expiry = self._loop.call_later(self._idle_seconds, self._expire, context=_own_context())
+                self._expiry = self._loop.call_later(BOUNDS.coze_idle_seconds, self._expire, context=_own_context())
 
     def forget(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
@@ -93,7 +86,7 @@ class Pool:
     def _expire(self) -> None:
         self._expiry = None
         for connection, since in tuple(self._idle.items()):
-            ends = since + self._idle_seconds
+            ends = since + BOUNDS.coze_idle_seconds
             if ends > self._loop.time():
                 self._expiry = self._loop.call_at(ends, self._expire)
                 return

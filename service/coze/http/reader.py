@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import httptools
 
-# Of a head, of trailers, and of what comes in a row without a piece of the body.
-_MAX_BYTES = 32 * 1024
+from service.bounds import BOUNDS
+
 # The least that a message takes besides its headers: "HTTP/1.1 100 " and two line ends.
 _STATUS_LINE_BYTES = 17
 
@@ -73,7 +73,7 @@ class Reader:
             pieces.clear()
             return body
         self._without_body += len(data)
-        if self._without_body > _MAX_BYTES:
+        if self._without_body > BOUNDS.coze_head_bytes:
             self.malformed = True
         return b""
 
@@ -127,5 +127,5 @@ class Reader:
 
     def _count(self, length: int) -> None:
         self._counted += length
-        if self._counted > _MAX_BYTES:
+        if self._counted > BOUNDS.coze_head_bytes:
             raise TooLong

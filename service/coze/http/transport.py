@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 import msgspec
 
+from service.bounds import BOUNDS
 from service.coze.http.exchange import Exchange, Receiver
 from service.coze.http.observer import CallObserver
 from service.coze.http.pool import NO_ANSWER, Pool
@@ -18,10 +19,6 @@ from service.coze.http.route import Route
 from service.coze.sdk import HTTPRequest
 from service.errors import TIMED_OUT, ServiceError
 
-# Connections beyond those of the chats: uploads, cancellations, probes.
-_SPARE_CONNECTIONS = 100
-# The length of an answer that is no stream.
-_MAX_ANSWER_BYTES = 4 * 1024 * 1024
 # What of a path is sent as it is, escapes included (RFC 3986, section 3.3).
 _PATH = "/%:@!$&'()*+,;=~"
 
@@ -30,7 +27,7 @@ class Transport:
     """The connections to Coze by `route`, bounded by what the service can ask for at once. To be made in the loop."""
 
     def __init__(self, route: Route, *, connect_timeout: float, max_chats: int, observer: CallObserver) -> None:
-        self._pool = Pool(route, limit=max_chats + _SPARE_CONNECTIONS, connect_timeout=connect_timeout)
+        self._pool = Pool(route, limit=max_chats + BOUNDS.coze_spare_connections, connect_timeout=connect_timeout)
         self._observer = observer
         self._host = route.coze.name
         # A proxy reads requests to http:// addresses, each with its whole address; all else goes through its tunnel.
@@ -109,7 +106,7 @@ class _Whole:
 
     def received(self, part: bytes) -> None:
         self._body += part
-        if len(self._body) >= _MAX_ANSWER_BYTES:
+        if len(self._body) >= BOUNDS.coze_answer_bytes:
             assert self.exchange is not None
             self.exchange.close()
             self._over.set()
@@ -130,7 +127,7 @@ class _Whole:
                 # It leads back to here: nothing of it shall be left for the garbage collector.
                 del failure
         assert self._answer is not None  # it ended well
-        return self._answer, bytes(self._body[:_MAX_ANSWER_BYTES])
+        return self._answer, bytes(self._body[: BOUNDS.coze_answer_bytes])
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.coze import sse
+from service.bounds import BOUNDS
 from service.coze.sse import EventParser, EventTooLarge
 
 
@@ -126,7 +126,7 @@ def test_how_many_were_cut(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100)
+    monkeypatch.setattr(BOUNDS, "coze_event_bytes", 100)
     parser = EventParser()
     for _ in range(10):
         parser.feed(b"0123456789")
@@ -139,7 +139,7 @@ def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_many_events_in_turn_are_not_one_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100)
+    monkeypatch.setattr(BOUNDS, "coze_event_bytes", 100)
     parser = EventParser()
     assert len(parser.feed(b"data:0123456789\n\n" * 1000)) == 1000
     for _ in range(1000):

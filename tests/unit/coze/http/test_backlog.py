@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.coze.http import backlog
+from service.bounds import BOUNDS
 from service.coze.http.backlog import Backlog, is_too_much
 
 EVENT = b"event:a\ndata:1\n\n"
@@ -84,9 +84,9 @@ pieces = st.sampled_from([b"\n", b"\r", b"\r\n", b"\n\n", b"x", EVENT, b"x" * 30
 def test_all_of_it_comes_in_order(parts: list[bytes], lines: int, data: st.DataObject) -> None:
     """Also what is put there between two portions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backlog, "_MAX_LINES", lines)
-        patch.setattr(backlog, "_MAX_BYTES", 40)
-        patch.setattr(backlog, "_MAX_EXTRA_BYTES", 20)
+        patch.setattr(BOUNDS, "turn_lines", lines)
+        patch.setattr(BOUNDS, "turn_bytes", 40)
+        patch.setattr(BOUNDS, "turn_extra_bytes", 20)
         kept, found = Backlog(), b""
         for part in filter(None, parts):
             kept.put(part)

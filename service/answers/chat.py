@@ -1,0 +1,203 @@
+"""A chat's events as the two things a client can ask for: a stream of server-sent events, or one JSON document."""
+
+import asyncio
+import math
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from litestar.types import Receive, Scope, Send
+from msgspec import UNSET
+
+from generated.models import (
+    ChatCompletedEvent,
+    ChatData,
+    ChatResponse,
+    EndEvent,
+    ErrorEvent,
+    FollowUpEvent,
+    MessageDeltaEvent,
+    ReasoningDeltaEvent,
+)
+from service.answers.last_event import end_id
+from service.bounds import BOUNDS
+from service.clock import timestamp
+from service.coze import Chat, ChatEvent
+from service.errors import NOT_UNDERSTOOD, ClientLeft, ServiceError
+from service.http.connection import Connection, connection_of, unless_client_leaves
+from service.observe import metrics
+from service.observe.record import Outcome, RequestRecord, record_of
+
+_encode = msgspec.json.Encoder().encode
+_NEVER_CUT = (ChatCompletedEvent, FollowUpEvent)
+# No blank line: some readers take that for the end of an event without data.
+_PING = b": ping\n"
+# Line readers, such as those of Python's HTTP clients, take these for the ends of lines.
+_LINE_ENDS = [(character.encode(), b"\\u%04x" % ord(character)) for character in "\u2028\u2029\u0085"]
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    # no-transform: what compresses a stream holds it back until it ends.
+    (b"cache-control", b"no-cache, no-transform"),
+    # nginx holds a response back until its buffer is full, unless it is told so.
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class EventStream:
+    """An ASGI response: the rest of a chat that has made a good start, event by event.
+
+    `asked` is the fingerprint of the request.
+    """
+
+    def __init__(self, chat: Chat, heartbeat: float, asked: str) -> None:
+        self._chat = chat
+        self._heartbeat = heartbeat
+        self._asked = asked
+        self._outcome = Outcome.LEFT  # until it ends otherwise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = record_of(scope)
+        metrics.OPEN_STREAMS.inc()
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            connection = connection_of(scope)
+            await unless_client_leaves(connection, self._write(connection, record))
+        except ClientLeft:
+            pass
+        finally:
+            metrics.OPEN_STREAMS.dec()
+            leave(self._chat, record)
+            record.end(self._outcome)
+
+    async def _write(self, connection: Connection, record: RequestRecord) -> None:
+        chat, now = self._chat, asyncio.get_running_loop().time
+        spoke = now()
+
+        def write(events: list[ChatEvent]) -> None:
+            nonlocal spoke
+            record.count(events)
+            end = b""
+            if isinstance(events[-1], ChatCompletedEvent):
+                self._outcome = Outcome.COMPLETED
+                end = _end(self._asked)
+            for block in _blocks(events, end):
+                connection.write(block)
+            spoke = now()
+
+        connection.on_full, connection.on_room = chat.hold, chat.go_on
+        last = b""
+        try:
+            chat.listen(write)
+            if connection.full:
+                # Since before anybody could be told.
+                chat.hold()
+            while not await chat.completed(spoke + self._heartbeat):
+                if now() >= spoke + self._heartbeat:
+                    if not connection.full:
+                        connection.write(_PING)
+                    spoke = now()
+        except ServiceError as failure:
+            last = _failed(failure, record) + _end(self._asked)
+        connection.end(last)
+        leave(chat, record)
+        if connection.full and not await connection.room():
+            self._outcome = Outcome.UNREAD
+
+
+def leave(chat: Chat, record: RequestRecord) -> None:
+    """Gives the chat back, having noted Coze's ids of it."""
+    record.note_chat(*chat.ids)
+    chat.leave()
+
+
+async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_id: str) -> ChatResponse:
+    """The whole chat, opened and listened to until Coze has completed it. Raises ServiceError if it does not."""
+    content: list[str] = []
+    reasoning: list[str] = []
+    follow_ups: list[str] = []
+    length = 0
+    end: ChatCompletedEvent | None = None
+
+    def keep(events: list[ChatEvent]) -> None:
+        nonlocal length, end
+        record.count(events)
+        for event in events:
+            match event:
+                case MessageDeltaEvent():
+                    content.append(event.content)
+                case ReasoningDeltaEvent():
+                    reasoning.append(event.content)
+                case FollowUpEvent():
+                    follow_ups.append(event.content)
+                case ChatCompletedEvent():
+                    end = event
+                    continue
+            length += len(event.content)
+        if length > BOUNDS.answer_characters:
+            raise ServiceError(NOT_UNDERSTOOD, cause="an answer without end")
+
+    await chat.open()
+    chat.listen(keep)
+    await chat.completed(math.inf)
+    assert end is not None
+    return ChatResponse(
+        success=True,
+        message="Chat completed successfully",
+        data=ChatData(
+            content="".join(content),
+            timestamp=end.timestamp,
+            bot_id=bot_id,
+            user_id=user_id,
+            reasoning_content="".join(reasoning) or UNSET,
+            follow_ups=follow_ups or UNSET,
+            usage=end.usage,
+        ),
+        conversation_id=end.conversation_id,
+    )
+
+
+def _failed(failure: ServiceError, record: RequestRecord) -> bytes:
+    record.fail(failure)
+    code, retry_after = failure.failure.code, failure.retry_after or UNSET
+    return _block(ErrorEvent(message=failure.message, code=code, retry_after=retry_after, timestamp=timestamp()))
+
+
+def _end(asked: str) -> bytes:
+    return b"id: %b\n" % end_id(asked).encode() + _block(EndEvent())
+
+
+def _block(event: ChatEvent | ErrorEvent | EndEvent) -> bytes:
+    """A server-sent event."""
+    data = _encode(event)
+    # In a text this is seen at once; events without one are few.
+    content = getattr(event, "content", None)
+    if content is None or not content.isprintable():
+        for character, escaped in _LINE_ENDS:
+            data = data.replace(character, escaped)
+    return b"data: %b\n\n" % data
+
+
+def _blocks(events: list[ChatEvent], end: bytes) -> Iterator[bytes]:
+    """What to write for `events` and behind them; whole events in each block."""
+    block: list[bytes] = []
+    size = 0
+    for event in events:
+        for piece in (event,) if isinstance(event, _NEVER_CUT) else _short(event):
+            part = _block(piece)
+            if size and size + len(part) > BOUNDS.write_bytes:
+                yield b"".join(block)
+                block.clear()
+                size = 0
+            block.append(part)
+            size += len(part)
+    block.append(end)
+    yield b"".join(block)
+
+
+def _short(event: MessageDeltaEvent | ReasoningDeltaEvent) -> Iterable[ChatEvent]:
+    content = event.content
+    if len(content) <= BOUNDS.delta_characters:
+        return (event,)
+    return [
+        type(event)(content=content[start : start + BOUNDS.delta_characters], timestamp=event.timestamp)
+        for start in range(0, len(content), BOUNDS.delta_characters)
+    ]

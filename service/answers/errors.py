@@ -1,0 +1,81 @@
+"""Failures as HTTP answers: the envelope, with the status and headers that belong to it."""
+
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.response.base import ASGIResponse
+from litestar.types import ExceptionHandlersMap, Scope
+
+from service.errors import (
+    BAD_REQUEST,
+    BUG,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    ClientLeft,
+    ServiceError,
+    envelope,
+)
+from service.observe.record import record_of
+
+log = structlog.get_logger()
+
+# What the framework itself refuses. Its other client errors are bad requests to us.
+_FRAMEWORK = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
+# A client that left sees none; the log does. nginx's number for it.
+_CLIENT_LEFT = 499
+
+
+def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | None = None) -> ASGIResponse:
+    """The answer to a request that failed with `error`; takes note of what it was."""
+    record_of(scope).fail(error)
+    headers = dict(headers or {})
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    return ASGIResponse(
+        body=envelope(scope["path"], error),
+        status_code=error.status,
+        media_type="application/json",
+        headers=headers,
+    )
+
+
+class _ErrorResponse(Response[None]):
+    """What Litestar wants of an exception handler."""
+
+    def __init__(self, answer: ASGIResponse) -> None:
+        super().__init__(None)
+        self._answer = answer
+
+    def to_asgi_response(self, *_: object, **__: object) -> ASGIResponse:
+        return self._answer
+
+
+def _service_error(request: Request[Any, Any, Any], error: ServiceError) -> Response[None]:
+    return _ErrorResponse(error_answer(request.scope, error))
+
+
+def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[None]:
+    if error.status_code >= 500:
+        return _bug(request, error)
+    failure = _FRAMEWORK.get(error.status_code)
+    found = ServiceError(failure) if failure else ServiceError(BAD_REQUEST, error.detail)
+    return _ErrorResponse(error_answer(request.scope, found, error.headers))
+
+
+def _client_left(_: Request[Any, Any, Any], __: ClientLeft) -> Response[None]:
+    return _ErrorResponse(ASGIResponse(status_code=_CLIENT_LEFT, media_type="application/json"))
+
+
+def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[None]:
+    log.error("bug", exc_info=error)
+    return _ErrorResponse(error_answer(request.scope, ServiceError(BUG, cause=type(error).__name__)))
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    ServiceError: _service_error,
+    HTTPException: _framework_error,
+    ClientLeft: _client_left,
+    Exception: _bug,
+}

@@ -1,0 +1,69 @@
+"""The body of Coze's answer to a chat: bytes to events, or to the error that it holds in place of events."""
+
+from service.bounds import BOUNDS
+from service.clock import timestamp
+from service.coze import wire
+from service.coze.http import Answer
+from service.coze.sse import EventParser, EventTooLarge
+from service.coze.translation import ChatEvent, Translation
+from service.errors import BROKE_OFF, NOT_UNDERSTOOD, Asked, ServiceError, coze_failure
+
+
+class ChatBody:
+    """That of `answer`. Feed it bytes as they come: that raises ServiceError once it turns out that this is no good
+    chat.
+    """
+
+    def __init__(self, answer: Answer, asked: Asked, translation: Translation) -> None:
+        self._answer = answer
+        self._asked = asked
+        self._translation = translation
+        self._kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._is_stream = answer.status == 200 and self._kind in ("text/event-stream", "")
+        self._parser = EventParser()
+        self._plain: bytearray | None = bytearray()  # all of it so far, while it may turn out to be no event stream
+
+    def feed(self, chunk: bytes, events: list[ChatEvent]) -> bool:
+        """Adds to `events` what the caller sees of `chunk`. Whether it held a sign of life."""
+        if not self._is_stream:
+            self._keep(chunk)
+            return False
+        parser, translation = self._parser, self._translation
+        seen = parser.blocks
+        now = timestamp()
+        try:
+            for name, data in parser.feed(chunk):
+                translation.feed(name, data, events, now)
+        except EventTooLarge:
+            raise ServiceError(NOT_UNDERSTOOD, cause="an event without end") from None
+        if parser.blocks == seen:
+            self._keep(chunk)
+            return False
+        self._plain = None
+        return True
+
+    def _keep(self, chunk: bytes) -> None:
+        if self._plain is None:
+            return
+        self._plain += chunk
+        if len(self._plain) > BOUNDS.coze_no_stream_bytes:
+            if not self._is_stream:
+                raise self.error()
+            self._plain = None
+
+    def error(self) -> ServiceError:
+        """What a body means that has ended before the chat: perhaps it is JSON that names an error."""
+        status = self._answer.status
+        cause = f"HTTP {status}, {self._kind or 'no content type'}"
+        if self._is_stream:
+            if self._plain is None or not self._plain.lstrip().startswith(b"{"):
+                return ServiceError(BROKE_OFF, cause="the stream ended early")
+            cause = "JSON in place of events"
+        try:
+            code = wire.decode_answer(bytes(self._plain or b"")).code or None
+        except wire.UNDECODABLE:
+            code = None
+        if code is None and status == 200:
+            return ServiceError(NOT_UNDERSTOOD, cause=cause)
+        failure = coze_failure(self._asked, code=code, status=status)
+        return ServiceError(failure, code=code, cause=cause, retry_after=self._answer.retry_after)

@@ -1,0 +1,105 @@
+"""The log: the service's own lines and its libraries' alike, on standard output; docs/logs.md is its manual.
+
+One JSON object a line, or words for a person at a terminal. Never in it: tokens, bodies, texts of messages, query
+strings.
+"""
+
+import contextlib
+import io
+import logging
+import sys
+from typing import Any, BinaryIO, cast
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor
+
+from service.gate.request_log import add_request
+from service.settings import Settings
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+def _to_json(_logger: object, _method: str, event: EventDict) -> bytes:
+    return _encode(event)
+
+
+class _Console:
+    """Lines for a person. What comes from elsewhere must not steer the terminal."""
+
+    def __init__(self, *, colors: bool) -> None:
+        # The usual way to format an exception shows the values of variables, if a certain package is installed.
+        self._render = structlog.dev.ConsoleRenderer(
+            colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=20
+        )
+
+    def __call__(self, logger: object, method: str, event: EventDict) -> bytes:
+        shown = {
+            name: value if name == "exception" or not isinstance(value, str) or value.isprintable() else repr(value)
+            for name, value in event.items()
+            if value is not None
+        }
+        return self._render(logger, method, shown).encode()
+
+
+class _Output(io.RawIOBase):
+    """Where lines go. One that cannot be written, as to a full disk or a pipe whose other end is gone, is dropped: it
+    must end neither a chat nor a stop.
+    """
+
+    def __init__(self, stream: io.RawIOBase) -> None:
+        # Without a buffer, which would keep what it cannot write and fail with it again.
+        self._stream = stream
+        self._cut = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, line: Any) -> int:
+        # What was cut off takes no whole line with it.
+        rest = memoryview(b"\n" + line if self._cut else line)
+        size = len(rest)
+        with contextlib.suppress(OSError):
+            while rest and (written := self._stream.write(rest)):
+                rest = rest[written:]
+        if len(rest) < size:
+            self._cut = len(rest) > 0
+        return len(line)
+
+
+def configure(settings: Settings) -> None:
+    """Sets up structlog, and for the libraries standard logging."""
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    terminal = sys.stdout.isatty()
+    render: Processor = _to_json
+    if settings.log_format == "console" or (settings.log_format == "auto" and terminal):
+        render = _Console(colors=terminal and not settings.no_color)
+    shared: list[Processor] = [
+        add_request,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    output = _Output(io.FileIO(sys.stdout.fileno(), "wb", closefd=False))
+    structlog.configure(
+        processors=[*shared, render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", output)),
+        cache_logger_on_first_use=True,
+    )
+
+    def render_for_logging(logger: object, method: str, event: EventDict) -> str:
+        text = render(logger, method, {name: value for name, value in event.items() if not name.startswith("_")})
+        return cast("bytes", text).decode()
+
+    handler = logging.StreamHandler(io.TextIOWrapper(cast("BinaryIO", output), encoding="utf-8", write_through=True))
+    logging.raiseExceptions = False
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name], processors=[render_for_logging]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    # Libraries say at DEBUG what they send and receive; that is nobody's to read here.
+    root.setLevel(max(logging.WARNING, level))

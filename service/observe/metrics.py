@@ -1,0 +1,174 @@
+"""What is counted for Prometheus, and `/metrics` to read it.
+
+Every label has few values: none is taken from a client, and of Coze's only codes that `service.errors` knows. Several
+workers each write into files in one folder (prometheus_client's multiprocess mode), so that any of them can add up all.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from litestar import Request, Response
+from litestar.handlers import HTTPRouteHandler
+from msgspec import UNSET, UnsetType
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from service.errors import coze_error
+from service.observe.record import Outcome, RequestRecord
+from service.pages.handlers import get
+
+# When a series began is nobody's question here, and would double their number.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+# From a cached answer to COZE_CHAT_TIMEOUT's default, in seconds.
+_BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# A number of tokens beyond this is none; a Prometheus sample could not hold it exactly.
+_MAX_TOKENS = 2**53
+
+_OWN = CollectorRegistry()
+_NAME: dict[str, Any] = {"namespace": "coze_service", "registry": _OWN}
+
+_REQUESTS = Counter(
+    "requests", "Requests answered; a status of `none` is no answer.", ["method", "route", "status"], **_NAME
+)
+_REQUEST_SECONDS = Histogram(
+    "request_duration_seconds", "Time to the end of the answer.", ["route"], buckets=_BUCKETS, **_NAME
+)
+_CHATS = Counter(
+    "chats",
+    "Chats by how they ended: completed; failed; left by the client; unread, as the client took no more; "
+    "refused, as the service was full or stopping.",
+    ["mode", "outcome"],
+    **_NAME,
+)
+_FIRST_DELTA_SECONDS = Histogram(
+    "time_to_first_delta_seconds",
+    "From a chat's request to its first piece of answer or reasoning.",
+    ["mode"],
+    buckets=_BUCKETS,
+    **_NAME,
+)
+_DELTAS = Counter("deltas", "Pieces of answers and reasoning.", **_NAME)
+_TOKENS = Counter("tokens", "Tokens of chats, as Coze reports them.", **_NAME)
+_INPUT_TOKENS = Counter("input_tokens", "Of those, what Coze calls input.", **_NAME)
+_OUTPUT_TOKENS = Counter("output_tokens", "Of those, what Coze calls output.", **_NAME)
+_COZE_ERRORS = Counter(
+    "coze_errors",
+    "Requests that failed by Coze. The kind is `error` where Coze says so, else what was seen of it; the code is "
+    "Coze's where the service knows it, else `other`, or `none` where it gave none.",
+    ["kind", "code"],
+    **_NAME,
+)
+CANCELLED_CHATS = Counter(
+    "cancelled_chats", "Chats that were cancelled at Coze, and those where that failed.", ["result"], **_NAME
+)
+STORE_FAILURES = Counter("store_failures", "Calls to a store that failed, by its name.", ["store"], **_NAME)
+OPEN_STREAMS = Gauge("open_streams", "Streams being written to clients.", multiprocess_mode="livesum", **_NAME)
+RUNNING_CHATS = Gauge(
+    "running_chats",
+    "Chats that Coze still has something to do for; MAX_CONCURRENT_CHATS bounds them in each process.",
+    multiprocess_mode="livesum",
+    **_NAME,
+)
+
+# A series that begins with its first event hides it from `rate`.
+for _mode in ("json", "stream"):
+    for _outcome in Outcome:
+        if _mode == "stream" or _outcome is not Outcome.UNREAD:
+            _CHATS.labels(_mode, _outcome)
+    _FIRST_DELTA_SECONDS.labels(_mode)
+for _result in ("ok", "failed"):
+    CANCELLED_CHATS.labels(_result)
+
+
+def observe(record: RequestRecord, method: str | None, route: str | None, seconds: float) -> None:
+    """Counts a request that is over; `route` is its template, None if there is none."""
+    method, route = method if method in _METHODS else "other", route or "none"
+    _REQUESTS.labels(method, route, record.status or "none").inc()
+    _REQUEST_SECONDS.labels(route).observe(seconds)
+    if record.failure is not None and (error := coze_error(record.failure, record.code)):
+        _COZE_ERRORS.labels(*error).inc()
+    if record.mode is None:
+        return
+    if record.outcome is not None:
+        _CHATS.labels(record.mode, record.outcome).inc()
+    if record.first_delta_seconds is not None:
+        _FIRST_DELTA_SECONDS.labels(record.mode).observe(record.first_delta_seconds)
+        _DELTAS.inc(record.deltas)
+    if record.usage is not None:
+        for counter, tokens in (
+            (_TOKENS, record.usage.token_count),
+            (_INPUT_TOKENS, record.usage.input_count),
+            (_OUTPUT_TOKENS, record.usage.output_count),
+        ):
+            _add_tokens(counter, tokens)
+
+
+def _add_tokens(counter: Counter, tokens: int | UnsetType) -> None:
+    if tokens is not UNSET and 0 < tokens < _MAX_TOKENS:
+        counter.inc(tokens)
+
+
+def endpoint(*, shared: bool) -> HTTPRouteHandler:
+    """The handler of `/metrics`: of this process, or `shared` by all workers, of all of them."""
+    registry = _shared() if shared else _OWN
+
+    # Apart from the loop: chats need not wait until all is written down.
+    @get("/metrics", include_in_schema=False, sync_to_thread=True)
+    def scrape(request: Request[Any, Any, Any]) -> Response[bytes]:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"Content-Type": content_type})
+
+    return scrape
+
+
+def serve(host: str, port: int, folder: str | None) -> int:
+    """Serves them on a port of their own, in a thread, until the process ends; the port.
+
+    `folder` is where the workers write, None if this process itself does the work. Raises OSError.
+    """
+    server, _ = start_http_server(port, host, _OWN if folder is None else _shared(folder))
+    bound: int = server.server_port
+    return bound
+
+
+def forget_worker(pid: int, folder: str) -> None:
+    """Takes what a worker that is gone had open out of the sums; what it counted stays."""
+    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+
+
+def _shared(folder: str | None = None) -> CollectorRegistry:
+    """The sums over all workers. In a worker prometheus_client knows the folder by itself."""
+    registry = CollectorRegistry()
+    _AllWorkers(registry, folder)  # type: ignore[no-untyped-call]
+    return registry
+
+
+class _AllWorkers(MultiProcessCollector):
+    """Passes over a file that is just being made, or whose worker was killed while it made it: it is empty, which
+    prometheus_client takes for an error.
+    """
+
+    def collect(self) -> Iterable[Metric]:
+        files = [str(path) for path in Path(self._path).glob("*.db") if _has_content(path)]
+        sums: Iterable[Metric] = self.merge(files)  # type: ignore[no-untyped-call]
+        return sums
+
+
+def _has_content(path: Path) -> bool:
+    # One that is gone was of a worker that is.
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size > 0
+    return False

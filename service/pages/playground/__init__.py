@@ -1,0 +1,36 @@
+"""/playground: one page to chat on, of plain HTML, CSS and JavaScript. `PLAYGROUND=false` leaves it out."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from litestar.datastructures import CacheControlHeader
+from litestar.types import ControllerRouterHandler
+
+from service.pages.handlers import assets, page
+from service.settings import Settings
+
+_STATIC = Path(__file__).resolve().parent / "static"
+_PAGE = (_STATIC / "playground.html").read_bytes()
+# The page runs its own script and speaks with its own service. Blobs are the pictures that the user picks; what
+# was sent is shown from where its `file_url` leads.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{files}; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+def playground(settings: Settings) -> list[ControllerRouterHandler]:
+    """The page and what it loads."""
+    base = urlsplit(settings.public_base_url or "")
+    policy = _POLICY.format(files=f" {base.scheme}://{base.netloc}" if base.netloc else "")
+
+    return [
+        page("/playground", _PAGE, _HEADERS | {"Content-Security-Policy": policy}),
+        # A page of one version must not run the script of another.
+        assets("/playground/assets", _STATIC, cache_control=CacheControlHeader(no_cache=True)),
+    ]

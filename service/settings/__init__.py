@@ -1,0 +1,328 @@
+"""Every setting, declared once and read once at start-up; nothing else in the service reads the environment.
+
+`SETTINGS` lists the variables. The README's table is checked against it by a test.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, overload
+
+from service.settings import values as parse
+from service.settings.env_file import Binding, read_bindings
+from service.settings.names import nearly, same_letters
+
+T = TypeVar("T")
+
+
+class SettingsError(Exception):
+    """A variable is missing or bad. The text is one line for the operator and never holds a secret's value."""
+
+
+class Setting(NamedTuple):
+    """One variable. `default` is None if it has none; `parse` raises ValueError saying what the variable takes."""
+
+    name: str
+    default: str | None
+    parse: Callable[[str], Any]
+    help: str
+    secret: bool
+    unit: str
+
+
+@overload
+def setting(default: str, parse: Callable[[str], T], help_: str, *, secret: bool = False, unit: str = "") -> T: ...
+@overload
+def setting(
+    default: None, parse: Callable[[str], T], help_: str, *, secret: bool = False, unit: str = ""
+) -> T | None: ...
+def setting(
+    default: str | None, parse: Callable[[str], Any], help_: str, *, secret: bool = False, unit: str = ""
+) -> Any:
+    """Declares a field of Settings and its variable; what `parse` makes of the text must be of the field's type."""
+    return field(metadata={"default": default, "parse": parse, "help": help_, "secret": secret, "unit": unit})
+
+
+# fmt: off
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings' values, each declared as its variable. Each variable has its field's name in upper case."""
+
+    coze_api_token: str | None = setting(
+        None, parse.token, "The Coze access token (personal `pat_…` or service `sat_…`).", secret=True)
+    # A path is no secret, but where one is expected a token or a key may stand by mistake.
+    coze_api_token_file: Path | None = setting(  # noqa: RUF009 - it makes a field
+        None, parse.token_file, "Or a file that holds it, read again when it changes.", secret=True)
+    coze_jwt_oauth_client_id: str | None = setting(
+        None, parse.coze_id,
+        "Or no token: the id of an OAuth app of the kind service, for which tokens are fetched and renewed,")
+    coze_jwt_oauth_public_key_id: str | None = setting(None, parse.coze_id, "the fingerprint of its public key,")
+    coze_jwt_oauth_private_key: str | None = setting(
+        None, parse.private_key, "and its private key in PEM; line breaks may be written as `\\n`.", secret=True)
+    # The key itself; the variable names the file that it was read from.
+    coze_jwt_oauth_private_key_file: str | None = setting(
+        None, parse.private_key_file, "Or a file that holds that key.", secret=True)
+    coze_api_base: str = setting(
+        "https://api.coze.cn", parse.url,
+        "Where Coze is: `https://api.coze.cn`, `https://api.coze.com`, or a Coze Studio of your own.")
+    coze_bot_id: str | None = setting(None, parse.coze_id, "The bot of a chat that names none.")
+    coze_user_id: str | None = setting(
+        None, parse.text, "A user id to suggest to frontends; shown in `/api/v1/config`.")
+    host: str = setting("0.0.0.0", parse.host, "The address to listen on.")  # noqa: S104 - the documented default
+    port: int = setting("2026", parse.whole(0, 65535), "The port to listen on; 0 takes a free one.")
+    pid_file: Path | None = setting(  # noqa: RUF009 - it makes a field
+        None, parse.file,
+        "A file for the process id, locked while it lives: a second service with the same one does not start.")
+    ready_file: Path | None = setting(  # noqa: RUF009 - it makes a field
+        None, parse.file,
+        "A file of two lines: the address, while connections are taken, and the seconds that a stop takes at most.")
+    enable_rate_limit: bool = setting(
+        "true", parse.flag, "Limit the calls of each API key, or else of each client address.")
+    rate_limit_requests: int = setting("100", parse.whole(1, 1_000_000), "So many calls are allowed")
+    rate_limit_window: int = setting("60", parse.whole(1, 86_400), "in this time.", unit="seconds")
+    rate_limit_storage: str = setting(
+        parse.MEMORY, parse.limit_storage,
+        "Where calls are counted: in each process, or for all at `redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`.",
+        secret=True)
+    forwarded_allow_ips: tuple[str, ...] = setting(
+        "", parse.networks,
+        "The proxies whose `Forwarded` and `X-Forwarded-…` count: addresses or networks, separated by commas; "
+        "`*` is all.")
+    api_keys: tuple[tuple[str, bytes], ...] = setting(
+        "", parse.api_keys,
+        "Whom to serve: `name:hash` as `python -m service --new-api-key name` makes it, separated by commas.",
+        secret=True)
+    cors_allow_origins: tuple[str, ...] = setting(
+        "*", parse.origins,
+        "The websites and apps that may call: origins such as `https://shop.example` or `capacitor://localhost`, "
+        "separated by commas; `*` is all.")
+    environment: str = setting(
+        "production", parse.text, "What you call this installation; shown in `/api/v1/config`.")
+    playground: bool = setting("true", parse.flag, "Serve the page to chat on at `/playground`.")
+    log_level: str = setting("INFO", parse.log_level, "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.")
+    log_format: str = setting(
+        "auto", parse.one_of("auto", "json", "console"),
+        "`json`, `console` to read it yourself, or `auto`: `console` on a terminal, else `json`.")
+    no_color: bool = setting("", bool, "Set to anything: no colours on a terminal.")
+    metrics: bool = setting("true", parse.flag, "Serve figures for Prometheus at `/metrics`.")
+    metrics_port: int | None = setting(
+        None, parse.whole(0, 65535), "Serve them on this port instead; 0 takes a free one.")
+    otel_exporter_otlp_endpoint: str | None = setting(
+        None, parse.url,
+        "Trace, and send the spans to this OpenTelemetry collector, such as `http://127.0.0.1:4318`.")
+    otel_exporter_otlp_traces_endpoint: str | None = setting(
+        None, parse.url, "The same as a whole address, `/v1/traces` and all.")
+    otel_exporter_otlp_protocol: str = setting(
+        "http/protobuf", parse.one_of("http/protobuf"), "How to speak to it.")
+    otel_traces_exporter: str = setting("otlp", parse.one_of("otlp", "none"), "`none`: no traces.")
+    otel_sdk_disabled: bool = setting("false", parse.flag, "`true`: no traces, either.")
+    coze_connect_timeout: float = setting(
+        "5", parse.number(0.01, 3600), "Time limit to connect to Coze.", unit="seconds")
+    coze_first_event_timeout: float = setting(
+        "60", parse.number(0.01, 3600), "Time limit until Coze begins to answer a chat.", unit="seconds")
+    coze_event_timeout: float = setting(
+        "120", parse.number(0.01, 3600), "Time limit between two things Coze says in a chat.", unit="seconds")
+    coze_chat_timeout: float = setting(
+        "600", parse.number(0.01, 86_400), "Time limit for a whole chat.", unit="seconds")
+    coze_request_timeout: float = setting(
+        "15", parse.number(0.01, 3600), "Time limit for any other call to Coze.", unit="seconds")
+    coze_upload_timeout: float = setting(
+        "120", parse.number(0.01, 3600), "Time limit to hand an uploaded file on to Coze.", unit="seconds")
+    heartbeat_interval: float = setting(
+        "15", parse.number(0.01, 3600), "Silence in a stream before a comment line.", unit="seconds")
+    health_interval: float = setting(
+        "5", parse.number(0, 3600), "How long `/health` repeats what Coze answered.", unit="seconds")
+    request_body_timeout: float = setting(
+        "30", parse.number(0.01, 3600),
+        "How long a client may pause while it sends, or send less than 500 bytes a second.", unit="seconds")
+    shutdown_grace: float = setting(
+        "30", parse.number(0, 3600), "How long running chats get to finish at a stop.", unit="seconds")
+    file_store: str | None = setting(
+        ".files", parse.file_store,
+        "Where uploads are kept for their `file_url`: a folder, `s3://bucket/prefix`, or `off`.")
+    file_store_max_bytes: int = setting(
+        "1073741824", parse.whole(1024 ** 2, 10 ** 15 - 1),
+        "What they may take there in all; the oldest make room.", unit="bytes")
+    file_lifetime: int = setting(
+        "604800", parse.whole(1, 10 ** 9), "How long a file and the link to it live.", unit="seconds")
+    public_base_url: str | None = setting(
+        None, parse.url,
+        "What links to files begin with, such as `https://api.example.com`; else where the request went.")
+    aws_access_key_id: str | None = setting(
+        None, parse.word, "For S3. What is not set here is looked for as AWS's own tools do.", secret=True)
+    aws_secret_access_key: str | None = setting(None, parse.word, "The key's secret.", secret=True)
+    aws_session_token: str | None = setting(None, parse.word, "The token of temporary credentials.", secret=True)
+    aws_region: str | None = setting(None, parse.word, "The bucket's region.")
+    aws_endpoint_url: str | None = setting(None, parse.url, "Where S3 is, if not at AWS.")
+    max_concurrent_chats: int = setting(
+        "1000", parse.whole(1, 100_000), "Chats at once in each process; one more gets 503.")
+    max_concurrent_uploads: int = setting(
+        "64", parse.whole(1, 10_000),
+        "Uploads at once in each process; one more gets 503. Each takes up to 11 MiB of the temporary folder.")
+    workers: int = setting("1", parse.whole(1, 64), "Processes that share the port.")
+    # Judged where they matter for the way to Coze (service/coze/http/route.py): they are for other programs, too.
+    https_proxy: str | None = setting(
+        None, str,
+        "The proxy to an `https://` Coze, such as `http://user:password@proxy.example:3128`. These four also in lower "
+        "case, which comes first.", secret=True)
+    http_proxy: str | None = setting(None, str, "The proxy to an `http://` Coze.", secret=True)
+    all_proxy: str | None = setting(None, str, "The proxy if the one above is not set.", secret=True)
+    no_proxy: str | None = setting(
+        None, str,
+        "Where no proxy is used: hosts (and those below them), addresses, networks, each with a port or without, "
+        "separated by commas; `*` is everywhere.")
+    ssl_cert_file: str | None = setting(
+        None, str, "Whom to trust in place of the system's certificates: a file in PEM,")
+    ssl_cert_dir: str | None = setting(
+        None, str, "and folders of hashed ones. If there are none at all, those of certifi.")
+    # No variable: the command's option.
+    sandbox: bool = False
+
+    @property
+    def tracing(self) -> bool:
+        wanted = self.otel_exporter_otlp_endpoint or self.otel_exporter_otlp_traces_endpoint
+        return bool(wanted) and self.otel_traces_exporter == "otlp" and not self.otel_sdk_disabled
+
+    @property
+    def aws(self) -> dict[str, str]:
+        """The AWS settings that are set, by their names."""
+        names = (setting.name.lower() for setting in SETTINGS if setting.name.startswith("AWS_"))
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def __repr__(self) -> str:
+        return f"<Settings for {self.coze_api_base}>"
+# fmt: on
+
+
+SETTINGS = tuple(Setting(one.name.upper(), **one.metadata) for one in fields(Settings) if one.metadata)
+
+_NAMES = [setting.name for setting in SETTINGS]
+_JWT = tuple(setting.name for setting in SETTINGS if setting.name.startswith("COZE_JWT_OAUTH_"))
+# Every variable of the ways to a token, of which exactly one is to be configured.
+TOKEN_SETTINGS = ("COZE_API_TOKEN", "COZE_API_TOKEN_FILE", *_JWT)
+PROXY_SETTINGS = tuple(setting.name for setting in SETTINGS if setting.name.endswith("_PROXY"))
+# Those of which other programs have more, such as FTP_PROXY.
+_COMMON = {*PROXY_SETTINGS, "SSL_CERT_FILE", "SSL_CERT_DIR"}
+
+
+def _check_ways_to_a_token(given: set[str]) -> None:
+    """Raises SettingsError unless the variables `given` make exactly one whole way."""
+    client_id, public_key_id, key, key_file = _JWT
+    others = f"COZE_API_TOKEN_FILE, or {client_id} with {public_key_id} and {key} (or {key_file})"
+    jwt = [name for name in _JWT if name in given]
+    ways = [name for name in TOKEN_SETTINGS[:2] if name in given] + jwt[:1]
+    if not ways:
+        raise SettingsError(f"COZE_API_TOKEN is required, or {others}.")
+    if len(ways) > 1:
+        raise SettingsError(f"{' and '.join(ways)} are set, but a token can come in one way only.")
+    if jwt:
+        missing = [name for name in (client_id, public_key_id) if name not in given]
+        missing += [] if given & {key, key_file} else [f"{key} or {key_file}"]
+        if missing:
+            raise SettingsError(f"{jwt[0]} is set, which also takes {' and '.join(missing)}.")
+        if given >= {key, key_file}:
+            raise SettingsError(f"{key} and {key_file} are set, but only one of them can be.")
+
+
+def environment_with(overrides: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process that is to read the same settings as this one did with `overrides`."""
+    return {**os.environ, **overrides}
+
+
+def share_dotenv(prefix: str) -> None:
+    """Gives the variables of `.env` that begin with `prefix` to a library that looks for them in the environment."""
+    for name, value in _values(_dotenv(Path.cwd())).items():
+        if name.startswith(prefix) and not os.environ.get(name):
+            os.environ[name] = value
+
+
+def misnamed() -> list[tuple[str, str]]:
+    """The environment's variables with nearly the name of a setting that is not set, each with that name.
+
+    They may well be other programs'. `.env` is the service's own, and `read` does not take one there.
+    """
+    unset = _unset(_dotenv(Path.cwd()))
+    own = [name for name in _NAMES if name not in _COMMON]
+    found = [(name, nearly(name, own)) for name, value in sorted(os.environ.items()) if value]
+    return [(name, meant) for name, meant in found if meant and meant in unset]
+
+
+def _dotenv(folder: Path) -> list[Binding]:
+    try:
+        return read_bindings(folder / ".env")
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _values(dotenv: list[Binding]) -> dict[str, str]:
+    """The variables that are set. An empty line behind a full one, as of a template put behind it, unsets nothing."""
+    return {name: value for name, value, _ in dotenv if value}
+
+
+def _unset(dotenv: list[Binding]) -> set[str]:
+    """The settings that neither the environment nor `.env` gives a value."""
+    given = {name for name, value, _ in dotenv if value} | {name for name, value in os.environ.items() if value}
+    return set(_NAMES) - given - {name for name in PROXY_SETTINGS if name.lower() in given}
+
+
+def _refuse_slips(dotenv: list[Binding]) -> None:
+    """Raises SettingsError where a name is meant for a setting: it may be the one that keeps strangers out.
+
+    Beside the setting itself it is no slip but another variable, as API_KEYS_OLD may be.
+    """
+    unset = _unset(dotenv)
+    for name, value, line in dotenv:
+        if value and (meant := same_letters(name, _NAMES) or nearly(name, _NAMES)) in unset:
+            raise SettingsError(f".env sets what is no setting in line {line}; {meant} may be meant.")
+        if unset.intersection(re.findall(r"[\s;]([A-Z_]+)=", value)):
+            raise SettingsError(f".env sets more than one variable in line {line}.")
+    for name, value in os.environ.items():
+        if value and (meant := same_letters(name, _NAMES)) in unset:
+            raise SettingsError(f"{name!a} in the environment is no setting; {meant} may be meant.")
+
+
+def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:
+    """The settings from `overrides`, else the environment, else `.env` in `folder` (the working folder), else defaults.
+
+    A variable that is set but empty counts as not set; one that is empty in `overrides` is not looked for elsewhere.
+    Raises SettingsError for the first that is missing or bad.
+    """
+    overrides = overrides or {}
+    bindings = _dotenv(folder or Path.cwd())
+    _refuse_slips(bindings)
+    dotenv = _values(bindings)
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        sources = (overrides,) if setting.name in overrides else (os.environ, dotenv)
+        values[setting.name.lower()] = _read_one(setting, sources)
+    _check_ways_to_a_token({name for name in TOKEN_SETTINGS if values[name.lower()] is not None})
+    return Settings(**values)
+
+
+def read_address() -> tuple[str, int]:
+    """HOST and PORT alone, for another process. Raises SettingsError if one is bad."""
+    sources = os.environ, _values(_dotenv(Path.cwd()))
+    host, port = (_read_one(setting, sources) for setting in SETTINGS if setting.name in ("HOST", "PORT"))
+    return host, port
+
+
+# What may stand around a value. Other blanks, such as a no-break space, are not seen to be there: they are bad values.
+_BLANKS = " \t\r\n"
+
+
+def _read_one(setting: Setting, sources: Iterable[Mapping[str, str]]) -> Any:
+    """The value from the first of the sources that has one, else the default. Raises SettingsError if it is bad."""
+    # As curl has it: of a proxy's names the lower case one comes first.
+    names = (setting.name.lower(), setting.name) if setting.name in PROXY_SETTINGS else (setting.name,)
+    given = (source.get(name, "").strip(_BLANKS) for source in sources for name in names)
+    raw = next((text for text in given if text), setting.default)
+    if raw is None:
+        return None
+    try:
+        return setting.parse(parse.unquoted(raw))
+    except ValueError as error:
+        shown = "its value" if setting.secret else repr(raw if len(raw) <= 60 else raw[:60] + "…")
+        unit = f" ({setting.unit})" if setting.unit else ""
+        raise SettingsError(f"{setting.name} takes {error}{unit}, and {shown} is not that.") from None

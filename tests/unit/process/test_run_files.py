@@ -1,0 +1,60 @@
+"""The files that tell of a running service."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from service.process.run_files import RunFiles
+from service.settings import SettingsError
+
+
+def test_they_say_who_runs_and_where(tmp_path: Path) -> None:
+    pid, ready = tmp_path / "pid", tmp_path / "ready"
+    pid.write_text("4711 and more than the new one has\n")
+    ready.write_text("http://left.example:1\n70\n")
+    files = RunFiles(pid, ready, 41.5)
+    assert pid.read_text() == f"{os.getpid()}\n"
+    assert ready.read_text() == "\n41.5\n"
+    files.tell_address("http://127.0.0.1:1")
+    assert ready.read_text() == "http://127.0.0.1:1\n41.5\n"
+    files.tell_address("")
+    assert ready.read_text() == "\n41.5\n"
+    files.remove_ready_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["pid"]
+
+
+def test_a_pid_file_has_one_service(tmp_path: Path) -> None:
+    pid, ready = tmp_path / "pid", tmp_path / "ready"
+    RunFiles(pid, ready, 40).tell_address("http://127.0.0.1:1")
+    with pytest.raises(SettingsError, match=r"^PID_FILE .* is that of a service that runs\.$"):
+        RunFiles(pid, ready, 40)
+    assert ready.read_text().startswith("http://127.0.0.1:1\n")
+
+
+def test_a_pid_file_that_is_just_removed_is_made_again(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    pid.touch()
+    # As run.sh does with one whose lock no service has.
+    with pid.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        pid.unlink()
+        RunFiles(pid, None, 40)
+    assert pid.read_text() == f"{os.getpid()}\n"
+
+
+@pytest.mark.parametrize("name", ["PID_FILE", "READY_FILE"])
+@pytest.mark.parametrize("path", ["/nowhere/file", "/dev/null/file", "/"])
+def test_a_file_that_cannot_be_written_is_named(name: str, path: str) -> None:
+    pid, ready = (Path(path), None) if name == "PID_FILE" else (None, Path(path))
+    with pytest.raises(SettingsError, match=rf"^{name} {path} cannot be used: .+\.$"):
+        RunFiles(pid, ready, 40)
+
+
+def test_none_are_written_where_none_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = RunFiles(None, None, 40)
+    files.tell_address("http://127.0.0.1:1")
+    files.remove_ready_file()
+    assert not list(tmp_path.iterdir())
