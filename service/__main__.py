@@ -17,10 +17,12 @@ from service.bounds import BOUNDS
 from service.contract import contract
 from service.coze import Coze, Route, route_to_coze
 from service.gate.callers import new_key
+from service.lifecycle import Lifecycle
 from service.observe import logs, metrics, metrics_folder
-from service.observe.coze_observer import CozeObserver
+from service.observe.coze_observer import CozeObserver, announce
+from service.process.listen import allow_files, listen, serve_metrics, url_of
 from service.process.run_files import RunFiles
-from service.process.server import allow_files, announce, listen, serve, serve_metrics, url_of
+from service.process.server import serve
 from service.process.workers import Parent, Supervisor, worker_command
 from service.settings import Settings
 from service.settings.values import CALLER_NAME
@@ -149,17 +151,18 @@ def _variables() -> str:
 
 
 def _serve(chosen: Settings, route: Route, listener: socket.socket, **told: Any) -> None:
+    lifecycle = Lifecycle()
     if not chosen.tracing:
-        coze = Coze(chosen, CozeObserver(), route=route)
-        serve(create_app(chosen, coze), coze, chosen, listener, **told)
+        coze = Coze(chosen, CozeObserver(), lifecycle, route=route)
+        serve(create_app(chosen, coze, lifecycle), lifecycle, chosen, listener, **told)
         return
     # Costs a third of a second and some megabytes.
     from service.observe.tracing import Tracing
 
     settings.share_dotenv("OTEL_")
     tracing = Tracing()
-    coze = Coze(chosen, CozeObserver(tracing), route=route)
-    serve(create_app(chosen, coze, tracing), coze, chosen, listener, **told)
+    coze = Coze(chosen, CozeObserver(tracing), lifecycle, route=route)
+    serve(create_app(chosen, coze, lifecycle, tracing), lifecycle, chosen, listener, **told)
     tracing.stop()
 
 

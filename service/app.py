@@ -24,25 +24,26 @@ from service.gate.request_log import RequestLog
 from service.gate.target import Target
 from service.http.body import BodyDrain, BodyMemory
 from service.http.form import Uploads
+from service.lifecycle import Lifecycle
 from service.observe import metrics
 from service.pages.docs import DOCS
 from service.pages.playground import playground
 from service.readiness import Readiness
-from service.services import Parts
+from service.services import Services
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.observe.tracing import Tracing
 
 
-def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None) -> ASGIApp:
+def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "Tracing | None" = None) -> ASGIApp:
     """The service as one ASGI application. It enters and leaves `coze` with the server's lifespan."""
     limit = settings.rate_limit_requests, settings.rate_limit_window, settings.rate_limit_storage
     limiter = RateLimiter(*limit) if settings.enable_rate_limit else None
     callers = Callers(settings.api_keys)
     files = Files(settings)
     uploads = Uploads(settings.max_concurrent_uploads, timeout=settings.request_body_timeout)
-    parts = Parts(settings, coze, Readiness(coze, settings), files, BodyMemory(), uploads)
+    services = Services(settings, coze, Readiness(coze, settings, lifecycle), files, BodyMemory(), uploads)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -54,7 +55,7 @@ def create_app(settings: Settings, coze: Coze, tracing: "Tracing | None" = None)
     metrics_routes = [metrics.endpoint(shared=settings.workers > 1)] if own_metrics else []
     app = Litestar(
         route_handlers=[*CONTROLLERS, *DOCS, *(playground(settings) if settings.playground else ()), *metrics_routes],
-        dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
+        dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         # The contract is openapi.yaml; the framework must not write another.

@@ -5,13 +5,15 @@ import time
 
 from service.coze import Coze
 from service.errors import STOPPING, Failure, ServiceError
+from service.lifecycle import Lifecycle
 from service.settings import Settings
 
 
 class Readiness:
     """Remembers Coze's last answer for `HEALTH_INTERVAL` seconds; those who ask meanwhile, or at once, share it."""
 
-    def __init__(self, coze: Coze, settings: Settings) -> None:
+    def __init__(self, coze: Coze, settings: Settings, lifecycle: Lifecycle) -> None:
+        self._lifecycle = lifecycle
         self._coze = coze
         self._interval = settings.health_interval
         self._asking: asyncio.Task[Failure | None] | None = None
@@ -22,7 +24,7 @@ class Readiness:
 
     async def problem(self) -> Failure | None:
         """Why the service is not ready; None if it is."""
-        if self._coze.stopping:
+        if self._lifecycle.stopping:
             return STOPPING
         answered = self._asking is None or self._asking.done()
         if (answered and time.monotonic() - self._asked_at >= self._interval) or self._asking is None:

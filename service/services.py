@@ -1,4 +1,4 @@
-"""What the controllers work with."""
+"""The services of one process that controllers use."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from service.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Services:
     """One dependency for all of it: Litestar resolves several at once in a task group, a tenth of a chat's cost."""
 
     settings: Settings

@@ -5,6 +5,7 @@ import re
 import httpx
 
 from service import errors
+from service.coze import errors as coze_errors
 
 UPLOAD = "/api/v1/upload"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
@@ -13,9 +14,11 @@ FORBIDDEN = re.compile(r"\b(pat|sat|czs)_\w|Bearer|<\w+|Traceback|\bservice\.\w|
 
 
 def rows() -> list[errors.Failure]:
-    """Every row of the table of failures, each once."""
-    tables = [vars(errors), *(table for table in vars(errors).values() if isinstance(table, dict))]
-    return list({row for table in tables for row in table.values() if isinstance(row, errors.Failure)})
+    """Every row of the two tables of failures, each once."""
+    names = vars(errors) | vars(coze_errors)
+    tables = [names, *(table for table in names.values() if isinstance(table, dict))]
+    found = [row for table in tables for row in table.values() if isinstance(row, errors.Failure)]
+    return list({row._replace(coze=None) for row in found})
 
 
 STATUSES = {row.code: row.status for row in rows()} | {"service_unavailable": 503}

@@ -18,6 +18,7 @@ from generated.models import ChatCompletedEvent, ChatMessage, ChatRequest, Messa
 from service import settings
 from service.coze import Chat, ChatEvent, Coze
 from service.errors import ServiceError
+from service.lifecycle import Lifecycle
 from service.observe.coze_observer import CozeObserver
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -101,7 +102,7 @@ async def chatting(burst: Burst, rest: bytes, use: Callable[[Chat], Awaitable[No
     """Begins a chat, lets its rest arrive in the buffers of the connection, and has it used."""
     burst.rest = rest
     chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": burst.url, "COZE_BOT_ID": "1"})
-    async with Coze(chosen, CozeObserver()) as coze:
+    async with Coze(chosen, CozeObserver(), Lifecycle()) as coze:
         for _ in range(burst.wanted):
             chat = coze.chat(ChatRequest(user_id="u", messages=[ChatMessage(role="user", content="?")]))
             await chat.open()

@@ -25,6 +25,7 @@ from operations import operations
 from generated.models import ChatMessage, ChatRequest
 from service import settings
 from service.coze import ChatEvent, Coze
+from service.lifecycle import Lifecycle
 from service.observe.coze_observer import CozeObserver
 
 HALF = "This is the first half of an answer"
@@ -486,7 +487,7 @@ def test_what_comes_over_tls_while_a_client_is_slow(tls: ssl.SSLContext, tmp_pat
             {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": base, "COZE_BOT_ID": "1", "SSL_CERT_FILE": trusted}
         )
         asked = ChatRequest(user_id="u", messages=[ChatMessage(role="user", content="?")])
-        async with Coze(chosen, CozeObserver()) as coze:
+        async with Coze(chosen, CozeObserver(), Lifecycle()) as coze:
             chat = coze.chat(asked)
             await chat.open()
             chat.listen(heard.extend)

@@ -23,6 +23,7 @@ from service import settings
 from service.coze import ChatEvent, Coze
 from service.coze.http import Answer, Exchange, Receiver
 from service.errors import ServiceError
+from service.lifecycle import Lifecycle
 from service.observe.coze_observer import CozeObserver
 
 ABANDONED = 1000
@@ -118,7 +119,7 @@ def test_in_the_turn_of_the_loop_in_which_coze_answers(upstream: Upstream, bots:
         asked = ChatRequest(
             user_id="tester", bot_id=bots["for-ever"], messages=[ChatMessage(role="user", content="Hello")]
         )
-        async with Coze(chosen, CozeObserver()) as coze:
+        async with Coze(chosen, CozeObserver(), Lifecycle()) as coze:
             chat = coze.chat(asked)
             answered = chat.answered
 
@@ -146,7 +147,8 @@ def test_a_stop_in_the_turn_of_the_loop_in_which_time_is_up(upstream: Upstream) 
             {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_FIRST_EVENT_TIMEOUT": "0.3"}
         )
         asked = ChatRequest(user_id="tester", bot_id=BOT, messages=[ChatMessage(role="user", content="Hello")])
-        async with Coze(chosen, CozeObserver()) as coze:
+        lifecycle = Lifecycle()
+        async with Coze(chosen, CozeObserver(), lifecycle) as coze:
             chat = coze.chat(asked)
 
             async def ask_for_ever(_: Receiver) -> Exchange:
@@ -159,7 +161,7 @@ def test_a_stop_in_the_turn_of_the_loop_in_which_time_is_up(upstream: Upstream) 
             await asyncio.sleep(0)
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(lambda _, context: failed.append(context["exception"]))
-            loop.call_at(chat._silence_ends, coze.stop_chats)
+            loop.call_at(chat._silence_ends, lifecycle.end_grace)
             with pytest.raises(ServiceError, match=r"too long|stopping"):
                 await opening
             chat.leave()
@@ -273,7 +275,7 @@ def test_a_connection_that_goes_on_keeps_nothing_of_the_chats_before(upstream: U
     async def answers_left_behind() -> int:
         chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT})
         asked = ChatRequest(user_id="tester", messages=[ChatMessage(role="user", content="Hello")])
-        async with Coze(chosen, CozeObserver()) as coze:
+        async with Coze(chosen, CozeObserver(), Lifecycle()) as coze:
             for _ in range(200):
                 chat = coze.chat(asked)
                 await chat.open()
@@ -295,7 +297,7 @@ def test_what_nobody_listens_to_is_left_with_coze(upstream: Upstream, bots: dict
         question = ChatMessage(role="user", content="n=70 d=0.001 size=100000")
         asked = ChatRequest(user_id="tester", bot_id=bots["load"], messages=[question])
         heard: list[ChatEvent] = []
-        async with Coze(chosen, CozeObserver()) as coze:
+        async with Coze(chosen, CozeObserver(), Lifecycle()) as coze:
             chat = coze.chat(asked)
             await chat.open()
             await asyncio.sleep(1)

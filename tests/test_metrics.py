@@ -15,17 +15,8 @@ from conftest import ROOT, Service, Start, Upstream, events_of, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from test_stopping import SLOW
 
-from service.errors import (
-    ABSENT,
-    BAD_REQUEST,
-    BROKE_OFF,
-    FILE_TOO_LARGE,
-    FULL,
-    UNREACHABLE,
-    Asked,
-    coze_error,
-    coze_failure,
-)
+from service.coze.errors import ABSENT, BROKE_OFF, UNREACHABLE, Asked, coze_error, coze_failure
+from service.errors import BAD_REQUEST, FILE_TOO_LARGE, FULL
 
 PREFIX = "coze_service_"
 CANARY = "a-very-private-sentence"

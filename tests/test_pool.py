@@ -18,8 +18,9 @@ import uvloop
 from service import settings
 from service.bounds import BOUNDS
 from service.coze import Route, route_to_coze
+from service.coze.errors import TIMED_OUT, UNREACHABLE
 from service.coze.http.pool import Pool
-from service.errors import TIMED_OUT, UNREACHABLE, ServiceError
+from service.errors import ServiceError
 
 
 class Server:

@@ -21,16 +21,9 @@ from joserfc.jwk import RSAKey
 from generated.models import ChatMessage, ChatRequest
 from service import settings
 from service.coze import Coze
-from service.errors import (
-    PROXY_AWAY,
-    PROXY_FAILED,
-    PROXY_REFUSES,
-    TIMED_OUT,
-    UNREACHABLE,
-    UNTRUSTED,
-    Failure,
-    ServiceError,
-)
+from service.coze.errors import PROXY_AWAY, PROXY_FAILED, PROXY_REFUSES, TIMED_OUT, UNREACHABLE, UNTRUSTED
+from service.errors import Failure, ServiceError
+from service.lifecycle import Lifecycle
 from service.observe.coze_observer import CozeObserver
 
 CREDENTIALS = base64.b64encode(b"user:p@ss/w:rd").decode()
@@ -179,9 +172,8 @@ def run(work: Callable[[Coze], Coroutine[Any, Any, None]], **variables: str) -> 
     async def main() -> None:
         unexpected: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unexpected.append(context))
-        async with Coze(
-            settings.read({"COZE_API_TOKEN": "pat_test", "COZE_BOT_ID": BOT, **variables}), CozeObserver()
-        ) as coze:
+        chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_BOT_ID": BOT, **variables})
+        async with Coze(chosen, CozeObserver(), Lifecycle()) as coze:
             await work(coze)
         await asyncio.sleep(0)
         assert not unexpected

@@ -14,8 +14,8 @@ from conftest import BOT, Service, Start, Upstream, wait_until
 from joserfc.jwk import RSAKey
 
 from service import sandbox
+from service.coze.errors import oauth_failure
 from service.coze.tokens import lifetime
-from service.errors import oauth_failure
 
 TOKEN_PATH = "/api/permission/oauth2/token"
 USER_PATH = "/v1/users/me"

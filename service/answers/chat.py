@@ -22,7 +22,8 @@ from service.answers.last_event import end_id
 from service.bounds import BOUNDS
 from service.clock import timestamp
 from service.coze import Chat, ChatEvent
-from service.errors import NOT_UNDERSTOOD, ClientLeft, ServiceError
+from service.coze.errors import NOT_UNDERSTOOD
+from service.errors import ClientLeft, ServiceError
 from service.http.connection import Connection, connection_of, unless_client_leaves
 from service.observe import metrics
 from service.observe.record import Outcome, RequestRecord, record_of

@@ -8,15 +8,7 @@ from litestar.exceptions import HTTPException
 from litestar.response.base import ASGIResponse
 from litestar.types import ExceptionHandlersMap, Scope
 
-from service.errors import (
-    BAD_REQUEST,
-    BUG,
-    METHOD_NOT_ALLOWED,
-    NOT_FOUND,
-    ClientLeft,
-    ServiceError,
-    envelope,
-)
+from service.errors import BAD_REQUEST, BUG, METHOD_NOT_ALLOWED, NOT_FOUND, ClientLeft, ServiceError, envelope
 from service.observe.record import record_of
 
 log = structlog.get_logger()

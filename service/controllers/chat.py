@@ -18,7 +18,7 @@ from service.errors import BAD_REQUEST, BODY_TOO_LARGE, ServiceError
 from service.http.body import body_chunks
 from service.http.connection import connection_of, unless_client_leaves
 from service.observe.record import Outcome, record_of
-from service.services import Parts
+from service.services import Services
 from service.surrogates import without_halves
 
 _PATH = "/api/v1/chat"
@@ -31,15 +31,15 @@ class ChatController(Controller):
     path = _PATH
 
     @post(operation_id="chat", status_code=200)
-    async def chat(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> ASGIApp:
-        asked, question = await _read(request, parts)
+    async def chat(self, request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+        asked, question = await _read(request, services)
         if asked.stream and is_answered(request.headers.get("last-event-id", ""), question):
             return ASGIResponse(status_code=204)
         record = record_of(request.scope)
         record.mode = "stream" if asked.stream else "json"
-        chat = parts.coze.chat(asked)
+        chat = services.coze.chat(asked)
         record.chat_begun = True
-        stream, bot_id, user_id = asked.stream, asked.bot_id or parts.settings.coze_bot_id or "", asked.user_id
+        stream, bot_id, user_id = asked.stream, asked.bot_id or services.settings.coze_bot_id or "", asked.user_id
         # It may be long, and take long to be answered.
         del asked
         handed_on = False
@@ -47,7 +47,7 @@ class ChatController(Controller):
             if stream:
                 await unless_client_leaves(connection_of(request.scope), chat.open())
                 handed_on = True
-                return EventStream(chat, parts.settings.heartbeat_interval, question)
+                return EventStream(chat, services.settings.heartbeat_interval, question)
             document = await unless_client_leaves(
                 connection_of(request.scope),
                 chat_document(chat, record, bot_id=bot_id, user_id=user_id),
@@ -59,7 +59,7 @@ class ChatController(Controller):
                 leave(chat, record)
 
 
-async def _read(request: Request[Any, Any, Any], parts: Parts) -> tuple[ChatRequest, str]:
+async def _read(request: Request[Any, Any, Any], services: Services) -> tuple[ChatRequest, str]:
     """The request's body as a chat, and its fingerprint. Raises ServiceError (400, 413, 503)."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -69,9 +69,9 @@ async def _read(request: Request[Any, Any, Any], parts: Parts) -> tuple[ChatRequ
         limit=_MAX_BODY_BYTES,
         too_large=BODY_TOO_LARGE,
         message=_TOO_LARGE,
-        timeout=parts.settings.request_body_timeout,
+        timeout=services.settings.request_body_timeout,
     )
-    body = await parts.body_memory.whole(chunks)
+    body = await services.body_memory.whole(chunks)
     try:
         return _decode(body), fingerprint(body)
     except msgspec.ValidationError as error:

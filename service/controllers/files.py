@@ -14,20 +14,20 @@ from service.files import FileAnswer
 from service.files.links import FILES_PATH, base_url
 from service.http.connection import connection_of, unless_client_leaves
 from service.pages.handlers import get
-from service.services import Parts
+from service.services import Services
 
 
 class FilesController(Controller):
     path = "/"
 
     @post(UPLOAD_PATH, operation_id="uploadFile", status_code=200)
-    async def upload_file(self, request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> UploadResponse:
-        async with parts.uploads.read(request) as form:
+    async def upload_file(self, request: Request[Any, Any, Any], services: NamedDependency[Services]) -> UploadResponse:
+        async with services.uploads.read(request) as form:
             upload = form.upload
-            file_id, file_url = await unless_client_leaves(connection_of(request.scope), parts.coze.upload(upload))
+            file_id, file_url = await unless_client_leaves(connection_of(request.scope), services.coze.upload(upload))
             if file_url is None:
-                base = base_url(request.scope["scheme"], request.headers, parts.settings.public_base_url)
-                file_url = await parts.files.keep(upload.file, form.size, upload.name, base)
+                base = base_url(request.scope["scheme"], request.headers, services.settings.public_base_url)
+                file_url = await services.files.keep(upload.file, form.size, upload.name, base)
         return UploadResponse(
             success=True,
             message="File uploaded successfully",
@@ -40,9 +40,9 @@ class FilesController(Controller):
 
     @get(FILES_PATH + "{link:str}", operation_id="getFile")
     async def get_file(
-        self, request: Request[Any, Any, Any], parts: NamedDependency[Parts], link: FromPath[str]
+        self, request: Request[Any, Any, Any], services: NamedDependency[Services], link: FromPath[str]
     ) -> ASGIApp:
-        file = await parts.files.open(link)
+        file = await services.files.open(link)
         if file is None:
             raise ServiceError(NOT_FOUND, "There is no such file, or its link is no longer valid.")
         return FileAnswer(file, request.headers)

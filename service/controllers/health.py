@@ -7,7 +7,7 @@ from generated.models import HealthStatus, RootStatus
 from service.clock import timestamp
 from service.contract import contract
 from service.pages.handlers import get
-from service.services import Parts
+from service.services import Services
 
 
 class HealthController(Controller):
@@ -23,11 +23,11 @@ class HealthController(Controller):
         )
 
     @get("/health", operation_id="getHealth")
-    async def get_health(self, parts: NamedDependency[Parts]) -> Response[HealthStatus]:
-        problem = await parts.readiness.problem()
+    async def get_health(self, services: NamedDependency[Services]) -> Response[HealthStatus]:
+        problem = await services.readiness.problem()
         status = HealthStatus(
             status="unhealthy" if problem else "healthy",
-            message=problem.message if problem else parts.readiness.healthy_message,
+            message=problem.message if problem else services.readiness.healthy_message,
             timestamp=timestamp(),
             version=contract().version,
         )

@@ -12,9 +12,10 @@ from typing import Any
 
 from service.bounds import BOUNDS
 from service.coze.chat_body import ChatBody
+from service.coze.errors import TIMED_OUT, TOKEN_REFUSED, Asked
 from service.coze.http import Answer, Exchange, Receiver
 from service.coze.translation import ChatEvent, Translation
-from service.errors import TIMED_OUT, TOKEN_REFUSED, Asked, Failure, ServiceError
+from service.errors import Failure, ServiceError
 from service.settings import Settings
 
 

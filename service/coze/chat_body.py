@@ -3,10 +3,11 @@
 from service.bounds import BOUNDS
 from service.clock import timestamp
 from service.coze import wire
+from service.coze.errors import BROKE_OFF, NOT_UNDERSTOOD, Asked, coze_failure
 from service.coze.http import Answer
 from service.coze.sse import EventParser, EventTooLarge
 from service.coze.translation import ChatEvent, Translation
-from service.errors import BROKE_OFF, NOT_UNDERSTOOD, Asked, ServiceError, coze_failure
+from service.errors import ServiceError
 
 
 class ChatBody:

@@ -16,22 +16,14 @@ from generated.models import ChatRequest, User, Workspace
 from service.bounds import BOUNDS
 from service.coze import wire
 from service.coze.chat import Chat
+from service.coze.errors import ABSENT, NOT_UNDERSTOOD, TOKEN_REFUSED, Asked, coze_failure
 from service.coze.http import Answer, Exchange, Receiver, Route, Transport, route_to_coze, time_limit
 from service.coze.observer import Observer
 from service.coze.question import messages_for_coze
 from service.coze.sdk import HTTPRequest, Requester
 from service.coze.tokens import token_for
-from service.errors import (
-    ABSENT,
-    BAD_REQUEST,
-    FULL,
-    NOT_UNDERSTOOD,
-    STOPPING,
-    TOKEN_REFUSED,
-    Asked,
-    ServiceError,
-    coze_failure,
-)
+from service.errors import BAD_REQUEST, FULL, STOPPING, ServiceError
+from service.lifecycle import Lifecycle
 from service.settings import Settings
 
 # No bot has such an id. A number would be looked for.
@@ -53,7 +45,9 @@ class Upload(msgspec.Struct):
 class Coze:
     """One for each process. An async context manager: it owns the connections and what is still to clean up."""
 
-    def __init__(self, settings: Settings, observer: Observer, *, route: Route | None = None) -> None:
+    def __init__(
+        self, settings: Settings, observer: Observer, lifecycle: Lifecycle, *, route: Route | None = None
+    ) -> None:
         """Raises SettingsError if no `route` is given and the settings make none."""
         self._settings = settings
         self._route = route or route_to_coze(settings)
@@ -62,7 +56,8 @@ class Coze:
         self._requester = Requester(auth=self._token)
         self._chats: set[Chat] = set()
         self._cleaning: set[asyncio.Task[None]] = set()
-        self.stopping = False
+        self._lifecycle = lifecycle
+        lifecycle.at_grace_end(self._stop_chats)
 
     async def __aenter__(self) -> "Coze":
         self._transport = Transport(
@@ -93,7 +88,7 @@ class Coze:
             "stream": True,
             "auto_save_history": True,
         }
-        if self.stopping:
+        if self._lifecycle.stopping:
             raise ServiceError(STOPPING)
         if len(self._chats) >= self._settings.max_concurrent_chats:
             raise ServiceError(FULL)
@@ -120,7 +115,7 @@ class Coze:
         self._chats.discard(chat)
         self._observer.running_chats(len(self._chats))
 
-    def stop_chats(self) -> None:
+    def _stop_chats(self) -> None:
         """Ends every chat that still runs, as a failure that says why."""
         for chat in tuple(self._chats):
             chat.interrupt(STOPPING)

@@ -12,10 +12,11 @@ from typing import Any
 
 from service.bounds import BOUNDS
 from service.coze import wire
+from service.coze.errors import NOT_UNDERSTOOD, oauth_failure
 from service.coze.http import Answer, time_limit
 from service.coze.observer import Observer
 from service.coze.sdk import AsyncAuth, AsyncJWTOAuthApp, HTTPRequest, Requester, RSAKey
-from service.errors import BUG, NOT_UNDERSTOOD, ServiceError, oauth_failure
+from service.errors import BUG, ServiceError
 from service.settings import Settings
 from service.settings.values import token as parse_token
 from service.settings.values import token_of_file

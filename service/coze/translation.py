@@ -17,8 +17,9 @@ from generated.models import (
     Usage,
 )
 from service.coze import wire
+from service.coze.errors import BROKE_OFF, CANCELED, NEEDS_TOOL, NOT_UNDERSTOOD, Asked, coze_failure
 from service.coze.mending import REPLACEMENT, whole_characters
-from service.errors import BROKE_OFF, CANCELED, NEEDS_TOOL, NOT_UNDERSTOOD, Asked, ServiceError, coze_failure
+from service.errors import ServiceError
 
 ChatEvent = MessageDeltaEvent | ReasoningDeltaEvent | FollowUpEvent | ChatCompletedEvent
 

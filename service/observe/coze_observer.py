@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from service.coze.http import Answer
+from service.coze.http import Answer, Route
 from service.errors import ServiceError
 from service.observe import metrics
 from service.observe.record import RequestRecord, current_record
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from service.observe.tracing import CallSpan, Tracing
 
 log = structlog.get_logger()
+
+
+def announce(route: Route) -> None:
+    """Says what of the way to Coze depends on the machine."""
+    if route.proxy is not None:
+        log.info("a proxy leads to Coze", proxy=str(route.proxy.address))
+    if route.certifi:
+        log.warning("this machine has no certificates, those of certifi are trusted")
 
 
 class CozeObserver:

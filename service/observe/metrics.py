@@ -24,7 +24,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from service.errors import coze_error
+from service.coze.errors import coze_error
 from service.observe.record import Outcome, RequestRecord
 from service.pages.handlers import get
 

@@ -8,19 +8,11 @@ import traceback
 from aiohappyeyeballs import AddrInfoType, start_connection
 
 from service.bounds import BOUNDS
+from service.coze.errors import PROXY_AWAY, PROXY_FAILED, PROXY_REFUSES, TIMED_OUT, UNREACHABLE, UNTRUSTED
 from service.coze.http.connection import Connection, Owner
 from service.coze.http.reader import Reader
 from service.coze.http.route import Address, Proxy, Route
-from service.errors import (
-    PROXY_AWAY,
-    PROXY_FAILED,
-    PROXY_REFUSES,
-    TIMED_OUT,
-    UNREACHABLE,
-    UNTRUSTED,
-    Failure,
-    ServiceError,
-)
+from service.errors import Failure, ServiceError
 
 
 class Dialer:

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterable
 from typing import Protocol
 
 from service.bounds import BOUNDS
+from service.coze.errors import BROKE_OFF, NOT_UNDERSTOOD
 from service.coze.http.backlog import Backlog, is_too_much
 from service.coze.http.connection import Connection
 from service.coze.http.observer import Call
 from service.coze.http.pool import NO_ANSWER
 from service.coze.http.reader import Answer, Reader
-from service.errors import BROKE_OFF, NOT_UNDERSTOOD, ServiceError
+from service.errors import ServiceError
 
 
 class Receiver(Protocol):

@@ -10,10 +10,11 @@ from functools import partial
 from typing import NamedTuple
 
 from service.bounds import BOUNDS
+from service.coze.errors import BROKE_OFF, TIMED_OUT
 from service.coze.http.connection import Connection
 from service.coze.http.dialer import Dialer
 from service.coze.http.route import Route
-from service.errors import BROKE_OFF, TIMED_OUT, Failure, ServiceError
+from service.errors import Failure, ServiceError
 
 NO_ANSWER = "no answer"  # the cause of the failure if a connection ends before an answer
 

@@ -11,13 +11,14 @@ import httpx
 import msgspec
 
 from service.bounds import BOUNDS
+from service.coze.errors import TIMED_OUT
 from service.coze.http.exchange import Exchange, Receiver
 from service.coze.http.observer import CallObserver
 from service.coze.http.pool import NO_ANSWER, Pool
 from service.coze.http.reader import Answer
 from service.coze.http.route import Route
 from service.coze.sdk import HTTPRequest
-from service.errors import TIMED_OUT, ServiceError
+from service.errors import ServiceError
 
 # What of a path is sent as it is, escapes included (RFC 3986, section 3.3).
 _PATH = "/%:@!$&'()*+,;=~"

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from generated.models import ChatCompletedEvent, FollowUpEvent, MessageDeltaEvent, ReasoningDeltaEvent
+from service.coze.errors import Asked
 from service.coze.translation import ChatEvent, Translation
-from service.errors import Asked, ServiceError
+from service.errors import ServiceError
 
 NOW = "2025-01-01T12:00:00.000Z"
 CHAT = {"id": "1", "conversation_id": "2", "bot_id": "3", "status": "in_progress"}

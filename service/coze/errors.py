@@ -1,0 +1,259 @@
+"""What Coze does, as failures: how its answers and their codes become a status, a code and a message for the caller.
+
+Whose fault it is decides the status: what the client named is the client's, what the operator set up is a 500, what
+passes by itself a 503. Sources: Coze's error code page, and the source of Coze Studio.
+"""
+
+from enum import Enum
+
+from service.errors import FILE_TOO_LARGE, Failure
+
+_SAID = "error"
+
+
+def _said(status: int, code: str, message: str, retry_after: int | None = None) -> Failure:
+    """A failure that a code or a status of Coze's leads to."""
+    return Failure(status, code, message, retry_after, coze=_SAID)
+
+
+# Coze as seen from outside: the connection, the time, the form of its answer.
+UNREACHABLE = Failure(
+    503, "coze_unreachable", "Coze could not be reached. Try again in a moment.", 5, coze="unreachable"
+)
+UNTRUSTED = Failure(
+    503,
+    "certificate_untrusted",
+    "A certificate on the way to Coze is not trusted. The operator has to check it and SSL_CERT_FILE.",
+    60,
+    coze="unreachable",
+)
+TIMED_OUT = Failure(503, "coze_timeout", "Coze took too long to answer. Try again in a moment.", 5, coze="timed_out")
+PROXY_AWAY = Failure(
+    503,
+    "proxy_unreachable",
+    "The proxy on the way to Coze could not be reached. Try again in a moment.",
+    5,
+    coze="proxy",
+)
+PROXY_FAILED = Failure(
+    503, "proxy_failed", "The proxy on the way to Coze did not reach it. Try again in a moment.", 5, coze="proxy"
+)
+PROXY_REFUSES = Failure(
+    500,
+    "proxy_refused",
+    "The proxy on the way to Coze refuses the service. The operator has to check its address, user and password.",
+    coze="proxy",
+)
+NOT_UNDERSTOOD = Failure(
+    503,
+    "coze_not_understood",
+    "Coze gave an answer that could not be understood. Try again in a moment.",
+    5,
+    coze="not_understood",
+)
+BROKE_OFF = Failure(
+    503, "coze_broke_off", "Coze broke off before the answer was complete. Try again in a moment.", 5, coze="broke_off"
+)
+CANCELED = Failure(503, "chat_cancelled", "The chat was cancelled before the answer was complete.", 1, coze="canceled")
+NEEDS_TOOL = Failure(
+    500,
+    "bot_needs_tool",
+    "The bot asks its caller to run a tool, which this service does not do. Its maker has to change it.",
+    coze="needs_tool",
+)
+ABSENT = Failure(
+    503,
+    "coze_lacks_endpoint",
+    "This Coze server has no such endpoint, as is usual on a self-hosted Coze Studio.",
+    coze="absent",
+)
+
+# Coze by its own words. Whose fault it is decides the status.
+_INVALID = _said(400, "coze_rejected", "Coze rejected the request as invalid.")
+_REFUSED_CONTENT = _said(400, "content_refused", "Coze refused the content.")
+_FILE_MISNAMED = _said(
+    400, "file_misnamed", "Coze refused the file: its content and its name do not agree, or one is not valid."
+)
+_FILE_REFUSED = _said(
+    400, "file_type_refused", "Coze does not support this type of file, or its content does not fit its name."
+)
+_NO_FILE = _said(400, "file_missing", "Coze found no file, or more than one, in the upload.")
+_NO_BOT = _said(404, "bot_not_found", "The bot does not exist or belongs to another account.")
+_NO_CONVERSATION = _said(
+    404, "conversation_not_found", "The conversation does not exist or belongs to another account."
+)
+_BUSY = _said(
+    429,
+    "conversation_busy",
+    "The bot is still answering in this conversation. Wait for it to finish, or stop it first.",
+    3,
+)
+_CHAT_OVER = _said(400, "chat_over", "The chat is over already.")
+_NOT_THERE = _said(404, "resource_not_found", "What the request names does not exist or belongs to another account.")
+TOKEN_REFUSED = _said(
+    500,
+    "coze_token_refused",
+    "Coze does not accept the service's token. The operator has to check its source and COZE_API_BASE.",
+)
+_NO_TOKEN = _said(
+    500,
+    "coze_token_unavailable",
+    "Coze gives the service no token. The operator has to check the COZE_JWT_OAUTH_ settings and COZE_API_BASE.",
+)
+_RIGHTS = _said(
+    500,
+    "coze_permission_missing",
+    "The service's token lacks a permission at Coze, or is wrong. The operator has to check it.",
+)
+_OUR_BOT = _said(
+    500, "default_bot_unusable", "The service's default bot cannot be used. The operator has to check COZE_BOT_ID."
+)
+_MODEL_GONE = _said(
+    500, "model_unavailable", "The bot's model is not available any more. Its maker has to choose another."
+)
+_MOVED = _said(500, "coze_moved", "Coze sends its callers to another address. The operator has to check COZE_API_BASE.")
+_UNKNOWN_PATH = _said(
+    500, "coze_path_unknown", "Coze does not know what it is asked for. The operator has to check COZE_API_BASE."
+)
+_SETUP = _said(
+    500, "misconfigured", "Something is set up wrong at Coze or in the service. The operator has to look at it."
+)
+_DOWN = _said(503, "coze_unavailable", "Coze is not available just now. Try again in a moment.", 5)
+_QUOTA = _said(503, "coze_quota_exceeded", "The Coze account behind the service has used up its quota.", 3600)
+_SLOW_DOWN = _said(
+    429, "coze_rate_limited", "Coze is getting too many requests from this service. Try again in a minute.", 60
+)
+
+
+_TOO_LARGE = FILE_TOO_LARGE._replace(coze=_SAID)
+
+
+class Asked(Enum):
+    """What the client itself named in the call to Coze: only that can be the client's fault."""
+
+    BOT = "a bot"
+    DEFAULT_BOT = "no bot, so that ours was asked"
+    FILE = "a file"
+    NOTHING = "nothing"
+
+
+# fmt: off
+_COZE: dict[int, Failure] = {
+    4000: _INVALID,
+    4001: _said(404, "chat_not_found", "The chat does not exist or belongs to another account."),
+    4002: _NO_CONVERSATION,
+    4003: _INVALID,
+    4004: _said(400, "too_many_messages", "Coze takes at most 100 messages in one chat."),
+    4005: _said(400, "message_invalid", "Coze found a message that does not exist or is not valid."),
+    4006: _NO_BOT,
+    4007: _SETUP,
+    4008: _said(429, "user_limit_reached", "The bot has answered this user as often as it may today.", 3600),
+    4009: _said(503, "coze_busy", "Coze has too many users just now. Try again in a moment.", 30),
+    4010: _said(400, "conversation_too_long", "The conversation is too long for the bot's model."),
+    4011: _QUOTA,
+    4012: _MODEL_GONE,
+    4013: _DOWN,
+    4014: _said(400, "question_not_answerable", "The bot cannot answer this question."),
+    4015: _said(400, "bot_not_published", "The bot is not published for use through the API."),
+    4016: _BUSY,
+    4019: _QUOTA,
+    4020: _SLOW_DOWN,
+    4021: _SETUP,
+    4022: _QUOTA,
+    4027: _QUOTA,
+    4028: _QUOTA,
+    4029: _DOWN,
+    4100: TOKEN_REFUSED,
+    4101: _RIGHTS,
+    4102: _said(503, "risk_control_refused", "Coze's risk control refused the request.", 60),
+    4104: _CHAT_OVER,
+    4105: _REFUSED_CONTENT,
+    4200: _NOT_THERE,
+    4201: _INVALID,
+    4300: _NO_FILE,
+    4301: _NO_FILE,
+    4302: _TOO_LARGE,
+    4303: _FILE_REFUSED,
+    4304: _FILE_REFUSED,
+    4314: _NOT_THERE,
+    4315: _INVALID,
+    5000: _DOWN,
+    700012006: TOKEN_REFUSED,
+    # Coze Studio's own.
+    103000000: _INVALID,
+    103000001: _RIGHTS,
+    103000002: _NO_CONVERSATION,
+    103100001: _DOWN,
+    103100002: _NO_BOT,
+    103200001: _NOT_THERE,
+    103200003: _NOT_THERE,
+    103200004: _SETUP,
+    103200005: _CHAT_OVER,
+    104000003: _FILE_REFUSED,
+    104000004: _TOO_LARGE,
+    104000005: _NO_FILE,
+    104000006: _NO_FILE,
+    104000007: _NO_FILE,
+    104000008: _DOWN,
+}
+
+# The same codes where the bot is the one the operator configured.
+_OURS: dict[int, Failure] = {4006: _OUR_BOT, 4015: _OUR_BOT, 4200: _OUR_BOT, 103100002: _OUR_BOT}
+
+# An HTTP status of Coze's whose body names no code known here: a gateway speaking, or a wrong base URL.
+_HTTP: dict[int, Failure] = {
+    400: _INVALID,
+    401: TOKEN_REFUSED,
+    402: _QUOTA,
+    403: _RIGHTS,
+    404: _UNKNOWN_PATH,
+    407: PROXY_REFUSES,
+    408: _DOWN,
+    413: _TOO_LARGE,
+    415: _FILE_REFUSED,
+    422: _INVALID,
+    425: _DOWN,
+    429: _SLOW_DOWN,
+}
+# And the others by their first digit: to ask the same again does not help where Coze redirects or finds it wrong.
+_CLASSES: dict[int, Failure] = {3: _MOVED, 4: _UNKNOWN_PATH}
+
+# The words of the token endpoint.
+_OAUTH: dict[str, Failure] = {
+    "access_deny": _NO_TOKEN,
+    "internal_error": _DOWN,
+    "invalid_client": _NO_TOKEN,
+    "invalid_request": _NO_TOKEN,
+    "unsupported_grant_type": _NO_TOKEN,
+}
+# fmt: on
+
+
+def coze_failure(asked: Asked, *, code: int | None = None, status: int = 200) -> Failure:
+    """What Coze's `code`, else its HTTP `status`, means for the caller who `asked`."""
+    failure = _COZE.get(code) if code is not None else None
+    if failure is None:
+        failure = _HTTP.get(status) or _CLASSES.get(status // 100, _DOWN)
+    elif asked is not Asked.BOT and code in _OURS and asked is not Asked.FILE:
+        failure = _OURS[code]
+    if asked is Asked.NOTHING and failure.status in (400, 404, 413):
+        return _SETUP
+    if asked is Asked.FILE and failure.status == 404:
+        return _SETUP
+    if asked is Asked.FILE and failure is _INVALID:
+        return _FILE_MISNAMED
+    return failure
+
+
+def oauth_failure(error: str, *, code: int | None, status: int) -> Failure:
+    """Why there is no token, by the token endpoint's `error`, else Coze's `code`, else the HTTP `status`."""
+    failure = _OAUTH.get(error) or coze_failure(Asked.NOTHING, code=code, status=status)
+    return _NO_TOKEN if failure.status == 500 and failure is not PROXY_REFUSES else failure
+
+
+def coze_error(failure: Failure, code: int | None) -> tuple[str, str] | None:
+    """The kind of error of Coze's, and its code as text: few of both. None if Coze has no part in it."""
+    kind = failure.coze or (_SAID if code else None)
+    if kind is None:
+        return None
+    return kind, "none" if not code else str(code) if code in _COZE else "other"
