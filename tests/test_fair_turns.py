@@ -165,12 +165,12 @@ def test_a_client_that_takes_no_more_is_given_no_more(burst: Burst) -> None:
             assert not held
             heard.extend(events)
             held = True
-            chat.hold()
+            chat.pause()
 
         chat.listen(take)
         while not await chat.completed(asyncio.get_running_loop().time() + 0.001):
             held = False
-            chat.go_on()
+            chat.resume()
 
     run(chatting(burst, BURSTS["deltas"] + b"0\r\n\r\n", listen))
     assert text(heard) == TEXT

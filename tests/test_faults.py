@@ -491,10 +491,10 @@ def test_what_comes_over_tls_while_a_client_is_slow(tls: ssl.SSLContext, tmp_pat
             chat = coze.chat(asked)
             await chat.open()
             chat.listen(heard.extend)
-            chat.hold()
+            chat.pause()
             await asyncio.to_thread(ended.wait, 30)
             assert len(heard) == 1
-            chat.go_on()
+            chat.resume()
             assert await chat.completed(math.inf)
             chat.leave()
         return heard

@@ -84,13 +84,13 @@ class EventStream:
                 connection.write(block)
             spoke = now()
 
-        connection.on_full, connection.on_room = chat.hold, chat.go_on
+        connection.on_full, connection.on_drained = chat.pause, chat.resume
         last = b""
         try:
             chat.listen(write)
             if connection.full:
-                # Since before anybody could be told.
-                chat.hold()
+                # Since before the callback was set.
+                chat.pause()
             while not await chat.completed(spoke + self._heartbeat):
                 if now() >= spoke + self._heartbeat:
                     if not connection.full:
@@ -100,7 +100,7 @@ class EventStream:
             last = _failed(failure, record) + _end(self._asked)
         connection.end(last)
         leave(chat, record)
-        if connection.full and not await connection.room():
+        if connection.full and not await connection.drained():
             self._outcome = Outcome.UNREAD
 
 

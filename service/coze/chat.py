@@ -1,65 +1,89 @@
 """One chat at Coze, from the request until Coze has nothing left to do for it.
 
 The caller opens it, listens to it until it is completed, and always leaves it. What Coze says goes from the socket to
-the listener in one turn of the loop: no task wakes up for it. Whoever leaves before the end frees Coze: the exchange is
-closed and the chat cancelled, else its conversation would stay locked and tokens would burn.
+the listener in one turn of the loop: no task wakes up for it. A caller that leaves before the end frees Coze: the
+exchange is closed and the chat cancelled, else its conversation would stay locked and tokens would burn.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, Protocol
 
 from service.bounds import BOUNDS
 from service.coze.chat_body import ChatBody
+from service.coze.chat_state import Reader, Result, follow
 from service.coze.errors import TIMED_OUT, TOKEN_REFUSED, Asked
-from service.coze.http import Answer, Exchange, Receiver
+from service.coze.http import Answer, Receiver
 from service.coze.translation import ChatEvent, Translation
 from service.errors import Failure, ServiceError
-from service.settings import Settings
+
+
+class Exchange(Protocol):
+    """The request of a chat and Coze's answer to it, until its end."""
+
+    def pause(self) -> None:
+        """Has the receiver told nothing more until `resume`."""
+
+    def resume(self) -> None: ...
+
+    def close(self) -> None:
+        """Ends it where it stands. The receiver is told nothing more."""
+
+
+class Line(Protocol):
+    """The way of one chat to Coze: all that the chat needs of what is around it."""
+
+    async def ask(self, receiver: Receiver) -> Exchange:
+        """Sends the question, once, and keeps nothing of it. Raises ServiceError.
+
+        Nothing has been asked if this is cancelled.
+        """
+
+    def token_refused(self) -> None:
+        """Coze does not accept the token that the question came with."""
+
+    async def cancel(self, conversation_id: str, chat_id: str) -> None:
+        """Has Coze cancel the chat. Does not raise."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs `work`, which outlives the caller, as a task of its own."""
+
+    def release(self, chat: "Chat") -> None:
+        """Takes note that Coze has nothing left to do for `chat`. May be called again."""
+
+
+class TimeLimits(NamedTuple):
+    """How long a chat may take, in seconds."""
+
+    first_event: float
+    event: float  # between two
+    chat: float
 
 
 class Chat:
-    """`ask` makes the request and begins the exchange that the chat receives; `token_refused` is called if Coze does
-    not accept its token; `cancel` cancels a chat by conversation and chat id; `finished` is called when Coze has
-    nothing left to do for it.
-    """
+    """A chat by `line`, not yet opened. `asked` is what the client itself named in its question."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        asked: Asked,
-        *,
-        ask: Callable[[Receiver], Awaitable[Exchange]],
-        token_refused: Callable[[], None],
-        cancel: Callable[[str, str], Awaitable[None]],
-        spawn: Callable[[Any], None],
-        finished: Callable[["Chat"], None],
-    ) -> None:
-        self._settings = settings
+    def __init__(self, line: Line, asked: Asked, limits: TimeLimits) -> None:
+        self._line = line
         self._asked = asked
-        self._ask = ask
-        self._token_refused = token_refused
-        self._cancel = cancel
-        self._spawn = spawn
-        self._finished = finished
+        self._event_limit = limits.event
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
-        self._deadline = now + settings.coze_chat_timeout
-        self._silence_ends = min(now + settings.coze_first_event_timeout, self._deadline)
-        self.logid: str | None = None  # Coze's id of the exchange, once it has answered
+        self._deadline = now + limits.chat
+        self._silence_ends = min(now + limits.first_event, self._deadline)
+        self._result = Result.OPEN
+        self._reader = Reader.ABSENT
+        self._translation = Translation(asked)  # knows where the chat stands at Coze
+        self._logid: str | None = None  # Coze's id of the exchange, once it has answered
         self._asking: asyncio.Timeout | None = None
         self._exchange: Exchange | None = None  # until its end
         self._body: ChatBody | None = None
-        self._translation = Translation(asked)
-        self._ready: list[ChatEvent] = []  # what came before anybody listened
+        self._pending: list[ChatEvent] = []  # while nobody listens
         self._take: Callable[[list[ChatEvent]], None] | None = None
-        self._held = False
-        self._failure: Exception | None = None
+        self._failure: Exception | None = None  # of Result.FAILED
         self._refused = False  # in words of Coze's
-        self._completed = False  # and all of it taken
-        self._waiter: asyncio.Future[None] | None = None
-        self._left = False
+        self._change: asyncio.Future[None] | None = None  # while it is waited for
 
     @property
     def ids(self) -> tuple[str | None, str | None]:
@@ -69,49 +93,44 @@ class Chat:
     async def open(self) -> None:
         """Returns once Coze has made a good start. Raises ServiceError if the first thing it says is a failure."""
         try:
-            await self._begin()
+            await self._ask()
             while not self._translation.started:
-                await self._news(self._silence_ends)
+                await self._wait(self._silence_ends)
         except ServiceError as error:
             if error.failure is TOKEN_REFUSED:
-                self._token_refused()
+                self._line.token_refused()
             raise
 
-    async def _begin(self) -> None:
-        """Whoever is cancelled in here has asked Coze nothing. Returns early if interrupted or out of time."""
+    async def _ask(self) -> None:
+        """Asks Coze. Returns early if the chat is interrupted or out of time."""
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._silence_ends) as self._asking:
-                    self._exchange = await self._ask(self)
+                    self._exchange = await self._line.ask(self)
         finally:
             self._asking = None
-            # It holds the question, which may be long.
-            del self._ask
 
     def listen(self, take: Callable[[list[ChatEvent]], None]) -> None:
-        """From here on `take` is called with the next events, in order, as they come. What it raises fails the chat."""
+        """Calls `take` with the next events, in order, as they come from here on. What it raises fails the chat."""
         self._take = take
-        self.go_on()
+        self.resume()
 
-    def hold(self) -> None:
-        """Calls `take` no more until `go_on`. Coze is soon read no further, and that is not its silence."""
-        if self._left:
+    def pause(self) -> None:
+        """Has Coze read no further until `resume`, but for what has come already. Coze's silence does not count."""
+        if not self._move_reader(Reader.PAUSED):
             return
-        self._hold()
+        if self._exchange is not None:
+            self._exchange.pause()
         self._silence_ends = self._deadline
 
-    def _hold(self) -> None:
-        self._held = True
-        if self._exchange is not None:
-            self._exchange.hold()
-
-    def go_on(self) -> None:
-        self._hear()
-        self._held = False
-        self._hand_on()
-        if self._exchange is not None and not self._held:
-            self._exchange.go_on()
-        # Who waits has to look at the clock anew.
+    def resume(self) -> None:
+        if not self._move_reader(Reader.LISTENING):
+            return
+        self._restart_silence()
+        self._deliver()
+        if self._exchange is not None and self._reader is Reader.LISTENING:
+            self._exchange.resume()
+        # A limit that is waited for has moved.
         self._wake()
 
     async def completed(self, until: float) -> bool:
@@ -119,11 +138,11 @@ class Chat:
 
         Raises ServiceError once Coze fails the chat or stops before completing it.
         """
-        while not self._completed:
-            await self._news(until)
+        while self._result is not Result.COMPLETED:
+            await self._wait(until)
             if self._loop.time() >= until:
                 break
-        return self._completed
+        return self._result is Result.COMPLETED
 
     def interrupt(self, failure: Failure) -> None:
         """Fails the chat, whatever Coze does."""
@@ -133,18 +152,35 @@ class Chat:
             self._asking.reschedule(self._loop.time())
 
     def leave(self) -> None:
-        """Gives the chat back, however it stands. Returns at once; what is left to do with Coze goes on by itself."""
-        if self._left:
+        """Gives the chat back in whatever state. Returns at once; what is left to do with Coze goes on by itself."""
+        if not self._move_reader(Reader.LEFT):
             return
-        self._left = True
-        # These and the exchange lead back to the chat: it shall be gone at once, not when garbage is collected.
+        # These and the exchange lead back to the chat: it is to be gone at once, not when garbage is collected.
         self._take = self._failure = None
-        self._ready.clear()
-        parting = self._exchange is not None or self._to_be_cancelled is not None
-        if parting:
-            self._spawn(self._part())
-        if not parting or self._translation.over:
-            self._finished(self)
+        self._pending.clear()
+        closing = self._exchange is not None or self._to_be_cancelled is not None
+        if closing:
+            self._line.spawn(self._close())
+        if not closing or self._translation.over:
+            self._line.release(self)
+
+    async def _close(self) -> None:
+        """Ends what a reader that left has left behind: the exchange, and the chat at Coze."""
+        translation = self._translation
+        try:
+            if self._exchange is not None:
+                self._exchange.resume()
+            # Only a chat that has a name can be cancelled; one that has may have completed while its reader was slow.
+            await self._wait_for(lambda: bool(translation.chat_id or translation.over), BOUNDS.leave_seconds)
+            await self._wait_for(lambda: translation.over, BOUNDS.leave_named_seconds)
+            if translation.over:
+                # So that the connection can be used again.
+                await self._wait_for(lambda: False, BOUNDS.leave_seconds)
+            self._disconnect()
+            if ids := self._to_be_cancelled:
+                await self._line.cancel(*ids)
+        finally:
+            self._line.release(self)
 
     @property
     def _to_be_cancelled(self) -> tuple[str, str] | None:
@@ -152,90 +188,100 @@ class Chat:
         conversation_id, chat_id = self.ids
         return (conversation_id, chat_id) if conversation_id and chat_id and not self._translation.over else None
 
-    async def _part(self) -> None:
-        translation = self._translation
-        try:
-            if self._exchange is not None:
-                self._exchange.go_on()
-            await self._until(lambda: bool(translation.chat_id or translation.over), BOUNDS.leave_seconds)
-            await self._until(lambda: translation.over, BOUNDS.leave_named_seconds)
-            if translation.over:
-                # So that the connection can be used again.
-                await self._until(lambda: False, BOUNDS.leave_seconds)
-            self._hang_up()
-            if ids := self._to_be_cancelled:
-                await self._cancel(*ids)
-        finally:
-            self._finished(self)
-
-    async def _until(self, reached: Callable[[], bool], seconds: float) -> None:
-        """Returns at the latest when the exchange ends."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self._exchange is not None and not reached():
-                    self._waiter = self._loop.create_future()
-                    await self._waiter
-
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         if self._exchange is not None:
             self._exchange.close()
             self._exchange = None
         self._wake()
 
-    async def _news(self, until: float) -> None:
-        """Returns when something has happened, or at the loop's time `until`. Raises what the chat has failed with."""
+    async def _wait_for(self, reached: Callable[[], bool], seconds: float) -> None:
+        """Returns at the latest when the exchange ends."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._exchange is not None and not reached():
+                    self._change = self._loop.create_future()
+                    await self._change
+
+    async def _wait(self, until: float) -> None:
+        """Waits for a change, at most until the loop's time `until`. Raises what the chat has failed with."""
         if self._failure is not None:
             raise self._failure
         until = min(until, self._silence_ends)
         if self._loop.time() < until:
-            self._waiter = self._loop.create_future()
+            self._change = self._loop.create_future()
             timer = self._loop.call_at(until, self._wake)
             try:
-                await self._waiter
+                await self._change
             finally:
-                self._waiter = None
+                self._change = None
                 timer.cancel()
         if self._loop.time() >= self._silence_ends:
             whole = self._silence_ends == self._deadline
             self._fail(ServiceError(TIMED_OUT, cause="the whole chat took too long" if whole else "silence"))
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
+
+    def _restart_silence(self) -> None:
+        self._silence_ends = min(self._loop.time() + self._event_limit, self._deadline)
+
+    def _move_reader(self, to: Reader) -> bool:
+        moves = follow(self._reader, to)
+        if moves:
+            self._reader = to
+        return moves
 
     def _fail(self, error: Exception) -> None:
-        # What a first failure leads to must not hide it, and an answer that somebody has whole fails no more.
-        if self._failure is not None or self._completed or self._left:
+        if self._reader is Reader.LEFT or not follow(self._result, Result.FAILED):
             return
+        self._result = Result.FAILED
         if isinstance(error, ServiceError):
-            error.logid = error.logid or self.logid
+            error.logid = error.logid or self._logid
         self._failure = error
         self._wake()
 
-    # What the exchange tells.
+    def _deliver(self) -> None:
+        """Has the listener take what is pending, if there is one."""
+        if self._take is None:
+            return
+        if self._pending:
+            events, self._pending = self._pending, []
+            try:
+                self._take(events)
+            except Exception as error:
+                self._fail(error)
+                return
+        if self._translation.completed and follow(self._result, Result.COMPLETED):
+            self._result = Result.COMPLETED
+            self._wake()
+
+    # What the exchange calls.
 
     def answered(self, answer: Answer) -> None:
-        self.logid = answer.logid
+        self._logid = answer.logid
         self._body = ChatBody(answer, self._asked, self._translation)
 
     def received(self, part: bytes) -> None:
         assert self._body is not None
         # Of a chat that has failed or was left, nothing but its name is still of use.
-        ready: list[ChatEvent] = self._ready if self._failure is None and not self._left else []
+        wanted = self._result is Result.OPEN and self._reader is not Reader.LEFT
         try:
-            if self._body.feed(part, ready) and self._translation.started:
-                self._hear()
+            if self._body.feed(part, self._pending if wanted else []) and self._translation.started:
+                self._restart_silence()
         except Exception as error:
-            # What came before it is nonetheless the caller's.
-            self._hand_on()
+            # What came before the failure is nonetheless the caller's.
+            self._deliver()
             self._fail(error)
-            if self._left:
-                self._hang_up()
+            if self._reader is Reader.LEFT:
+                self._disconnect()
             return
-        self._hand_on()
-        if self._ready and self._take is None:
-            # What comes while nobody listens can wait.
-            self._hold()
+        self._deliver()
+        if self._take is None:
+            self._wake()
+            if self._pending and self._exchange is not None:
+                # What comes while nobody listens can wait with Coze.
+                self._exchange.pause()
 
     def ended(self, failure: ServiceError | None) -> bool:
         self._exchange = None
@@ -247,19 +293,3 @@ class Chat:
             self._fail(failure)
         self._wake()
         return self._translation.over or self._refused
-
-    def _hand_on(self) -> None:
-        if self._take is not None and self._ready:
-            events, self._ready = self._ready, []
-            try:
-                self._take(events)
-            except Exception as error:
-                self._fail(error)
-                return
-        if self._take is None or self._translation.over:
-            self._completed = self._translation.completed and self._failure is None and not self._ready
-            self._wake()
-
-    def _hear(self) -> None:
-        """Coze has said something, or was not listened to."""
-        self._silence_ends = min(self._loop.time() + self._settings.coze_event_timeout, self._deadline)

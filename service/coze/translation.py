@@ -17,6 +17,7 @@ from generated.models import (
     Usage,
 )
 from service.coze import wire
+from service.coze.chat_state import AtCoze, follow
 from service.coze.errors import BROKE_OFF, CANCELED, NEEDS_TOOL, NOT_UNDERSTOOD, Asked, coze_failure
 from service.coze.mending import REPLACEMENT, whole_characters
 from service.errors import ServiceError
@@ -47,8 +48,7 @@ class _Answer:
 class Translation:
     """One chat's events, in order. `feed` gives what the caller sees of each, and raises what ends the chat badly.
 
-    `chat_id` and `conversation_id` are known once Coze has named them. `started` is true once Coze has said anything
-    that is not a failure. `over` is true once Coze will do no more for this chat, `completed` if it completed it.
+    `chat_id` and `conversation_id` are known once Coze has named them; `state` is where the chat stands at Coze.
     """
 
     __slots__ = (
@@ -59,24 +59,39 @@ class Translation:
         "_asked",
         "_interrupted",
         "chat_id",
-        "completed",
         "conversation_id",
-        "over",
-        "started",
+        "state",
     )
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
         self.chat_id: str | None = None
         self.conversation_id: str | None = None
-        self.started = False
-        self.completed = False
-        self.over = False
+        self.state = AtCoze.ASKED
         self._answered = False  # some answer has text
         self._interrupted = False  # the bot's workflow waits for somebody
         self._answers: dict[str, _Answer] = {}  # by their ids; "" is the one without, until it is whole
         self._answer: _Answer | None = None  # that deltas are coming for
         self._answer_id: wire.Id = None
+
+    @property
+    def started(self) -> bool:
+        return self.state.started
+
+    @property
+    def over(self) -> bool:
+        return self.state.over
+
+    @property
+    def completed(self) -> bool:
+        return self.state is AtCoze.COMPLETED
+
+    def _move(self, to: AtCoze) -> None:
+        if follow(self.state, to):
+            self.state = to
+
+    def _end(self) -> None:
+        self._move(AtCoze.ENDED if self.state.started else AtCoze.REFUSED)
 
     def feed(self, name: bytes, data: bytes, events: list[ChatEvent], now: str) -> None:
         """Adds to `events` what the caller sees, with the timestamp `now`.
@@ -95,15 +110,15 @@ class Translation:
             case b"conversation.chat.failed":
                 chat = _facts(data)
                 self._note(chat)
-                self.over = True
+                self._end()
                 raise self._failure(chat)
             case b"error":
                 raise self._failure(_facts(data))
             case _ if name in _STARTED:
                 self._note(_facts(data))
-                self.started = True
+                self._move(AtCoze.RUNNING)
             case _ if name in _CANCELED:
-                self.over = True
+                self._end()
                 raise ServiceError(CANCELED)
             case _ if name in _REQUIRES_ACTION:
                 self._requires_action(_facts(data), events, now)
@@ -123,12 +138,13 @@ class Translation:
 
     def _chat_completed(self, chat: wire.ChatFacts, events: list[ChatEvent], now: str) -> None:
         self._note(chat)
-        self.over = True
         match chat.status:
             case "canceled" | "cancelled":
                 # A stream runs on after its chat was cancelled, and ends as if nothing had been.
+                self._end()
                 raise ServiceError(CANCELED)
             case "failed":
+                self._end()
                 raise self._failure(chat)
             case "requires_action" | "required_action":
                 self._requires_action(chat, events, now)
@@ -138,17 +154,17 @@ class Translation:
     def _requires_action(self, chat: wire.ChatFacts, events: list[ChatEvent], now: str) -> None:
         """A question to the user is the end of a good turn: the next message of the conversation answers it."""
         self._note(chat)
-        self.over = True
         wanted = chat.wanted
         if "function" in wanted or not ("reply_message" in wanted or self._answered):
+            self._end()
             raise ServiceError(NEEDS_TOOL)
         self._complete(chat, events, now)
 
     def _complete(self, chat: wire.ChatFacts, events: list[ChatEvent], now: str) -> None:
-        self.over = True
         if self.conversation_id is None:
+            self._end()
             raise ServiceError(NOT_UNDERSTOOD, cause="a completed chat without a conversation")
-        self.started = self.completed = True
+        self._move(AtCoze.COMPLETED)
         for answer in self._answers.values():
             self._tell_rest(answer, wire.Message(), events, now)
         events.append(ChatCompletedEvent(conversation_id=self.conversation_id, timestamp=now, usage=_usage(chat.usage)))
@@ -159,7 +175,8 @@ class Translation:
             message = wire.decode_message(data)
         except wire.UNDECODABLE:
             message, odd = _odd_delta(data), True
-        self.started = True
+        if self.state is AtCoze.ASKED:
+            self.state = AtCoze.RUNNING
         if message.type != "answer" or message.role == "user":
             return
         answer = self._answer
@@ -185,7 +202,7 @@ class Translation:
             message = wire.decode_message(data)
         except wire.UNDECODABLE:
             message = self._odd_message(data)
-        self.started = True
+        self._move(AtCoze.RUNNING)
         match message.type:
             case "follow_up" if message.content:
                 events.append(FollowUpEvent(content=message.content, timestamp=now))

@@ -53,8 +53,10 @@ class Client(Protocol):
 
 
 class Connection:
-    """One request's. Whoever has set `on_left`, `on_full` or `on_room` is called when the client has gone before its
-    answer was complete, when it takes no more of it just now, and when it takes more again.
+    """The connection as one request has it.
+
+    `on_left` is called when the client has gone before its answer was complete; `on_full` and `on_drained` for
+    backpressure: when the client takes no more of the answer just now, and when it takes more again.
     """
 
     __slots__ = (
@@ -72,9 +74,9 @@ class Connection:
         "fault",
         "last",
         "left",
+        "on_drained",
         "on_full",
         "on_left",
-        "on_room",
         "reading",
         "started",
     )
@@ -98,7 +100,7 @@ class Connection:
         self.left = False
         self.on_left: Callable[[], object] = _nothing
         self.on_full: Callable[[], object] = _nothing
-        self.on_room: Callable[[], object] = _nothing
+        self.on_drained: Callable[[], object] = _nothing
 
     @property
     def full(self) -> bool:
@@ -117,7 +119,7 @@ class Connection:
         if not self.left:
             self._end()
 
-    async def room(self) -> bool:
+    async def drained(self) -> bool:
         """Waits until the client takes more, also of an answer that is complete. False if it goes instead."""
         return await self._client.outflow.room()
 
@@ -182,7 +184,7 @@ class Connection:
     async def _send(self, message: Message) -> None:
         """ASGI's: the answer's head, or a part of its body."""
         if self.full:
-            await self.room()
+            await self.drained()
         if self.left:
             return
         if message["type"] == "http.response.start":

@@ -125,7 +125,7 @@ class Protocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.outflow.empty()
         if self._current is not None:
-            self._current.on_room()
+            self._current.on_drained()
 
     # What a request wants.
 

@@ -30,7 +30,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self.user: User | None = None
-        self.room: asyncio.Future[None] | None = None  # to be awaited before more is written: the other side is slow
+        self.drained: asyncio.Future[None] | None = None  # to be awaited before more is written: the other side is slow
 
     def give_back(self) -> None:
         """Ends its use; another request may follow on it."""
@@ -65,9 +65,9 @@ class Connection(asyncio.Protocol):
             self.user.cut_off(exc)
 
     def pause_writing(self) -> None:
-        self.room = asyncio.get_running_loop().create_future()
+        self.drained = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
-        room, self.room = self.room, None
-        if room is not None and not room.done():  # as it is if the writer was cancelled
-            room.set_result(None)
+        drained, self.drained = self.drained, None
+        if drained is not None and not drained.done():  # as it is if the writer was cancelled
+            drained.set_result(None)

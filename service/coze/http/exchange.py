@@ -1,7 +1,7 @@
 """One request to Coze and its answer, told to a receiver piece by piece, in the turn of the loop that reads it.
 
 What comes at once and is too much for one turn is told in the following ones, so that it holds up nobody else. The
-receiver may hold the exchange meanwhile. The connection is the pool's: taken for one exchange, and given back after an
+receiver may pause the exchange meanwhile. The connection is the pool's: taken for one exchange, and given back after an
 answer that leaves it in order, else dropped.
 """
 
@@ -41,8 +41,8 @@ class Exchange:
         self._reader = Reader()
         self._answered = False
         self._unsent = False  # some of the request
+        self._reading_paused = False
         self._paused = False
-        self._held = False
         self._backlog = Backlog()
         self._next_turn: asyncio.Handle | None = None  # in which more of the backlog is read
         self._lost: tuple[Exception | None] | None = None  # the connection, behind the backlog
@@ -55,19 +55,19 @@ class Exchange:
         """Writes the rest of the request as fast as the connection takes it. Ends early if the exchange does."""
         self._unsent = True
         async for part in parts:
-            if self._connection.room is not None:
-                await self._connection.room
+            if self._connection.drained is not None:
+                await self._connection.drained
             if self._receiver is None:
                 return
             self._transport.write(part)
         self._unsent = False
 
-    def hold(self) -> None:
-        """Tells the receiver nothing more until `go_on`. Only a little is read ahead."""
-        self._held = True
+    def pause(self) -> None:
+        """Tells the receiver nothing more until `resume`. Only a little is read ahead."""
+        self._paused = True
 
-    def go_on(self) -> None:
-        self._held = False
+    def resume(self) -> None:
+        self._paused = False
         self._work_off()
 
     def close(self) -> None:
@@ -93,8 +93,8 @@ class Exchange:
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None
-        self._resume()
-        if reusable and self._lost is None and not self._unsent and self._connection.room is None:
+        self._resume_reading()
+        if reusable and self._lost is None and not self._unsent and self._connection.drained is None:
             self._connection.give_back()
         else:
             self._connection.drop()
@@ -102,12 +102,12 @@ class Exchange:
     # What the connection calls.
 
     def data_received(self, data: bytes) -> None:
-        if not (self._held or self._backlog.size or is_too_much(data)):
+        if not (self._paused or self._backlog.size or is_too_much(data)):
             self._read(data)
             return
         self._backlog.put(data)
-        if self._backlog.size > (BOUNDS.coze_ahead_bytes if self._held else BOUNDS.coze_backlog_bytes):
-            self._pause()
+        if self._backlog.size > (BOUNDS.coze_ahead_bytes if self._paused else BOUNDS.coze_backlog_bytes):
+            self._pause_reading()
         self._work_off()
 
     def cut_off(self, exc: Exception | None) -> None:
@@ -117,31 +117,31 @@ class Exchange:
 
     def _work_off(self) -> None:
         """Reads a portion of the backlog, unless that is held or has its turn."""
-        if self._held or self._next_turn is not None:
+        if self._paused or self._next_turn is not None:
             return
         if self._backlog.size:
             self._read(self._backlog.portion())
-        if self._receiver is None or self._held:
+        if self._receiver is None or self._paused:
             return
         if self._backlog.size:
             self._next_turn = asyncio.get_running_loop().call_soon(self._take_turn)
         elif self._lost is not None:
             self._end_with_connection(*self._lost)
         else:
-            self._resume()
+            self._resume_reading()
 
     def _take_turn(self) -> None:
         self._next_turn = None
         self._work_off()
 
-    def _pause(self) -> None:
-        if not self._paused and not self._transport.is_closing():
-            self._paused = True
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = True
             self._transport.pause_reading()
 
-    def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 

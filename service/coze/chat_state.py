@@ -1,0 +1,69 @@
+"""The states of a chat, and which may follow which.
+
+A chat has three at any time: where it stands at Coze, what it has come to for its caller, and what its reader does.
+
+    at Coze    ASKED ──> RUNNING ──> COMPLETED
+                 │          └──────> ENDED        by a failure, or by being cancelled
+                 └─────────────────> REFUSED      the same before anything else; or COMPLETED at once
+    result     OPEN ──> COMPLETED                 Coze has completed it, and the reader has all of it
+                  └───> FAILED
+    reader     ABSENT ──> LISTENING <──> PAUSED   PAUSED: takes nothing more for now (backpressure)
+                  └───────────┴────────────┴────> LEFT
+"""
+
+from enum import Enum
+
+
+class AtCoze(Enum):
+    ASKED = "asked"  # Coze has said nothing yet that is not a failure
+    RUNNING = "running"
+    COMPLETED = "completed"
+    ENDED = "ended"
+    REFUSED = "refused"
+
+    @property
+    def started(self) -> bool:
+        """Whether Coze has said anything that is not a failure."""
+        return self not in (AtCoze.ASKED, AtCoze.REFUSED)
+
+    @property
+    def over(self) -> bool:
+        """Whether Coze does no more for the chat."""
+        return self in (AtCoze.COMPLETED, AtCoze.ENDED, AtCoze.REFUSED)
+
+
+class Result(Enum):
+    OPEN = "open"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class Reader(Enum):
+    ABSENT = "absent"
+    LISTENING = "listening"
+    PAUSED = "paused"
+    LEFT = "left"
+
+
+State = AtCoze | Result | Reader
+
+MAY_FOLLOW: dict[State, frozenset[State]] = {
+    AtCoze.ASKED: frozenset({AtCoze.RUNNING, AtCoze.COMPLETED, AtCoze.REFUSED}),
+    AtCoze.RUNNING: frozenset({AtCoze.COMPLETED, AtCoze.ENDED}),
+    AtCoze.COMPLETED: frozenset(),
+    AtCoze.ENDED: frozenset(),
+    AtCoze.REFUSED: frozenset(),
+    Result.OPEN: frozenset({Result.COMPLETED, Result.FAILED}),
+    # What a failure leads to must not hide it, and an answer that a reader has whole fails no more.
+    Result.COMPLETED: frozenset(),
+    Result.FAILED: frozenset(),
+    Reader.ABSENT: frozenset({Reader.LISTENING, Reader.LEFT}),
+    Reader.LISTENING: frozenset({Reader.PAUSED, Reader.LEFT}),
+    Reader.PAUSED: frozenset({Reader.LISTENING, Reader.LEFT}),
+    Reader.LEFT: frozenset(),
+}
+
+
+def follow(state: State, following: State) -> bool:
+    """Whether `following` may come after `state`. What comes too late to matter may not, and changes nothing."""
+    return following in MAY_FOLLOW[state]

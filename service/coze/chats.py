@@ -1,0 +1,129 @@
+"""The chats that run: how many there may be, what connects each with Coze, and what is left to do for those left."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any
+
+from msgspec import UNSET
+
+from generated.models import ChatRequest
+from service.bounds import BOUNDS
+from service.coze import wire
+from service.coze.calls import Calls
+from service.coze.chat import Chat, TimeLimits
+from service.coze.errors import Asked
+from service.coze.http import Exchange, Receiver
+from service.coze.observer import Observer
+from service.coze.question import messages_for_coze
+from service.errors import BAD_REQUEST, FULL, STOPPING, ServiceError
+from service.lifecycle import Lifecycle
+from service.settings import Settings
+
+
+class Chats:
+    """The chats of one process, which are ended at the end of its grace."""
+
+    def __init__(self, settings: Settings, calls: Calls, observer: Observer, lifecycle: Lifecycle) -> None:
+        self._default_bot_id = settings.coze_bot_id
+        self._most = settings.max_concurrent_chats
+        self._limits = TimeLimits(
+            first_event=settings.coze_first_event_timeout,
+            event=settings.coze_event_timeout,
+            chat=settings.coze_chat_timeout,
+        )
+        self._calls = calls
+        self._observer = observer
+        self._running: set[Chat] = set()
+        self._cleaning: set[asyncio.Task[None]] = set()
+        self._lifecycle = lifecycle
+        lifecycle.at_grace_end(self._stop)
+
+    def begin(self, request: ChatRequest) -> Chat:
+        """A chat, not yet opened. Raises ServiceError if the request makes no chat or no more chats are taken."""
+        bot_id = request.bot_id or self._default_bot_id
+        if not bot_id:
+            raise ServiceError(BAD_REQUEST, "bot_id is required either in request or environment variable COZE_BOT_ID")
+        question = {
+            "bot_id": bot_id,
+            "user_id": request.user_id,
+            "additional_messages": messages_for_coze(request),
+            "stream": True,
+            "auto_save_history": True,
+        }
+        if self._lifecycle.stopping:
+            raise ServiceError(STOPPING)
+        if len(self._running) >= self._most:
+            raise ServiceError(FULL)
+        line = _Line(self, None if request.conversation_id is UNSET else request.conversation_id, question)
+        chat = Chat(line, Asked.BOT if request.bot_id else Asked.DEFAULT_BOT, self._limits)
+        self._running.add(chat)
+        self._observer.running_chats(len(self._running))
+        return chat
+
+    async def settled(self) -> None:
+        """Waits until nothing is left to do, at most for a while.
+
+        Chats may be still to be cancelled; those whose callers are only just being cancelled will still come.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BOUNDS.goodbye_seconds):
+                while self._running or self._cleaning:  # noqa: ASYNC110 - once, at the very end
+                    await asyncio.sleep(0.02)
+
+    def _stop(self) -> None:
+        """Ends every chat that still runs, as a failure that says why."""
+        for chat in tuple(self._running):
+            chat.interrupt(STOPPING)
+
+    # What the lines use.
+
+    async def ask(self, conversation_id: str | None, question: dict[str, Any], receiver: Receiver) -> Exchange:
+        params = {"conversation_id": conversation_id} if conversation_id else None
+        return await self._calls.begin("POST", "/v3/chat", receiver, params=params, json=question, stream=True)
+
+    def token_refused(self) -> None:
+        self._calls.token_refused()
+
+    async def cancel(self, conversation_id: str, chat_id: str) -> None:
+        """Cancels a chat that was left. It is the last that is done for it, so a failure is only reported."""
+        try:
+            # To cancel twice does no harm.
+            ids = {"conversation_id": conversation_id, "chat_id": chat_id}
+            answer, body = await self._calls.exchange("POST", "/v3/chat/cancel", repeatable=True, json=ids)
+            try:
+                code = wire.decode_answer(body).code
+            except wire.UNDECODABLE:
+                code = None
+            self._observer.cancelled(answer, code)
+        except ServiceError as error:
+            self._observer.not_cancelled(error)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._cleaning.add(task)
+        task.add_done_callback(self._cleaning.discard)
+
+    def release(self, chat: Chat) -> None:
+        self._running.discard(chat)
+        self._observer.running_chats(len(self._running))
+
+
+class _Line:
+    """The way of one chat to Coze (`service.coze.chat.Line`)."""
+
+    __slots__ = ("_chats", "_conversation_id", "_question", "cancel", "release", "spawn", "token_refused")
+
+    def __init__(self, chats: Chats, conversation_id: str | None, question: dict[str, Any]) -> None:
+        self._chats = chats
+        self._conversation_id = conversation_id
+        self._question = question
+        self.token_refused = chats.token_refused
+        self.cancel = chats.cancel
+        self.spawn = chats.spawn
+        self.release = chats.release
+
+    async def ask(self, receiver: Receiver) -> Exchange:
+        # It may be long, and the chat takes longer.
+        question, self._question = self._question, {}
+        return await self._chats.ask(self._conversation_id, question, receiver)
