@@ -25,8 +25,8 @@ from service.gate.target import Target
 from service.http.body import BodyDrain, BodyMemory
 from service.http.form import Uploads
 from service.lifecycle import Lifecycle
-from service.observe import metrics
 from service.pages.docs import DOCS
+from service.pages.metrics import metrics_page
 from service.pages.playground import playground
 from service.readiness import Readiness
 from service.services import Services
@@ -50,9 +50,9 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
         async with coze, files, limiter or nullcontext():
             yield
 
-    # On a port of their own they are served by __main__.
+    # With METRICS_PORT they have a server of their own, which __main__ starts.
     own_metrics = settings.metrics and settings.metrics_port is None
-    metrics_routes = [metrics.endpoint(shared=settings.workers > 1)] if own_metrics else []
+    metrics_routes = [metrics_page(shared=settings.workers > 1)] if own_metrics else []
     app = Litestar(
         route_handlers=[*CONTROLLERS, *DOCS, *(playground(settings) if settings.playground else ()), *metrics_routes],
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
@@ -64,7 +64,7 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
     )
     _check_routes(app)
     origins = settings.cors_allow_origins
-    # What a request passes on its way to the router, and the answer on its way back.
+    # In the order in which a request passes them on its way to the router.
     middlewares: list[Callable[[ASGIApp], ASGIApp] | None] = [
         Target,
         partial(Forwarded, proxies=settings.forwarded_allow_ips),

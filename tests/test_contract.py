@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -306,82 +306,6 @@ def modules() -> dict[str, ast.Module]:
     """The service's source files by their path, such as service/app.py."""
     files = (ROOT / "service").rglob("*.py")
     return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_bytes()) for file in files}
-
-
-def imports(path: str) -> set[str]:
-    """The modules that a source file imports, under their full names."""
-    found = set()
-    package = path.removesuffix(".py").split("/")[:-1]
-    for node in ast.walk(modules()[path]):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            name = ".".join([*base, *([node.module] if node.module else [])])
-            found |= {name} | {f"{name}.{alias.name}" for alias in node.names}
-    return found
-
-
-def within(name: str, package: str) -> bool:
-    return name == package or name.startswith(f"{package}.")
-
-
-@pytest.mark.parametrize("path", modules())
-def test_only_the_coze_side_knows_the_sdk(path: str) -> None:
-    if not path.startswith("service/coze/"):
-        assert not [name for name in imports(path) if within(name, "cozepy")]
-
-
-@pytest.mark.parametrize("path", modules())
-def test_only_the_sandbox_knows_aiohttp(path: str) -> None:
-    if not path.startswith("service/sandbox/"):
-        assert not [name for name in imports(path) if within(name, "aiohttp")]
-
-
-@pytest.mark.parametrize("path", [path for path in modules() if path.startswith("service/coze/http/")])
-def test_http_knows_nothing_of_chats(path: str) -> None:
-    ours = [name for name in imports(path) if within(name, "service.coze")]
-    known = ("service.coze.http", "service.coze.sdk", "service.coze.errors")
-    assert not [name for name in ours if not any(within(name, module) for module in known)]
-
-
-@pytest.mark.parametrize("path", [path for path in modules() if path.startswith("service/coze/")])
-def test_the_coze_side_reports_and_does_not_log(path: str) -> None:
-    packages = ["structlog", "prometheus_client", "opentelemetry", "service.observe", "service.gate"]
-    assert not [name for name in imports(path) if any(within(name, package) for package in packages)]
-
-
-def test_no_module_imports_itself_by_way_of_others() -> None:
-    """Imports for types alone count as well: they are what a reader has to follow."""
-    files = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in modules()}
-    below = {
-        # A module names its own package to get at its neighbours.
-        name: {found for imported in imports(path) if (found := _module(imported, files)) and not within(name, found)}
-        for name, path in files.items()
-    }
-    while leaves := {name for name, others in below.items() if not others}:
-        below = {name: others - leaves for name, others in below.items() if name not in leaves}
-    assert not below
-
-
-def _module(imported: str, files: Mapping[str, str]) -> str | None:
-    """The module of ours that a name is imported from."""
-    return next((name for name in (imported, imported.rpartition(".")[0]) if name in files), None)
-
-
-@pytest.mark.parametrize("path", [path for path in modules() if path.startswith("service/sandbox/")])
-def test_the_sandbox_stands_alone(path: str) -> None:
-    ours = [name for name in imports(path) if within(name, "service") or within(name, "generated")]
-    assert not [name for name in ours if not within(name, "service.sandbox")]
-
-
-@pytest.mark.parametrize("path", modules())
-def test_only_the_settings_read_the_environment(path: str) -> None:
-    if path in ("service/settings/__init__.py", "service/sandbox/settings.py"):
-        return
-    names = {node.attr for node in ast.walk(modules()[path]) if isinstance(node, ast.Attribute)}
-    names |= {name.rpartition(".")[2] for name in imports(path) if within(name, "os")}
-    assert not names & {"environ", "environb", "getenv", "getenvb"}
 
 
 @pytest.mark.parametrize("path", [path for path in modules() if not path.startswith("service/coze/")])

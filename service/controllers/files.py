@@ -9,8 +9,8 @@ from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from generated.models import UploadResponse
+from service.answers.file import FileAnswer
 from service.errors import NOT_FOUND, UPLOAD_PATH, ServiceError
-from service.files import FileAnswer
 from service.files.links import FILES_PATH, base_url
 from service.http.connection import connection_of, unless_client_leaves
 from service.pages.handlers import get

@@ -7,20 +7,20 @@ from litestar.types import Message, Scope, Send
 
 Header = tuple[bytes, bytes]
 
-# A quoted value ends where its quotes do. If they end nowhere, it ends with the header's last quote: a browser does not
-# escape a backslash, and in a Chinese encoding a character's second byte may look like one.
+# A quoted value ends at its closing quote, or else at the header's last quote: browsers do not escape a backslash, and
+# in Chinese encodings the second byte of a character may look like one.
 _PARAMETER = re.compile(
     rb';\s*(?:([^\s;="*]+\*?)\s*=\s*(?:"((?:[^"\\]|\\.)*)"\s*(?=;|$)|"(.*)"\s*$|([^;"]*)))?', re.DOTALL
 )
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
-    """The request's first header of that name; None if it has none."""
+    """Returns the value of the first header called `name`, in lower case; None if there is none."""
     return next((value for found, value in scope["headers"] if found == name), None)
 
 
 def parameters(value: bytes) -> dict[str, bytes]:
-    """The parameters of a header such as Content-Type by their names in lower case, without the quotes around them."""
+    """Returns the parameters of a header such as Content-Type, unquoted, by their names in lower case."""
     found: dict[str, bytes] = {}
     at = value.find(b";")
     while match := _PARAMETER.match(value, at):
@@ -32,8 +32,13 @@ def parameters(value: bytes) -> dict[str, bytes]:
     return found
 
 
+def common_headers(request_id: str) -> list[Header]:
+    """Returns the headers that every answer has, whichever part of the service makes it."""
+    return [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
+
+
 def adding(headers: Iterable[Header], send: Send) -> Send:
-    """`send` for an answer that gets `headers` besides its own, whoever makes it."""
+    """Returns a `send` that adds `headers` to those of the answer."""
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":

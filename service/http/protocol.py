@@ -19,10 +19,10 @@ from uvicorn.server import ServerState
 
 from service.bounds import BOUNDS
 from service.errors import BAD_REQUEST, ServiceError, envelope
-from service.gate.request_log import report_refusal
 from service.http.connection import CONNECTION, Connection
-from service.http.headers import Header
+from service.http.headers import Header, common_headers
 from service.http.outflow import Outflow
+from service.observe.report import report_refusal
 
 _ABSOLUTE = re.compile(rb"[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?([^/?#]*)", re.IGNORECASE)
 
@@ -314,7 +314,7 @@ class Protocol(asyncio.Protocol):
             (b"connection", b"close"),
             *self._server.default_headers,
             *self.cors,
-            *report_refusal(BAD_REQUEST.status, message, self._addresses[1]),
+            *common_headers(report_refusal(BAD_REQUEST.status, message, self._addresses[1])),
         )
         lines = (b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers), b"", body)
         self.transport.write(b"\r\n".join(lines))

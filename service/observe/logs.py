@@ -14,10 +14,22 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
-from service.gate.request_log import add_request
+from service.observe.record import current_record
 from service.settings import Settings
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+def _add_request(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Adds the ids of the request that a line belongs to: the service's own, the tracer's and Coze's."""
+    record = current_record()
+    if record is not None:
+        event["request_id"] = record.request_id
+        if record.trace_id is not None:
+            event["trace_id"] = record.trace_id
+        if "logid" not in event and record.logid is not None:
+            event["logid"] = record.logid
+    return event
 
 
 def _to_json(_logger: object, _method: str, event: EventDict) -> bytes:
@@ -75,7 +87,7 @@ def configure(settings: Settings) -> None:
     if settings.log_format == "console" or (settings.log_format == "auto" and terminal):
         render = _Console(colors=terminal and not settings.no_color)
     shared: list[Processor] = [
-        add_request,
+        _add_request,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

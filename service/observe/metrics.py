@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from litestar import Request, Response
-from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, UnsetType
 from prometheus_client import (
     CollectorRegistry,
@@ -20,13 +18,11 @@ from prometheus_client import (
     disable_created_metrics,
     start_http_server,
 )
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from service.coze.errors import coze_error
 from service.observe.record import Outcome, RequestRecord
-from service.pages.handlers import get
 
 # When a series began is nobody's question here, and would double their number.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -121,17 +117,9 @@ def _add_tokens(counter: Counter, tokens: int | UnsetType) -> None:
         counter.inc(tokens)
 
 
-def endpoint(*, shared: bool) -> HTTPRouteHandler:
-    """The handler of `/metrics`: of this process, or `shared` by all workers, of all of them."""
-    registry = _shared() if shared else _OWN
-
-    # Apart from the loop: chats need not wait until all is written down.
-    @get("/metrics", include_in_schema=False, sync_to_thread=True)
-    def scrape(request: Request[Any, Any, Any]) -> Response[bytes]:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"Content-Type": content_type})
-
-    return scrape
+def registry(*, shared: bool) -> CollectorRegistry:
+    """Returns the figures of this process or, if `shared`, the sums over all workers."""
+    return _shared() if shared else _OWN
 
 
 def serve(host: str, port: int, folder: str | None) -> int:
