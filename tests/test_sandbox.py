@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,24 @@ import aiohttp
 import authlib.deprecate
 import httpx
 import pytest
+from coze_wire import (
+    HEADERS,
+    PATIENCE,
+    PNG,
+    TOKEN,
+    body,
+    bot,
+    chat,
+    code_of,
+    events,
+    fresh_client,
+    objects,
+    open_chat,
+    said,
+    seen,
+    text_of,
+    until,
+)
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
@@ -36,23 +52,6 @@ with warnings.catch_warnings():  # cozepy imports a part of authlib that is on i
 Json = dict[str, Any]
 
 ROOT = Path(__file__).parents[1]
-TOKEN = "pat_sandbox_test"
-HEADERS = {"Authorization": f"Bearer {TOKEN}"}
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
-# For waits that end as soon as what is waited for is there; only a failure takes this long.
-PATIENCE = 10.0
-
-
-def bot(number: str) -> str:
-    return f"753733451089618{number}"
-
-
-def said(*texts: str) -> list[Json]:
-    return [{"role": "user", "content": text, "content_type": "text"} for text in texts]
-
-
-def body(text: str = "hello", bot_id: str = DEFAULT_BOT_ID, *, stream: bool = True, **more: Any) -> Json:
-    return {"bot_id": bot_id, "user_id": "tester", "stream": stream, "additional_messages": said(text), **more}
 
 
 @pytest.fixture(scope="module")
@@ -69,67 +68,14 @@ def studio_url() -> Iterator[str]:
 
 @pytest.fixture
 def client(cloud: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=cloud, headers=HEADERS) as client:
-        client.post("/sandbox/reset")
+    with fresh_client(cloud) as client:
         yield client
 
 
 @pytest.fixture
 def studio(studio_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=studio_url, headers=HEADERS) as client:
-        client.post("/sandbox/reset")
+    with fresh_client(studio_url) as client:
         yield client
-
-
-def events(raw: bytes) -> list[tuple[str, Any]]:
-    """The events of a stream that is framed exactly as Coze frames it."""
-    assert raw.endswith(b"\n\n")
-    found = []
-    for block in raw.decode().removesuffix("\n\n").split("\n\n"):
-        name, data = block.split("\n")
-        assert re.match("event:[^ ]", name), block
-        assert re.match("data:[^ ]|data:$", data), block
-        found.append((name[6:], json.loads(data[5:]) if data[5:] else None))
-    return found
-
-
-def chat(client: httpx.Client, text: str = "hello", bot_id: str = DEFAULT_BOT_ID, conversation_id: str = "") -> Any:
-    answer = client.post("/v3/chat", params={"conversation_id": conversation_id}, json=body(text, bot_id))
-    assert answer.headers["content-type"] == "text/event-stream"
-    return events(answer.content)
-
-
-def text_of(stream: list[tuple[str, Any]]) -> str:
-    return "".join(data["content"] for name, data in stream if name == "conversation.message.delta")
-
-
-def code_of(answer: httpx.Response) -> int:
-    code = answer.json()["code"]
-    assert isinstance(code, int)
-    return code
-
-
-def until(what: Callable[[], Any]) -> Any:
-    end = time.monotonic() + PATIENCE
-    while not (found := what()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-    return found
-
-
-def seen(client: httpx.Client, chat_id: str) -> Json:
-    chats = client.get("/sandbox/state").json()["chats"]
-    return next(found for found in chats if found["id"] == chat_id)
-
-
-@contextlib.contextmanager
-def open_chat(client: httpx.Client, bot_id: str, text: str = "go", conversation_id: str = "") -> Iterator[Json]:
-    """A stream that is read up to its first event, the Chat, and left at the block's end."""
-    params = {"conversation_id": conversation_id}
-    with client.stream("POST", "/v3/chat", params=params, json=body(text, bot_id)) as answer:
-        lines = answer.iter_lines()
-        assert next(lines) == "event:conversation.chat.created"
-        yield json.loads(next(lines)[5:])
 
 
 # --- the command
@@ -319,10 +265,6 @@ PART = json.dumps([{"type": "text", "text": "see"}, {"type": "file", "file_url":
 FILE = json.dumps([{"type": "file", "file_url": "https://example.com/a.pdf"}])
 
 
-def objects(content: str) -> Json:
-    return {"role": "user", "content": content, "content_type": "object_string"}
-
-
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -355,7 +297,14 @@ def objects(content: str) -> Json:
         ({"meta_data": {str(n): "x" for n in range(17)}}, 4003),
         ({"meta_data": {"k": "x" * 513}}, 4003),
         ({"meta_data": {"k": 1}}, 4000),
+        ({"meta_data": {"k": ""}}, 4003),
+        ({"meta_data": {"k" * 65: "x"}}, 4003),
+        ({"meta_data": []}, 4000),
         ({"custom_variables": {"a b": "x"}}, 4000),
+        ({"custom_variables": {"a": 1}}, 4000),
+        ({"extra_params": {"altitude": "1"}}, 4000),
+        ({"parameters": "{}"}, 4000),
+        ({"parameters": []}, 4000),
         ({"publish_status": "unpublished_draft", "bot_version": "1"}, 4000),
     ],
 )
@@ -450,30 +399,6 @@ def test_cancel_flips_the_state_and_leaves_the_stream_alone(client: httpx.Client
     assert stream[-1] == ("done", "[DONE]")
     assert client.get("/v3/chat/retrieve", params=ids).json()["data"]["status"] == "canceled"
     assert "first message" in text_of(chat(client, "do you remember?", conversation_id=ids["conversation_id"]))
-
-
-# --- conversations
-
-
-def test_conversations(client: httpx.Client) -> None:
-    asked = {"name": "n", "meta_data": {"k": "v"}, "messages": said("one", "two", "three")}
-    created = client.post("/v1/conversation/create", json=asked).json()["data"]
-    assert created["meta_data"] == {"k": "v"}
-    params = {"conversation_id": created["id"]}
-    assert client.get("/v1/conversation/retrieve", params=params).json()["data"] == created
-    page = client.post("/v1/conversation/message/list", params=params, json={"limit": 2}).json()
-    assert [message["content"] for message in page["data"]] == ["three", "two"]
-    assert page["has_more"] is True
-    rest = {"after_id": page["last_id"]}
-    page = client.post("/v1/conversation/message/list", params=params, json=rest).json()
-    assert [message["content"] for message in page["data"]] == ["one"]
-    assert page["has_more"] is False
-    page = client.get("/v1/conversation/message/list", params={**params, "order": "asc", "limit": "1"}).json()
-    assert page["data"][0]["content"] == "one"
-    assert client.post("/v1/conversation/create").json()["data"]["meta_data"] == {}
-    assert code_of(client.post("/v1/conversation/create", json={"name": "x" * 101})) == 4000
-    for bad in ({"limit": 51}, {"limit": 0}, {"limit": "2"}, {"order": "up"}):
-        assert code_of(client.post("/v1/conversation/message/list", params=params, json=bad)) == 4000
 
 
 # --- files
@@ -755,6 +680,65 @@ def test_paths_can_be_told_to_close_or_hang(client: httpx.Client) -> None:
     assert client.get("/v1/workspaces").json()["code"] == 0
 
 
+def test_one_method_of_many_paths_can_be_told_to_fail(client: httpx.Client) -> None:
+    path = f"/v1/conversations/{client.post('/v1/conversation/create').json()['data']['id']}"
+    faults = {
+        "PUT /v1/conversations/{id}": {"code": 4101, "msg": "no"},
+        "GET /v1/bots/{id}": {"kind": "body", "body": {"code": 0, "msg": "", "data": [None]}, "status": 201},
+    }
+    client.post("/sandbox/settings", json={"fail": faults}).raise_for_status()
+    assert code_of(client.put(path, json={"name": "n"})) == 4101
+    lie = client.get(f"/v1/bots/{DEFAULT_BOT_ID}")
+    assert (lie.status_code, lie.json()) == (201, {"code": 0, "msg": "", "data": [None]})
+    assert code_of(client.delete(path)) == 0
+
+
+def test_paths_can_be_told_to_be_slow(client: httpx.Client) -> None:
+    client.post("/sandbox/settings", json={"fail": {"/v1/users/me": {"kind": "slow", "seconds": 600}}})
+    with pytest.raises(httpx.ReadTimeout):
+        client.get("/v1/users/me", timeout=0.2)
+    client.post("/sandbox/settings", json={"fail": {"/v1/users/me": {"kind": "slow", "seconds": 0.01}}})
+    assert client.get("/v1/users/me").json()["data"]["user_id"]
+
+
+def test_messages_can_be_added(client: httpx.Client) -> None:
+    created = client.post("/v1/conversation/create", json={"bot_id": DEFAULT_BOT_ID}).json()["data"]
+    path = f"/sandbox/conversations/{created['id']}/messages"
+    odd = {"content": None, "role": "user", "type": "question", "id": "7"}
+    added = client.post(path, json={"turns": 2, "messages": [odd]}).json()["messages"]
+    assert (len(added), added[-1]) == (5, "7")
+    params = {"conversation_id": created["id"]}
+    messages = client.post("/v1/conversation/message/list", params=params).json()["data"]
+    assert [message["id"] for message in messages] == added[::-1]
+    assert messages[0]["content"] is None
+    assert [message["created_at"] for message in messages[:0:-1]] == sorted(m["created_at"] for m in messages[1:])
+    (found,) = client.get("/sandbox/state").json()["conversations"]
+    assert (found["id"], found["messages"], found["deleted"]) == (created["id"], 5, False)
+    assert client.get("/sandbox/state?conversations=0").json()["conversations"] == []
+    bad: Json
+    for bad in ({"turns": 2_001}, {"turns": 1.5}, {"messages": {}}, {"messages": [1]}):
+        assert client.post(path, json=bad).status_code == 400
+    assert client.post("/sandbox/conversations/1/messages", json={"turns": 1}).status_code == 400
+
+
+def test_state_tells_what_else_a_chat_carried(client: httpx.Client) -> None:
+    extras: Json = {
+        "parameters": {"any": ["thing"]},
+        "custom_variables": {"user_name": "Ann"},
+        "meta_data": {"k": "v"},
+        "extra_params": {"latitude": "1.5"},
+    }
+    stream = events(client.post("/v3/chat", json=body(bot_id=bot("5360"), **extras)).content)
+    assert text_of(stream) == 'custom_variables: {"user_name":"Ann"}\nparameters: {"any":["thing"]}'
+    state = client.get("/sandbox/state").json()["chats"][0]
+    assert {name: state[name] for name in extras} == extras
+    ids = {"conversation_id": stream[0][1]["conversation_id"], "chat_id": stream[0][1]["id"]}
+    assert client.get("/v3/chat/retrieve", params=ids).json()["data"]["meta_data"] == {"k": "v"}
+    client.post("/v3/chat", json=body())
+    state = client.get("/sandbox/state").json()["chats"][1]
+    assert (state["parameters"], state["custom_variables"], state["meta_data"]) == (None, None, {})
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -766,6 +750,9 @@ def test_paths_can_be_told_to_close_or_hang(client: httpx.Client) -> None:
         {"fail": []},
         {"fail": {"/v1/users/me": {"kind": "smoke"}}},
         {"fail": {"/v1/users/me": {"status": "401"}}},
+        {"fail": {"/v1/users/me": {"kind": "slow", "seconds": -1}}},
+        {"bots": {"1": []}},
+        {"sample_messages": 1},
     ],
 )
 def test_bad_dials_are_refused(client: httpx.Client, bad: Json) -> None:
@@ -809,6 +796,15 @@ def test_studio_streams_unless_told_not_to(studio: httpx.Client) -> None:
     assert listed["Messages"][1]["type"] == "answer"
 
 
+def test_studio_bounds_no_extras_and_drops_meta_data(studio: httpx.Client) -> None:
+    extras: Json = {"meta_data": {"k": ""}, "custom_variables": {"a b": "x"}, "extra_params": {"any": "key"}}
+    stream = events(studio.post("/v3/chat", json=body(auto_save_history=False, **extras)).content)
+    ids = {"conversation_id": stream[0][1]["conversation_id"], "chat_id": stream[0][1]["id"]}
+    assert "meta_data" not in studio.get("/v3/chat/retrieve", params=ids).json()["data"]
+    state = studio.get("/sandbox/state").json()["chats"][0]
+    assert {name: state[name] for name in extras} == extras
+
+
 def test_studio_cancels_in_its_own_words(studio: httpx.Client) -> None:
     with open_chat(studio, bot("0203")) as running_chat:
         ids = {"conversation_id": running_chat["conversation_id"], "chat_id": running_chat["id"]}
@@ -819,7 +815,9 @@ def test_studio_cancels_in_its_own_words(studio: httpx.Client) -> None:
 
 
 def test_studio_refuses_in_its_own_way(studio: httpx.Client) -> None:
-    for bad in ({"bot_id": "abc"}, {"bot_id": None}, {"stream": "x"}):
+    odd: list[Json] = [{"bot_id": "abc"}, {"bot_id": None}, {"stream": "x"}, {"parameters": "{}"}]
+    odd += [{"custom_variables": {"a": 1}}, {"meta_data": {"k": 1}}]
+    for bad in odd:
         answer = studio.post("/v3/chat", json=body() | bad)
         assert (answer.status_code, code_of(answer)) == (400, 400)
     assert studio.post("/v3/chat", params={"conversation_id": "abc"}, json=body()).status_code == 400
@@ -836,7 +834,6 @@ def test_studio_makes_a_new_conversation_for_one_it_does_not_know(studio: httpx.
     assert created["conversation_id"] != "12345"
     conversation = studio.post("/v1/conversation/create", json={}).json()["data"]
     assert conversation["meta_data"] is None
-    assert "creator_d" in conversation
 
 
 def test_studio_s_uploads_have_a_link(studio: httpx.Client) -> None:

@@ -4,6 +4,7 @@
 """
 
 from .bots import DEFAULT as DEFAULT_BOT_ID
+from .canary import CANARY
 from .server import running
 
-__all__ = ["DEFAULT_BOT_ID", "running"]
+__all__ = ["CANARY", "DEFAULT_BOT_ID", "running"]

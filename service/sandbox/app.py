@@ -7,11 +7,11 @@ import asyncio
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from . import account, chats, conversations, files, oauth, observe, studio
+from . import account, bot_info, chats, conversations, files, messages, oauth, observe, studio
 from .play import NO_CONTENT_TYPE
 from .settings import Settings
-from .wire import LOGID, CozeError, failure, new_logid, reply
-from .world import MEBI, WORLD, World
+from .wire import ACCOUNT, LOGID, CozeError, failure, new_logid, reply
+from .world import MEBI, OTHER_USER_ID, USER_ID, WORLD, World
 
 BODY_LIMIT = 15 * MEBI  # Coze's, for all but uploads, which stream
 TOKENS = ("pat_", "sat_")
@@ -23,19 +23,30 @@ COMMON = (
     ("POST", "/v3/chat/cancel", chats.cancel),
     ("POST", "/v1/conversation/create", conversations.create),
     ("GET", "/v1/conversation/retrieve", conversations.retrieve),
-    ("POST", "/v1/conversation/message/list", conversations.list_messages),
+    ("GET", "/v1/conversations", conversations.list_conversations),
+    ("PUT", "/v1/conversations/{id}", conversations.rename),
+    ("DELETE", "/v1/conversations/{id}", conversations.delete),
+    ("POST", "/v1/conversations/{id}/clear", conversations.clear),
+    ("POST", "/v1/conversation/message/list", messages.list_messages),
     ("POST", "/v1/files/upload", files.upload),
-    ("GET", "/v1/bots/{id}", account.bot),
-    ("GET", "/v1/bot/get_online_info", account.bot),
+    ("GET", "/v1/bots/{id}", bot_info.retrieve),
+    ("GET", "/v1/bot/get_online_info", bot_info.online),
 )
 CLOUD = (
     ("POST", "/v3/chat/retrieve", chats.retrieve),  # as the SDKs ask, whatever the documents say
-    ("GET", "/v1/conversation/message/list", conversations.list_messages),
+    ("GET", "/v1/conversation/message/list", messages.list_messages),
+    ("POST", oauth.PATH, oauth.token),
+)
+# The Studio keeps these behind its web session: to a token they do not exist.
+SESSION_ONLY = (
+    ("GET", "/v1/conversation/message/retrieve", messages.retrieve),
+    ("POST", "/v1/conversations/{id}/messages/{message_id}/feedback", messages.give_feedback),
+    ("DELETE", "/v1/conversations/{id}/messages/{message_id}/feedback", messages.take_back_feedback),
     ("GET", "/v1/files/retrieve", files.retrieve),
     ("POST", "/v1/files/retrieve", files.retrieve),
     ("GET", "/v1/users/me", account.me),
     ("GET", "/v1/workspaces", account.workspaces),
-    ("POST", oauth.PATH, oauth.token),
+    ("GET", "/v1/bots", bot_info.listing),
 )
 OWN = (
     ("GET", "/sandbox/state", observe.state),
@@ -43,19 +54,21 @@ OWN = (
     ("POST", "/sandbox/reset", observe.reset),
     ("POST", "/sandbox/revoke", oauth.revoke),
     ("POST", "/sandbox/settings", observe.settings),
+    ("POST", "/sandbox/conversations/{id}/messages", observe.add_messages),
     ("GET", "/sandbox/files/{id}", files.download),
+    ("GET", "/sandbox/icon.svg", bot_info.icon),
 )
-# The Studio keeps these behind its web session: to a token they do not exist.
-SESSION_ONLY = frozenset(("/v1/users/me", "/v1/workspaces", "/v1/files/retrieve"))
 
 
 def make_app(settings: Settings) -> web.Application:
     """The whole sandbox as an aiohttp application."""
     app = web.Application(middlewares=[_every_request, _coze_request], client_max_size=BODY_LIMIT)
     app[WORLD] = World(settings)
-    routes = COMMON + OWN if app[WORLD].studio else COMMON + CLOUD + OWN
-    for method, path, handler in routes:
+    is_studio = app[WORLD].studio
+    for method, path, handler in COMMON + OWN + (() if is_studio else CLOUD):
         app.router.add_route(method, path, handler)
+    for method, path, handler in SESSION_ONLY:
+        app.router.add_route(method, path, studio.no_session if is_studio else handler)
     app.on_response_prepare.append(_headers)
     app.on_shutdown.append(_stop)
     return app
@@ -95,21 +108,17 @@ async def _every_request(request: web.Request, handler: Handler) -> web.StreamRe
 async def _coze_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Counts a request, fails it where it is told to, and asks for the token."""
     world = request.app[WORLD]
-    resource = request.match_info.route.resource
     if request.path.startswith("/sandbox/"):
         return await handler(request)
+    resource = request.match_info.route.resource
     # Unknown paths count as one: people may ask for any number of them.
-    known = resource is not None or request.path in SESSION_ONLY
-    path = resource.canonical if resource is not None else request.path
-    world.requests[f"{request.method} {path}" if known else "unknown"] += 1
-    fault = world.dials.fail.get(request.path)
-    if fault is not None and fault.get("times", 1) > 0:
-        if "times" in fault:
-            fault["times"] -= 1
-        return await observe.fail(request, fault)
-    if world.studio and request.path in SESSION_ONLY:
-        raise studio.NO_SESSION
-    if resource is not None and request.path != oauth.PATH:
+    asked = f"{request.method} {resource.canonical}" if resource is not None else "unknown"
+    world.requests[asked] += 1
+    if (fault := world.fault(request.path, asked)) is not None:
+        answer = await observe.fail(request, fault)
+        if answer is not None:
+            return answer
+    if resource is not None and request.path != oauth.PATH and handler is not studio.no_session:
         _authenticate(request, world.studio)
     return await handler(request)
 
@@ -123,3 +132,4 @@ def _authenticate(request: web.Request, is_studio: bool) -> None:
         raise CozeError(4100, status=401)
     if token.startswith("pat_forbidden"):
         raise CozeError(4101)
+    request[ACCOUNT] = OTHER_USER_ID if token.startswith("pat_other") else USER_ID

@@ -7,11 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from .history import Json
 from .wire import BindError, CozeError
-from .world import Json, World
+from .world import World
 
 TYPES = ("question", "answer", "function_call", "tool_output", "tool_response")
 UNSAVED_TYPES = ("function_call", "tool_output", "tool_response")
+EXTRAS = ("parameters", "custom_variables", "extra_params")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,40 +27,54 @@ class Ask:
     stream: bool
     saved: bool
     meta_data: Json
+    extras: Json  # the fields of EXTRAS, None where absent
 
 
 def read_ask(body: Json, conversation_id: str, world: World) -> Ask:
     """Checks a chat's body. An optional field that is null counts as absent. Raises CozeError."""
-    studio = world.studio
     bot_id, user_id = text_field(body, "bot_id"), text_field(body, "user_id")
-    stream = flag(body, "stream", studio)
-    saved = flag(body, "auto_save_history", True)
-    if not stream and not saved and not studio:
-        raise CozeError(4007)
+    stream = flag(body, "stream", world.studio)
+    saved = flag(body, "auto_save_history", True) or world.studio  # which saves always
+    extras = {name: body.get(name) for name in EXTRAS}
     for name in ("custom_variables", "extra_params"):
-        if not is_string_map(body.get(name)):
-            raise CozeError(4000, f"{name} must map strings to strings.")
+        if not is_string_map(extras[name]):
+            raise BindError(4000, f"{name} must map strings to strings.")
+    if extras["parameters"] is not None and not isinstance(extras["parameters"], dict):
+        raise BindError(4000, "parameters field should be an object, not a string")
+    meta_data = read_meta_data(body, bounded=not world.studio)
+    if world.studio:
+        for name, value in (("bot_id", bot_id), ("conversation_id", conversation_id or "0")):
+            if not re.fullmatch(r"\d{1,19}", value):
+                raise BindError(4000, f"invalid value for {name}: an int64 in a string is expected")
+    else:
+        _check_for_cloud(body, stream, saved)
+    messages = read_messages(body.get("additional_messages"), saved, world)
+    return Ask(bot_id, user_id, conversation_id, messages, stream, saved, meta_data, extras)
+
+
+def _check_for_cloud(body: Json, stream: bool, saved: bool) -> None:
+    """Raises CozeError for what the Studio does not look at."""
+    if not stream and not saved:
+        raise CozeError(4007)
     if any(not re.fullmatch("[A-Za-z_]+", name) for name in body.get("custom_variables") or {}):
         raise CozeError(4000, "The names of custom_variables take letters and underscores only.")
+    if not {"latitude", "longitude"}.issuperset(body.get("extra_params") or {}):
+        raise CozeError(4000, "extra_params takes latitude and longitude only.")
     status = body.get("publish_status")
     if status not in (None, "published_online", "unpublished_draft"):
         raise CozeError(4000, "publish_status is invalid.")
     if status == "unpublished_draft" and body.get("bot_version"):
         raise CozeError(4000, "bot_version can not be used with an unpublished draft.")
-    if studio:
-        for name, value in (("bot_id", bot_id), ("conversation_id", conversation_id or "0")):
-            if not re.fullmatch(r"\d{1,19}", value):
-                raise BindError(4000, f"invalid value for {name}: an int64 in a string is expected")
-    messages = read_messages(body.get("additional_messages"), saved, world)
-    return Ask(bot_id, user_id, conversation_id, messages, stream, saved, read_meta_data(body))
 
 
-def read_meta_data(body: Json) -> Json:
-    """The meta_data of a body, {} where it has none. Raises CozeError 4000 or 4003."""
+def read_meta_data(body: Json, bounded: bool = True) -> Json:
+    """The meta_data of a body, {} where it has none. Raises BindError 4000, or where it is `bounded` CozeError 4003."""
     meta_data = body.get("meta_data")
     if not is_string_map(meta_data):
-        raise CozeError(4000, "meta_data must map strings to strings.")
+        raise BindError(4000, "meta_data must map strings to strings.")
     pairs: dict[str, str] = meta_data or {}
+    if not bounded:
+        return pairs
     if len(pairs) > 16 or any(not (1 <= len(k) <= 64 and 1 <= len(v) <= 512) for k, v in pairs.items()):
         raise CozeError(4003)
     return pairs
@@ -74,7 +90,8 @@ def read_messages(raw: object, saved: bool, world: World, most: int = 100) -> li
         raise CozeError(4004)
     messages = [_message(message, saved, world) for message in raw]
     if world.studio:
-        return [message for message in messages if message["content"] and not _unreadable(message)]
+        # The Studio drops what it can not read, and says nothing.
+        return [m for m in messages if m["content"] and (m["content_type"] == "text" or _object_string(m) is not None)]
     bare = [_check_parts(message, world) for message in messages]
     for at, is_bare in enumerate(bare):
         if is_bare and not _has_text_neighbour(messages, bare, at):
@@ -111,27 +128,27 @@ def _message(raw: Any, saved: bool, world: World) -> Json:
 
 
 def parts_of(message: Json) -> list[Json]:
-    """The parts of a checked object_string message; a text message is one text part."""
-    if message["content_type"] == "text":
-        return [{"type": "text", "text": message["content"]}]
-    parts: list[Json] = json.loads(message["content"])
-    return parts
+    """The parts of a message; all that is no readable object_string is one text part."""
+    parts = _object_string(message)
+    return [{"type": "text", "text": message["content"]}] if parts is None else parts
 
 
-def _unreadable(message: Json) -> bool:
-    """Studio drops an object_string that it can not read, and says nothing."""
+def _object_string(message: Json) -> list[Json] | None:
+    """The parts of an object_string; None where it is none, or no JSON array of objects."""
+    if message["content_type"] != "object_string":
+        return None
     try:
-        parts = parts_of(message)
+        parts = json.loads(message["content"])
     except (ValueError, RecursionError):
-        return True
-    return not (isinstance(parts, list) and all(isinstance(part, dict) for part in parts))
+        return None
+    return parts if isinstance(parts, list) and all(isinstance(part, dict) for part in parts) else None
 
 
 def _check_parts(message: Json, world: World) -> bool:
     """Checks an object_string; says whether it is made of files or images without a text."""
     if message["content_type"] == "text":
         return False
-    if _unreadable(message) or not (parts := parts_of(message)):
+    if not (parts := _object_string(message)):
         raise CozeError(4000, "The content of an object_string must be a JSON array of objects.")
     kinds = [part.get("type") for part in parts]
     if any(kind not in ("text", "file", "image", "audio") for kind in kinds):

@@ -14,6 +14,7 @@ from . import faults_wire as wire
 from .codes import CODES
 from .speaker import speak
 from .turn import Steps, Turn
+from .wire import dump
 
 PREFIX: Final = "753733451089618"
 DEFAULT: Final = PREFIX + "5359"
@@ -68,6 +69,14 @@ def _default(turn: Turn) -> Steps:
     yield from turn.finish(speech.follow_ups)
 
 
+def _variables(turn: Turn) -> Steps:
+    extras = turn.chat.extras
+    given = [name for name in ("custom_variables", "parameters") if extras[name] is not None]
+    yield from turn.begin()
+    yield from turn.answer("\n".join(f"{name}: {dump(extras[name]).decode()}" for name in given) or "nothing")
+    yield from turn.finish()
+
+
 def _code_bots() -> Iterator[Bot]:
     for code, msg in CODES.items():
         if code <= 9999:
@@ -76,6 +85,7 @@ def _code_bots() -> Iterator[Bot]:
 
 def _table() -> Iterator[Bot]:
     yield Bot(DEFAULT, "default", "good", "Answers about itself, repeats, remembers, describes files.", _default)
+    yield Bot(PREFIX + "5360", "variables", "good", "Says its custom_variables and parameters.", _variables)
     yield from _code_bots()
     for group, rows in (
         ("http", http.ROWS),

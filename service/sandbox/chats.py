@@ -13,10 +13,11 @@ from . import studio
 from .ask import Ask, read_ask, text_field
 from .bots import BOTS
 from .codes import CODES
+from .history import Conversation
 from .play import Poll, Stream, run
 from .turn import Steps, Turn
-from .wire import LOGID, BindError, CozeError, dump, frame, json_object, reply
-from .world import RUNNING, WORLD, Chat, Conversation, World
+from .wire import ACCOUNT, LOGID, BindError, CozeError, dump, frame, json_object, reply
+from .world import RUNNING, WORLD, Chat, World
 
 
 async def start(request: web.Request) -> web.StreamResponse:
@@ -25,7 +26,7 @@ async def start(request: web.Request) -> web.StreamResponse:
     try:
         body = await json_object(request)
         ask = read_ask(body, request.query.get("conversation_id", ""), world)
-        conversation = _conversation(world, ask)
+        conversation = _conversation(world, ask, request[ACCOUNT])
     except CozeError as error:
         if not world.studio:
             raise
@@ -37,44 +38,59 @@ async def start(request: web.Request) -> web.StreamResponse:
         busy = frame("error", {"code": 4016, "msg": CODES[4016]}) + frame("done", "[DONE]")
         return web.Response(body=busy, content_type="text/event-stream")
     turn = _new_turn(world, ask, conversation, request[LOGID])
+    _keep_question(request, turn)
     steps = BOTS[ask.bot_id].steps(turn)
     return await (_streamed if ask.stream else _polled)(request, turn, steps)
 
 
-def _conversation(world: World, ask: Ask) -> Conversation:
+def _conversation(world: World, ask: Ask, account: str) -> Conversation:
     if ask.bot_id not in BOTS:
         raise CozeError(4006)
     found = world.conversation(ask.conversation_id)
+    if found is not None and found.owner != account:
+        raise CozeError(4101, "user not match") if world.studio else CozeError(4002)
     if found is None and ask.conversation_id and not world.studio:  # the Studio just makes a new one
         raise CozeError(4002)
-    spoken = [*(found.messages if found else ()), *ask.messages]
+    spoken = [*(found.context() if found else ()), *ask.messages]
     if not any(message["role"] == "user" for message in spoken):
         raise CozeError(4000, "additional_messages must hold a user's message when the conversation has none.")
-    return found or world.new_conversation()
+    found = found or world.new_conversation(account, bot_id=ask.bot_id, user_id=ask.user_id)
+    if not found.name and not world.studio:
+        found.name = next((m["content"][:100] for m in ask.messages if m["role"] == "user"), "")
+    return found
 
 
 def _new_turn(world: World, ask: Ask, conversation: Conversation, logid: str) -> Turn:
     chat = Chat(
         id=world.new_id(),
         conversation=conversation,
+        section_id=conversation.section_id,
         bot_id=ask.bot_id,
         user_id=ask.user_id,
         streaming=ask.stream,
         saved=ask.saved,
         asked=ask.messages,
         meta_data=ask.meta_data,
+        extras=ask.extras,
         created_at=int(time.time()),
         started=time.monotonic(),
+        cancel_holds=not world.studio,
     )
     turn = Turn(world, chat, ask, logid)
     world.chats.put(chat.id, chat, 1_000 + sum(len(message["content"]) for message in ask.messages))
     if not world.studio:
         conversation.running = chat
-    for message in ask.messages:
-        kept = {**message, "id": world.new_id(), "conversation_id": conversation.id, "bot_id": chat.bot_id}
-        kept |= {"chat_id": chat.id, "created_at": chat.created_at, "updated_at": chat.created_at}
-        world.keep(chat, kept)
     return turn
+
+
+def _keep_question(request: web.Request, turn: Turn) -> None:
+    """Puts what was asked into the conversation."""
+    world, chat = turn.world, turn.chat
+    messages = studio.asked(request, turn) if world.studio else chat.asked
+    for message in messages:
+        ids = {"id": world.new_id(), "conversation_id": chat.conversation.id, "bot_id": chat.bot_id}
+        times = {"created_at": chat.created_at, "updated_at": chat.created_at}
+        world.keep(chat, {**ids, "chat_id": chat.id, "section_id": chat.section_id, **message, **times})
 
 
 async def _streamed(request: web.Request, turn: Turn, steps: Steps) -> web.StreamResponse:
@@ -115,19 +131,23 @@ def _play(world: World, playing: Coroutine[Any, Any, None], told: asyncio.Future
     task.add_done_callback(ended)
 
 
-def _find(world: World, conversation_id: str, chat_id: str) -> Chat:
+def _find(request: web.Request, conversation_id: str, chat_id: str) -> Chat:
     if not conversation_id or not chat_id:
         raise CozeError(4000, "conversation_id and chat_id are required.")
-    chat = world.chats.get(chat_id)
-    if chat is None or chat.status == "refused" or chat.conversation.id != conversation_id:
+    world = request.app[WORLD]
+    conversation, chat = world.conversation(conversation_id), world.chats.get(chat_id)
+    if conversation is None or conversation.owner != request[ACCOUNT]:
+        raise CozeError(4001)
+    if chat is None or chat.status == "refused":
         raise CozeError(4001)
     return chat
 
 
-def _saved(request: web.Request) -> Chat:
-    query = request.query
-    chat = _find(request.app[WORLD], query.get("conversation_id", ""), query.get("chat_id", ""))
-    if not chat.saved:
+def _find_to_read(request: web.Request) -> Chat:
+    """The chat that a query names. The Studio does not look whether it belongs to the conversation named."""
+    conversation_id = request.query.get("conversation_id", "")
+    chat = _find(request, conversation_id, request.query.get("chat_id", ""))
+    if not chat.saved or (chat.conversation.id != conversation_id and not request.app[WORLD].studio):
         raise CozeError(4001)
     return chat
 
@@ -135,9 +155,9 @@ def _saved(request: web.Request) -> Chat:
 async def retrieve(request: web.Request) -> web.Response:
     """GET and POST /v3/chat/retrieve"""
     if not request.app[WORLD].studio:
-        return reply(request, _saved(request).detail())
+        return reply(request, _find_to_read(request).detail())
     try:
-        return reply(request, studio.chat(_saved(request).detail()))
+        return reply(request, studio.chat(_find_to_read(request).detail()))
     except CozeError as error:
         return studio.unreadable(error)
 
@@ -145,15 +165,15 @@ async def retrieve(request: web.Request) -> web.Response:
 async def list_messages(request: web.Request) -> web.Response:
     """GET /v3/chat/message/list"""
     try:
-        chat = _saved(request)
+        chat = _find_to_read(request)
     except CozeError as error:
         if request.app[WORLD].studio:
             return studio.unreadable(error)
         raise
+    if request.app[WORLD].studio:
+        return reply(request, beside={"Messages": [studio.message_of_chat(message) for message in chat.messages]})
     # Coze does not promise the order in which things were said, and lists verbose ones first.
     messages = sorted(chat.messages, key=lambda message: message["type"] != "verbose")
-    if request.app[WORLD].studio:
-        return reply(request, beside={"Messages": messages})
     return reply(request, None if chat.status == "failed" else messages)
 
 
@@ -161,12 +181,16 @@ async def cancel(request: web.Request) -> web.Response:
     """POST /v3/chat/cancel: flips the state and frees the conversation; an open stream runs on."""
     world = request.app[WORLD]
     body = await json_object(request)
-    chat = _find(world, text_field(body, "conversation_id"), text_field(body, "chat_id"))
+    conversation_id = text_field(body, "conversation_id")
+    chat = _find(request, conversation_id, text_field(body, "chat_id"))
+    if chat.conversation.id != conversation_id:
+        raise CozeError(4001)
     chat.cancel_calls += 1
     if chat.status not in (*RUNNING, "canceled"):
         raise CozeError(4104)
     chat.cancel()
-    world.forget_turn(chat)
+    if not world.studio:
+        chat.conversation.canceled.add(chat.id)
     world.release(chat)
     if world.studio:
         answer = {"ChatV3ChatDetail": studio.chat(chat.detail())}

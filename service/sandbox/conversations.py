@@ -1,99 +1,167 @@
-"""The conversation endpoints: create, retrieve, list messages."""
+"""The conversation endpoints: create, retrieve, list, rename, delete, clear."""
 
 from __future__ import annotations
 
+import re
 import time
+from typing import Any
 
 from aiohttp import web
 
+from . import studio
 from .ask import read_messages, read_meta_data
-from .wire import CozeError, json_object, reply
-from .world import WORLD, Conversation, Json, World
+from .bots import BOTS
+from .history import Conversation, Json
+from .wire import ACCOUNT, BindError, CozeError, json_object, reply, whole
+from .world import KEPT_CONVERSATIONS, WORLD
+
+API, CHAT_SDK = "1024", "999"  # the connectors whose conversations can be listed
+LONGEST_NAME = 100
 
 
-def _conversation(conversation: Conversation, studio: bool) -> Json:
-    messages = conversation.messages
+def find(request: web.Request, conversation_id: str, foreign: int = 4002) -> Conversation:
+    """A conversation of the token's account. Raises CozeError 4002 for another.
+
+    foreign: the code that the Studio has for what belongs to somebody else, where it tells.
+    """
+    world = request.app[WORLD]
+    if world.studio and "id" in request.match_info and not re.fullmatch(r"\d{1,19}", conversation_id):
+        raise studio.NO_SESSION  # such a path is none of its open API
+    if not conversation_id:
+        raise CozeError(4000, "conversation_id is required.")
+    found = world.conversation(conversation_id)
+    if found is None:
+        raise CozeError(4002)
+    if found.owner != request[ACCOUNT]:
+        raise CozeError(foreign if world.studio else 4002)
+    return found
+
+
+def _shown(conversation: Conversation) -> Json:
     return {
         "id": conversation.id,
         "name": conversation.name,
         "created_at": conversation.created_at,
-        "updated_at": max([conversation.created_at, *(message["updated_at"] for message in messages[-1:])]),
+        "updated_at": conversation.updated_at,
         "last_section_id": conversation.section_id,
-        "creator_d" if studio else "creator_id": "7500000000000000001",
+        "creator_id": conversation.owner,
         "connector_id": conversation.connector_id,
-        "meta_data": conversation.meta_data or (None if studio else {}),
+        "meta_data": conversation.meta_data,
     }
+
+
+def _name(body: Json) -> str:
+    name = body.get("name")
+    if name is not None and (not isinstance(name, str) or len(name) > LONGEST_NAME):
+        raise CozeError(4000, f"name takes a string of {LONGEST_NAME} characters at most.")
+    return name or ""
 
 
 async def create(request: web.Request) -> web.Response:
     """POST /v1/conversation/create"""
     world = request.app[WORLD]
     body = await json_object(request, empty=True)
-    name = body.get("name") or ""
-    if not isinstance(name, str) or len(name) > 100:
-        raise CozeError(4000, "name takes a string of 100 characters at most.")
-    connector_id = body.get("connector_id") or "1024"
-    if not isinstance(connector_id, str):
-        raise CozeError(4000, "connector_id must be a string.")
-    messages = read_messages(body.get("messages"), True, world, most=16)
-    conversation = world.new_conversation(name=name, meta_data=read_meta_data(body), connector_id=connector_id)
+    for name in ("bot_id", "connector_id", "user_id"):
+        if not isinstance(body.get(name) or "", str):
+            raise CozeError(4000, f"{name} must be a string.")
+    bot_id, connector_id = body.get("bot_id") or "", body.get("connector_id") or API
+    fields: dict[str, Any] = {"bot_id": bot_id, "meta_data": read_meta_data(body, bounded=not world.studio)}
+    if world.studio:  # it lets a name and messages be
+        fields |= {"connector_id": CHAT_SDK if connector_id == CHAT_SDK else API, "user_id": body.get("user_id") or ""}
+        made = world.new_conversation(request[ACCOUNT], **fields)
+        return reply(request, studio.conversation(made, user_id=made.user_id))
+    name, messages = _name(body), read_messages(body.get("messages"), True, world, most=16)
+    if bot_id and bot_id not in BOTS:
+        raise CozeError(5000)
+    made = world.new_conversation(request[ACCOUNT], name=name, connector_id=connector_id, **fields)
     now = int(time.time())
     for message in messages:
-        kept = {
-            **message,
-            "id": world.new_id(),
-            "conversation_id": conversation.id,
-            "bot_id": "",
-            "chat_id": "",
-        }
-        world.keep_in(conversation, {**kept, "created_at": now, "updated_at": now})
-    return reply(request, _conversation(conversation, world.studio))
-
-
-def _find(request: web.Request, world: World) -> Conversation:
-    conversation_id = request.query.get("conversation_id")
-    if not conversation_id:
-        raise CozeError(4000, "conversation_id is required.")
-    conversation = world.conversation(conversation_id)
-    if conversation is None:
-        raise CozeError(4002)
-    return conversation
+        ids = {"id": world.new_id(), "conversation_id": made.id, "bot_id": "", "chat_id": ""}
+        times = {"section_id": made.section_id, "created_at": now, "updated_at": now}
+        world.keep_in(made, {**ids, **message, **times})
+    return reply(request, _shown(made))
 
 
 async def retrieve(request: web.Request) -> web.Response:
     """GET /v1/conversation/retrieve"""
-    world = request.app[WORLD]
-    return reply(request, _conversation(_find(request, world), world.studio))
+    found = find(request, request.query.get("conversation_id", ""))
+    if not request.app[WORLD].studio:
+        return reply(request, _shown(found))
+    shown = studio.conversation(found, name=found.name, creator_d=found.owner)
+    return reply(request, beside={"ConversationData": shown})
 
 
-async def list_messages(request: web.Request) -> web.Response:
-    """POST and GET /v1/conversation/message/list: newest first unless order is asc, 50 at most."""
+async def list_conversations(request: web.Request) -> web.Response:
+    """GET /v1/conversations: those of one bot, of everybody behind the token's account."""
+    world, query = request.app[WORLD], request.query
+    bot_id, connector_id = query.get("bot_id"), query.get("connector_id") or API
+    if not bot_id:
+        raise CozeError(4000, "bot_id is required.")
+    rows = [
+        found
+        for found in reversed(world.conversations.newest(KEPT_CONVERSATIONS))
+        if (found.owner, found.bot_id) == (request[ACCOUNT], bot_id) and not found.deleted
+    ]
+    if world.studio:
+        return _studio_list(request, rows)
+    order = query.get("sort_order") or "DESC"
+    if order not in ("ASC", "DESC"):
+        raise CozeError(4000, "sort_order must be ASC or DESC.")
+    if connector_id not in (API, CHAT_SDK):
+        raise CozeError(4000, f"connector_id must be {API} or {CHAT_SDK}.")
+    number, size = whole(request, "page_num", 1, 1_000_000), whole(request, "page_size", 50, 50)
+    rows = [found for found in rows if found.connector_id == connector_id]
+    if order == "ASC":
+        rows.reverse()
+    page = rows[(number - 1) * size : number * size]
+    data = {"conversations": [_shown(found) for found in page], "has_more": len(rows) > number * size}
+    return reply(request, data)
+
+
+def _studio_list(request: web.Request, rows: list[Conversation]) -> web.Response:
+    """The Studio's page. Without a size it is all rows but the last, and says that there are more."""
+    query = request.query
+    user_id, number, size = query.get("user_id"), query.get("page_num") or "1", query.get("page_size") or "0"
+    if not (number.isdecimal() and size.isdecimal()):
+        raise BindError(4000, "invalid value for page_num or page_size: an int64 is expected")
+    channel = CHAT_SDK if query.get("connector_id") == CHAT_SDK else API
+    rows = [found for found in rows if found.connector_id == channel and user_id in (None, "", found.user_id)]
+    if query.get("sort_order", "").lower() == "asc":
+        rows.reverse()
+    if int(size):
+        start = max(int(number) - 1, 0) * int(size)
+        page, has_more = rows[start : start + int(size)], len(rows) > start + int(size)
+    else:
+        page, has_more = rows[:-1], bool(rows)
+    shown = [studio.conversation(found, name=found.name, user_id=found.user_id) for found in page]
+    return reply(request, {"conversations": shown or None, "has_more": has_more})
+
+
+async def rename(request: web.Request) -> web.Response:
+    """PUT /v1/conversations/{id}: only the cloud needs a name."""
+    is_studio = request.app[WORLD].studio
+    found = find(request, request.match_info["id"], foreign=4101)
+    body = await json_object(request, empty=is_studio)
+    name = body.get("name") if is_studio else _name(body)
+    if not is_studio and not name:
+        raise CozeError(4000, "name is required.")
+    if isinstance(name, str) and name:
+        found.name, found.updated_at = name, int(time.time())
+    return reply(request, studio.renamed(found) if is_studio else _shown(found))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE /v1/conversations/{id}: gone for good; on the Studio only no longer listed."""
     world = request.app[WORLD]
-    conversation = _find(request, world)
-    body: Json = {**request.query, **await json_object(request, empty=True)}
-    order, limit = body.get("order") or "desc", body.get("limit")
-    if limit is None:
-        limit = 50
-    elif limit == request.query.get("limit") and limit.isdecimal():
-        limit = int(limit)
-    if order not in ("asc", "desc"):
-        raise CozeError(4000, "order must be asc or desc.")
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 50:
-        raise CozeError(4000, "limit takes 1 to 50.")
-    messages = [m for m in conversation.messages if body.get("chat_id") in (None, "", m["chat_id"])]
-    if order == "desc":
-        messages.reverse()
-    ids = [message["id"] for message in messages]
-    before, after = body.get("before_id"), body.get("after_id")
-    # Both are places in the order asked for: a page lies after one, or ends before the other.
-    if after in ids:
-        messages = messages[ids.index(after) + 1 :]
-    elif before in ids:
-        messages = messages[: ids.index(before)]
-    page = messages[-limit:] if before in ids and after not in ids else messages[:limit]
-    beside = {
-        "first_id": page[0]["id"] if page else "",
-        "last_id": page[-1]["id"] if page else "",
-        "has_more": len(page) < len(messages),
-    }
-    return reply(request, page, beside=beside)
+    found = find(request, request.match_info["id"])
+    found.deleted = True
+    if not world.studio:
+        world.conversations.drop(found.id)
+    return reply(request)
+
+
+async def clear(request: web.Request) -> web.Response:
+    """POST /v1/conversations/{id}/clear: a new section; the messages stay to be listed."""
+    found = find(request, request.match_info["id"])
+    found.section_id = request.app[WORLD].new_id()
+    return reply(request, {"id": found.section_id, "conversation_id": found.id})

@@ -208,7 +208,7 @@ def _reasoning(turn: Turn) -> Steps:
         yield turn.delta("", reasoning_content=thought)
         yield Pause(turn.delta_seconds)
     yield from turn.words(WHOLE)
-    yield turn.said(WHOLE, reasoning_content="".join(thoughts))
+    yield turn.said(WHOLE, "".join(thoughts))
     yield from turn.finish()
 
 

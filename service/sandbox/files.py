@@ -10,8 +10,9 @@ from typing import Final
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from .history import Json
 from .wire import LOGID, CozeError, dump, reply
-from .world import MEBI, WORLD, Json, Upload, World
+from .world import MEBI, WORLD, Upload, World
 
 CLOUD_LIMIT: Final = 512 * MEBI
 STUDIO_LIMIT: Final = 200 * MEBI
@@ -69,7 +70,7 @@ async def upload(request: web.Request) -> web.Response:
     world.uploads.put(found.id, found, 1_000)
     if content:
         world.contents.put(found.id, content, len(content))
-    return reply(request, _studio_file(request, found) if world.studio else _file(found))
+    return reply(request, studio_file(request, found) if world.studio else _file(found))
 
 
 async def _read(request: web.Request, world: World) -> tuple[Upload, bytes, bytes]:
@@ -112,7 +113,8 @@ def _file(found: Upload) -> Json:
     return {"id": found.id, "bytes": found.bytes, "file_name": found.name, "created_at": found.created_at}
 
 
-def _studio_file(request: web.Request, found: Upload) -> Json:
+def studio_file(request: web.Request, found: Upload) -> Json:
+    """A file as the Studio gives it: with an address."""
     uri = f"sandbox/files/{found.id}"
     return {
         "id": found.id,

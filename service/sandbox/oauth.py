@@ -12,8 +12,9 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
+from .history import Json
 from .wire import LOGID, BindError, dump, json_object
-from .world import WORLD, Json
+from .world import WORLD
 
 PATH = "/api/permission/oauth2/token"
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"

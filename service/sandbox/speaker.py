@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from .ask import parts_of
+from .history import Json
 from .turn import Turn
-from .world import Json
 
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _WHO = re.compile(

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .ask import Ask, parts_of
-from .world import Chat, Json, World
+from .history import Json
+from .world import Chat, World
 
 # Two Chinese characters, or a word with the space after it: what a model's token looks like to a reader.
 _CJK = r"\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef"
@@ -84,7 +85,7 @@ class Turn:
         self.chat = chat
         self.logid = logid
         self.delta_seconds = world.dials.delta_seconds
-        messages = chat.conversation.messages + ask.messages
+        messages = chat.conversation.context() + ask.messages
         last = max((at for at, message in enumerate(messages) if message["role"] == "user"), default=-1)
         # A file may come in a message of its own, beside its text: all of them are the question.
         first = last
@@ -113,7 +114,7 @@ class Turn:
             "content": content,
             "content_type": content_type,
             "chat_id": self.chat.id,
-            "section_id": self.chat.conversation.section_id,
+            "section_id": self.chat.section_id,
             **more,
         }
 
@@ -138,9 +139,12 @@ class Turn:
             if self.delta_seconds:
                 yield Pause(self.delta_seconds)
 
-    def said(self, text: str, **more: Any) -> Event:
-        """The answer is whole; the next one gets an id of its own."""
-        event = self.completed(self.message(text, **more))
+    def said(self, text: str, thoughts: str = "", **more: Any) -> Event:
+        """The answer is whole; the next one gets an id of its own.
+
+        thoughts: what the deltas told of them, for who lists the message later; its event is without.
+        """
+        event = self.completed(self.message(text, **more), **({"reasoning_content": thoughts} if thoughts else {}))
         self._said += count_tokens(text)
         self._message_id = self.world.new_id()
         return event
@@ -149,9 +153,10 @@ class Turn:
         """A message that is no answer: verbose, follow_up, function_call and the like."""
         return self.completed(self.message(content, kind, **more))
 
-    def completed(self, message: Json) -> Event:
+    def completed(self, message: Json, **kept: Any) -> Event:
+        """A whole message; `kept` are fields that only lists show."""
         message = {**message, "created_at": int(time.time()), "updated_at": int(time.time())}
-        self.world.keep(self.chat, message)
+        self.world.keep(self.chat, message | kept)
         return Event("conversation.message.completed", message)
 
     def answer(self, text: str) -> Steps:

@@ -14,6 +14,7 @@ from .codes import CODES
 from .world import WORLD
 
 LOGID: Final = web.RequestKey("logid", str)
+ACCOUNT: Final = web.RequestKey("account", str)  # whose token the request has
 
 
 class CozeError(Exception):
@@ -87,3 +88,11 @@ async def json_object(request: web.Request, *, empty: bool = False) -> dict[str,
     if not isinstance(body, dict):
         raise BindError(4000, "The request body must be a JSON object.")
     return body
+
+
+def whole(request: web.Request, name: str, default: int, most: int) -> int:
+    """A query parameter that counts from 1. Raises CozeError 4000."""
+    text = request.query.get(name) or str(default)
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= most:
+        raise CozeError(4000, f"{name} takes a whole number from 1 to {most}.")
+    return int(text)

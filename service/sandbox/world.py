@@ -12,14 +12,17 @@ from typing import Any, Final, Generic, TypeVar
 
 from aiohttp import web
 
+from .history import Conversation, Json, Kept
 from .settings import Settings
 
-Json = dict[str, Any]
 V = TypeVar("V")
 
 MEBI: Final = 1024 * 1024
-KEPT_MESSAGES: Final = 200  # in one conversation
+KEPT_MESSAGES: Final = 5_000  # in one conversation
+KEPT_CONVERSATIONS: Final = 10_000
 RUNNING: Final = ("created", "in_progress")
+USER_ID: Final = "7500000000000000001"  # the account that nearly all tokens belong to
+OTHER_USER_ID: Final = "7500000000000000002"  # that of the tokens that begin with pat_other
 
 
 class Recent(Generic[V]):
@@ -60,35 +63,31 @@ class Recent(Generic[V]):
         self._values.clear()
         self._weight = 0
 
+    def drop(self, key: str) -> None:
+        """Forgets a value; one that has gone already is let be."""
+        _, weight = self._values.pop(key, (None, 0))
+        self._weight -= weight
+
     def newest(self, most: int) -> list[V]:
         """The newest values, oldest first."""
         return [value for value, _ in itertools.islice(reversed(self._values.values()), most)][::-1]
 
 
 @dataclass(slots=True, eq=False)
-class Conversation:
-    id: str
-    section_id: str
-    created_at: int
-    name: str = ""
-    meta_data: Json = field(default_factory=dict)
-    connector_id: str = "1024"
-    messages: list[Json] = field(default_factory=list)
-    running: Chat | None = None  # the chat that occupies it
-
-
-@dataclass(slots=True, eq=False)
 class Chat:
     id: str
     conversation: Conversation
+    section_id: str  # the conversation's when the chat began
     bot_id: str
     user_id: str
     streaming: bool
     saved: bool
     asked: list[Json]  # the messages as they came
     meta_data: Json
+    extras: Json  # what else the request carried, by field, as it came
     created_at: int
     started: float
+    cancel_holds: bool  # False: the run's own end overwrites a cancellation
     status: str = "created"  # "refused": the bot failed in place of a chat, so that nobody can retrieve one
     last_error: Json | None = None
     required_action: Json | None = None
@@ -114,8 +113,9 @@ class Chat:
             self.pointless.set()
 
     def end(self, status: str) -> None:
-        """The run's own end; what was cancelled stays so."""
-        if self.status in RUNNING:
+        """The run's own end. What was cancelled stays so where cancelling holds, or where nobody saw the end."""
+        overwritten = self.status == "canceled" and not self.cancel_holds and not self.pointless.is_set()
+        if self.status in RUNNING or overwritten:
             self.status = status
             self.ended_at = int(time.time())
 
@@ -128,7 +128,7 @@ class Chat:
             "created_at": self.created_at,
             "last_error": self.last_error or {"code": 0, "msg": ""},
             "status": self.status,
-            "section_id": self.conversation.section_id,
+            "section_id": self.section_id,
         }
         if self.meta_data:
             detail["meta_data"] = self.meta_data
@@ -167,6 +167,8 @@ class Dials:
     odd_workspace: bool = False
     upload_types: str = "listed"
     fail: dict[str, Json] = field(default_factory=dict)
+    bots: dict[str, Json] = field(default_factory=dict)
+    sample_messages: bool = False
     oauth_public_key: str = ""
     oauth_most_seconds: float = 86_399
     oauth_expires_in: object = "right"
@@ -190,7 +192,7 @@ class World:
         for run in self.runs:
             run.cancel()
         self.dials = Dials(self.settings.delta_seconds)
-        self.conversations: Recent[Conversation] = Recent(10_000)
+        self.conversations: Recent[Conversation] = Recent(KEPT_CONVERSATIONS)
         self.chats: Recent[Chat] = Recent(2_000)
         self.uploads: Recent[Upload] = Recent(10_000)
         self.contents: Recent[bytes] = Recent(20)
@@ -198,6 +200,16 @@ class World:
         self.jtis: Recent[bool] = Recent(10_000)
         self.requests: Counter[str] = Counter()
         self.streams = 0
+
+    def fault(self, *names: str) -> Json | None:
+        """The fault that is due for a request that goes by these names; this one is used up by it."""
+        for name in names:
+            fault = self.dials.fail.get(name)
+            if fault is not None and fault.get("times", 1) > 0:
+                if "times" in fault:
+                    fault["times"] -= 1
+                return fault
+        return None
 
     def upload(self, file_id: str) -> Upload | None:
         """A file by its id, if it is there."""
@@ -210,45 +222,56 @@ class World:
         """A conversation by its id, if it is there."""
         found = self.conversations.get(conversation_id)
         if found is None and conversation_id == EXAMPLE_CONVERSATION:
-            found = self.new_conversation(conversation_id)
+            found = self.new_conversation(USER_ID, conversation_id)
         return found
 
-    def new_conversation(self, conversation_id: str | None = None, **fields: Any) -> Conversation:
-        conversation = Conversation(conversation_id or self.new_id(), self.new_id(), int(time.time()), **fields)
+    def new_conversation(self, owner: str, conversation_id: str | None = None, **fields: Any) -> Conversation:
+        made_id, now = conversation_id or self.new_id(), int(time.time())
+        # Coze's first section has its conversation's id.
+        section_id = self.new_id() if self.studio else made_id
+        conversation = Conversation(made_id, owner, section_id, now, now, **fields)
         self.conversations.put(conversation.id, conversation, 1_000)
         return conversation
 
     def keep(self, chat: Chat, message: Json) -> None:
-        """Puts a message where later questions find it, unless its chat was cancelled or is not saved."""
-        if not chat.saved or chat.status == "canceled":
+        """Puts a message where later questions find it, unless its chat is not saved, or cancelled on the cloud."""
+        if not chat.saved or (chat.status == "canceled" and chat.cancel_holds):
             return
-        size = len(message["content"] or "")
-        if message["role"] == "assistant":
+        # The Studio lists a chat with its question, and has a chat of its own for what came before it.
+        if message["chat_id"] == chat.id and (message["role"] == "assistant" or self.studio):
             chat.messages.append(message)
-            self.chats.grow(chat.id, size)
-        if message["type"] in ("question", "answer"):
-            self.keep_in(chat.conversation, message)
+            self.chats.grow(chat.id, len(message["content"] or ""))
+        self.keep_in(chat.conversation, message)
 
-    def keep_in(self, conversation: Conversation, message: Json) -> None:
-        conversation.messages.append(message)
-        weight = len(message["content"] or "")
+    def keep_in(self, conversation: Conversation, message: Json, at_ms: int | None = None) -> None:
+        """Puts a message at a conversation's end.
+
+        at_ms: when it came, in milliseconds since 1970; now if not said, and never when the one before came.
+        """
+        if at_ms is None:
+            before_ms = conversation.messages[-1].at_ms if conversation.messages else 0
+            at_ms = max(time.time_ns() // 1_000_000, before_ms + 1)
+        kept = Kept(message, at_ms)
+        conversation.messages.append(kept)
+        conversation.updated_at = max(conversation.updated_at, kept.at_ms // 1_000)
+        weight = kept.weight
         if len(conversation.messages) > KEPT_MESSAGES:
-            weight -= len(conversation.messages.pop(0)["content"] or "")
+            weight -= conversation.messages.pop(0).weight
         self.conversations.grow(conversation.id, weight)
 
     def forget_turn(self, chat: Chat) -> None:
-        """A cancelled turn is not context for the next."""
+        """Takes back a chat that never came to be."""
         messages = chat.conversation.messages
-        gone = sum(len(message["content"] or "") for message in messages if message.get("chat_id") == chat.id)
-        messages[:] = [message for message in messages if message.get("chat_id") != chat.id]
+        gone = sum(kept.weight for kept in messages if kept.message["chat_id"] == chat.id)
+        messages[:] = [kept for kept in messages if kept.message["chat_id"] != chat.id]
         self.conversations.grow(chat.conversation.id, -gone)
 
     def release(self, chat: Chat) -> None:
         if chat.conversation.running is chat:
             chat.conversation.running = None
 
-    def report(self, chats: int = 0) -> Json:
-        """What GET /sandbox/state tells, of the newest `chats`; the connections count the asker's own too."""
+    def report(self, chats: int = 0, conversations: int = 0) -> Json:
+        """What GET /sandbox/state tells, of the newest so many; the connections count the asker's own too."""
         return {
             "flavour": self.settings.flavour,
             "connections": len(self.server.connections) if self.server else 0,
@@ -267,9 +290,12 @@ class World:
                     "left_after_s": chat.left_after_s,
                     "cancel_calls": chat.cancel_calls,
                     "messages": chat.asked,
+                    "meta_data": chat.meta_data,
+                    **chat.extras,
                 }
                 for chat in self.chats.newest(chats)
             ],
+            "conversations": [found.report() for found in self.conversations.newest(conversations)],
             "uploads": [
                 {
                     "id": upload.id,
