@@ -47,5 +47,34 @@ assert.ok((await client.users.me()).user_id);
 assert.equal((await client.workspaces.list({})).total_count, 3);
 const conversation = await client.conversations.create({ meta_data: { k: 'v' } });
 assert.deepEqual(conversation.meta_data, { k: 'v' });
+const ids = (rows) => rows.map((row) => row.id);
+const others = [];
+for (const name of ['one', 'two']) others.push(await client.conversations.create({ bot_id, name }));
+const listed = await client.conversations.list({ bot_id, page_num: 1, page_size: 2 });
+assert.deepEqual(ids(listed.conversations), ids(others).reverse());
+assert.equal(listed.has_more, true);
+await client.chat.createAndPoll({
+  bot_id,
+  user_id: 'js',
+  conversation_id: others[0].id,
+  additional_messages: [question('The sky is blue.')],
+});
+const page = await client.conversations.messages.list(others[0].id, { limit: 1 });
+assert.equal(page.data[0].content, 'You said: The sky is blue.');
+assert.equal(page.has_more, true);
+const rest = await client.conversations.messages.list(others[0].id, { after_id: page.last_id });
+assert.deepEqual(rest.data.map((message) => message.type), ['question']);
+const message = await client.conversations.messages.retrieve(others[0].id, page.last_id);
+assert.deepEqual(message, page.data[0]);
+const section = await client.conversations.clear(others[0].id);
+assert.equal((await client.conversations.retrieve(others[0].id)).last_section_id, section.id);
+
+const [workspace] = (await client.workspaces.list({})).workspaces;
+const bots = await client.bots.listNew({ workspace_id: workspace.id });
+assert.equal(bots.items.length, 20);
+const described = await client.bots.retrieveNew(bot_id);
+assert.equal(described.name, bots.items.find((bot) => bot.id === bot_id).name);
+assert.ok(described.onboarding_info.prologue);
+assert.deepEqual(await client.bots.retrieve({ bot_id }), described);
 await assert.rejects(client.chat.create({ ...hanging, bot_id: '7537334510896184015' }), { code: 4015 });
 console.log('the JavaScript SDK agrees');

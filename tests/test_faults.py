@@ -160,7 +160,7 @@ GOOD = {
 WITHOUT_COZE = ("getRoot", "getFile", "getConfig")
 
 # In no table: their outcome depends on how the network cuts the bytes, or they have a test of their own.
-ELSEWHERE = {"default", "half-chunk", "load", "for-ever"}
+ELSEWHERE = {"default", "half-chunk", "load", "for-ever", "variables"}
 
 
 @pytest.fixture(scope="module")

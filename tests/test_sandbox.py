@@ -1,4 +1,4 @@
-"""The sandbox speaks Coze's wire: to plain HTTP clients, and to Coze's official SDK."""
+"""The sandbox speaks Coze's wire: chats, files, tokens, and the bots that fail."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import socket
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import authlib.deprecate
 import httpx
 import pytest
 from coze_wire import (
@@ -44,10 +42,6 @@ from joserfc.jwk import RSAKey
 from service.sandbox import DEFAULT_BOT_ID, asks, running
 from service.sandbox.bots import BOTS
 from service.sandbox.settings import BadSettingError, Settings, from_environment
-
-with warnings.catch_warnings():  # cozepy imports a part of authlib that is on its way out
-    warnings.filterwarnings("ignore", "authlib.jose module is deprecated", authlib.deprecate.AuthlibDeprecationWarning)
-    import cozepy
 
 Json = dict[str, Any]
 
@@ -842,133 +836,6 @@ def test_studio_s_uploads_have_a_link(studio: httpx.Client) -> None:
     assert httpx.get(data["url"]).content == b"MZ"
     assert httpx.get(data["url"] + "0").status_code == 404
     assert code_of(studio.post("/v1/files/upload", files={"file": ("a.exe", b"")})) == 104000006
-
-
-# --- Coze's Python SDK
-
-QUESTION = [cozepy.Message.build_user_question_text("The sky is blue.")]
-
-
-def read(stream: Iterator[cozepy.ChatEvent]) -> tuple[str, cozepy.Chat | None]:
-    text, completed = "", None
-    for event in stream:
-        if event.event == cozepy.ChatEventType.CONVERSATION_MESSAGE_DELTA and event.message:
-            text += event.message.content
-        if event.event == cozepy.ChatEventType.CONVERSATION_CHAT_COMPLETED:
-            completed = event.chat
-    return text, completed
-
-
-@pytest.fixture
-def coze(cloud: str) -> Iterator[cozepy.Coze]:
-    with cozepy.SyncHTTPClient() as http_client:  # type: ignore[no-untyped-call]
-        yield cozepy.Coze(cozepy.TokenAuth(TOKEN), base_url=cloud, http_client=http_client)
-
-
-def test_sdk_streams(coze: cozepy.Coze) -> None:
-    text, completed = read(coze.chat.stream(bot_id=DEFAULT_BOT_ID, user_id="sdk", additional_messages=QUESTION))
-    assert text == "You said: The sky is blue."
-    assert completed is not None
-    assert completed.status == cozepy.ChatStatus.COMPLETED
-    assert completed.usage is not None
-    assert completed.usage.token_count > 10
-
-
-def test_sdk_polls(coze: cozepy.Coze) -> None:
-    poll = coze.chat.create_and_poll(bot_id=DEFAULT_BOT_ID, user_id="sdk", additional_messages=QUESTION)
-    assert poll.chat.status == cozepy.ChatStatus.COMPLETED
-    assert poll.messages is not None
-    assert "You said: The sky is blue." in [message.content for message in poll.messages]
-
-
-def test_sdk_cancels(coze: cozepy.Coze) -> None:
-    created = coze.chat.create(bot_id=bot("0203"), user_id="sdk", additional_messages=QUESTION)
-    canceled = coze.chat.cancel(conversation_id=created.conversation_id, chat_id=created.id)
-    assert canceled.status == cozepy.ChatStatus.CANCELED
-
-
-def test_sdk_knows_the_account(coze: cozepy.Coze) -> None:
-    assert coze.users.me().user_id
-    workspaces = coze.workspaces.list(page_size=50)
-    assert workspaces.total == len(workspaces.items) == 3
-    bot_found = coze.bots.retrieve(bot_id=DEFAULT_BOT_ID, use_api_version=2)
-    assert bot_found.name == coze.bots.retrieve(bot_id=DEFAULT_BOT_ID).name == "default"
-
-
-def test_sdk_keeps_conversations_and_files(coze: cozepy.Coze) -> None:
-    conversation = coze.conversations.create(messages=QUESTION, meta_data={"k": "v"})
-    assert coze.conversations.retrieve(conversation_id=conversation.id).meta_data == {"k": "v"}
-    messages = list(coze.conversations.messages.list(conversation_id=conversation.id, limit=1))
-    assert [message.content for message in messages] == ["The sky is blue."]
-    uploaded = coze.files.upload(file=("图 1.png", PNG))
-    assert coze.files.retrieve(file_id=uploaded.id).file_name == uploaded.file_name == "图 1.png"
-    parts = [
-        cozepy.MessageObjectString.build_text("what?"),
-        cozepy.MessageObjectString.build_image(file_id=uploaded.id),
-    ]
-    question = [cozepy.Message.build_user_question_objects(parts)]
-    text, _ = read(
-        coze.chat.stream(
-            bot_id=DEFAULT_BOT_ID,
-            user_id="sdk",
-            conversation_id=conversation.id,
-            additional_messages=question,
-        )
-    )
-    assert "图 1.png (108 bytes, PNG image)" in text
-
-
-def test_sdk_sees_coze_s_errors(coze: cozepy.Coze) -> None:
-    with pytest.raises(cozepy.CozeAPIError) as caught:
-        read(coze.chat.stream(bot_id=bot("4015"), user_id="sdk", additional_messages=QUESTION))
-    assert caught.value.code == 4015
-    assert caught.value.logid
-
-
-def test_async_sdk(cloud: str) -> None:
-    async def main() -> None:
-        async with cozepy.AsyncHTTPClient() as http_client:  # type: ignore[no-untyped-call]
-            coze = cozepy.AsyncCoze(cozepy.AsyncTokenAuth(TOKEN), base_url=cloud, http_client=http_client)
-            text = ""
-            async for event in coze.chat.stream(bot_id=DEFAULT_BOT_ID, user_id="sdk", additional_messages=QUESTION):
-                if event.event == cozepy.ChatEventType.CONVERSATION_MESSAGE_DELTA and event.message:
-                    text += event.message.content
-            assert text == "You said: The sky is blue."
-            created = await coze.chat.create(bot_id=bot("0203"), user_id="sdk", additional_messages=QUESTION)
-            ids = {"conversation_id": created.conversation_id, "chat_id": created.id}
-            assert (await coze.chat.retrieve(**ids)).status == cozepy.ChatStatus.IN_PROGRESS
-            assert (await coze.chat.cancel(**ids)).status == cozepy.ChatStatus.CANCELED
-            assert (await coze.users.me()).user_name
-            assert (await coze.workspaces.list()).total == 3
-            assert (await coze.conversations.create(meta_data={"k": "v"})).meta_data == {"k": "v"}
-            assert (await coze.files.upload(file=("a.png", PNG))).bytes == 108
-
-    asyncio.run(main())
-
-
-def test_sdk_streams_from_studio(studio_url: str) -> None:
-    with cozepy.SyncHTTPClient() as http_client:  # type: ignore[no-untyped-call]
-        coze = cozepy.Coze(cozepy.TokenAuth(TOKEN), base_url=studio_url, http_client=http_client)
-        text, _ = read(coze.chat.stream(bot_id=DEFAULT_BOT_ID, user_id="sdk", additional_messages=QUESTION))
-        assert text == "You said: The sky is blue."
-        assert coze.files.upload(file=("a.png", PNG)).bytes == 108
-
-
-def test_sdk_gets_tokens_with_a_key(client: httpx.Client, cloud: str) -> None:
-    key = RSAKey.generate_key(2048)
-    client.post("/sandbox/settings", json={"oauth_public_key": key.as_pem(private=False).decode()}).raise_for_status()
-    app = cozepy.JWTOAuthApp("310000000002", key.as_pem(private=True).decode(), "fingerprint", base_url=cloud)
-    with app._requester.sync_client, cozepy.SyncHTTPClient() as http_client:  # type: ignore[no-untyped-call]
-        token = app.get_access_token(900)
-        auth = cozepy.JWTAuth(oauth_app=app)
-        assert cozepy.Coze(auth, base_url=cloud, http_client=http_client).users.me().user_id
-    assert token.access_token.startswith("czs_")
-    assert 800 < token.expires_in - time.time() <= 900
-    assert client.get("/sandbox/state").json()["requests"][f"POST {TOKEN_PATH}"] == 2
-    headers = {"Authorization": f"Bearer {token.access_token}"}
-    assert client.get("/v1/users/me", headers=headers).status_code == 200
-    client.post("/sandbox/revoke").raise_for_status()
-    assert code_of(client.get("/v1/users/me", headers=headers)) == 4100
 
 
 # --- the tokens of service apps
