@@ -1,4 +1,4 @@
-"""The command: `coze-service` or `python -m service`, and with `--sandbox` the same on a Coze of its own."""
+"""The command: `coze-service` or `python -m service`, and with `--sandbox` the same on a built-in Coze simulator."""
 
 import argparse
 import contextlib
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 def main() -> None:
-    """Serves until it is stopped. Ends at once, with one line, if a setting is missing or bad."""
+    """Serves until a signal stops it. Exits with one line on standard error if a setting is missing or bad."""
     parser = argparse.ArgumentParser(
         prog="coze-service",
         description="A small HTTP gateway to Coze (扣子) bots that keeps the token on the server.",
@@ -47,10 +47,10 @@ def main() -> None:
         metavar="NAME",
         help="print a new key for a caller, and its entry for API_KEYS",
     )
-    # For the service's own use: serve on a socket that the parent process holds, with figures in its folder.
+    # Internal: serve on a socket inherited from the parent process, with metrics in its folder.
     parser.add_argument("--worker", type=int, metavar="FD", help=argparse.SUPPRESS)
     parser.add_argument("--metrics-folder", help=argparse.SUPPRESS)
-    # For its tests.
+    # For tests.
     parser.add_argument("--bound", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     for bound in arguments.bound:
@@ -66,7 +66,7 @@ def main() -> None:
         return
     with contextlib.ExitStack() as stack:
         try:
-            # The sandbox's token stands alone, whatever else leads to one outside; a worker gets it in its environment.
+            # Nothing else may configure a token or a proxy for the sandbox. Workers inherit its settings.
             others = (*settings.TOKEN_SETTINGS[1:], *settings.PROXY_SETTINGS)
             own_coze = dict.fromkeys(others, "") if arguments.sandbox else {}
             if arguments.sandbox and arguments.worker is None:
@@ -92,8 +92,8 @@ def main() -> None:
 def _run(
     chosen: Settings, route: Route, own_coze: dict[str, str], bounds: list[str], stack: contextlib.ExitStack
 ) -> int:
-    """Serves, by itself or by workers, which get `own_coze` in their environment and `bounds`; the exit code."""
-    # Until there is something to stop in order, a stop just ends it.
+    """Serves in this process or in workers, which inherit `own_coze` and `bounds`. Returns the exit code."""
+    # Before anything serves there is nothing to drain.
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, lambda *_: sys.exit(0))
     files = RunFiles(
@@ -114,7 +114,7 @@ def _run(
         files.tell_address(url_of(listener))
 
     def on_stop() -> None:
-        # A disk that is full does not keep it from stopping in order.
+        # A full disk must not prevent an orderly stop.
         with contextlib.suppress(settings.SettingsError):
             files.tell_address("")
 
@@ -124,7 +124,7 @@ def _run(
     options = ["--sandbox"] if chosen.sandbox else []
     options += ["--metrics-folder", folder] if folder else []
     options += [f"--bound={bound}" for bound in bounds]
-    # prometheus_client reads it as it is imported.
+    # prometheus_client reads the variable when it is imported.
     env = settings.environment_with(own_coze | ({"PROMETHEUS_MULTIPROC_DIR": folder} if folder else {}))
     supervisor = Supervisor(
         worker_command(*options),
@@ -140,7 +140,7 @@ def _run(
 
 
 def _variables() -> str:
-    """The settings for `--help`, and where more is said."""
+    """Returns the epilog of `--help`: the settings, the signals and the pages."""
     lines = ["variables, from the environment, else from .env in the working folder:"]
     for setting in settings.SETTINGS:
         unit = f" ({setting.unit})" if setting.unit else ""
@@ -150,28 +150,28 @@ def _variables() -> str:
     return "\n".join(lines)
 
 
-def _serve(chosen: Settings, route: Route, listener: socket.socket, **told: Any) -> None:
+def _serve(chosen: Settings, route: Route, listener: socket.socket, **hooks: Any) -> None:
     lifecycle = Lifecycle()
     if not chosen.tracing:
         coze = Coze(chosen, CozeObserver(), lifecycle, route=route)
-        serve(create_app(chosen, coze, lifecycle), lifecycle, chosen, listener, **told)
+        serve(create_app(chosen, coze, lifecycle), lifecycle, chosen, listener, **hooks)
         return
-    # Costs a third of a second and some megabytes.
+    # Imported only here: it costs a third of a second and some megabytes.
     from service.observe.tracing import Tracing
 
     settings.share_dotenv("OTEL_")
     tracing = Tracing()
     coze = Coze(chosen, CozeObserver(tracing), lifecycle, route=route)
-    serve(create_app(chosen, coze, lifecycle, tracing), lifecycle, chosen, listener, **told)
+    serve(create_app(chosen, coze, lifecycle, tracing), lifecycle, chosen, listener, **hooks)
     tracing.stop()
 
 
 def _start_sandbox(stack: contextlib.ExitStack) -> dict[str, str]:
-    """Starts the sandbox on a free port, for as long as `stack` is open; the settings that lead to it.
+    """Starts the sandbox on a free port until `stack` closes. Returns the settings that lead to it.
 
-    Raises SettingsError.
+    Raises SettingsError if one of the sandbox's own settings is bad.
     """
-    # Nothing else needs aiohttp, which costs a third of a second and eight megabytes.
+    # Imported only here: aiohttp costs a third of a second and eight megabytes.
     from service import sandbox
     from service.sandbox.settings import BadSettingError, from_environment
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "Tracing | None" = None) -> ASGIApp:
-    """The service as one ASGI application. It enters and leaves `coze` with the server's lifespan."""
+    """Returns the service as one ASGI application, which enters and leaves `coze` with the server's lifespan."""
     limit = settings.rate_limit_requests, settings.rate_limit_window, settings.rate_limit_storage
     limiter = RateLimiter(*limit) if settings.enable_rate_limit else None
     callers = Callers(settings.api_keys)
@@ -72,7 +72,7 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
         BodyDrain,
         HeadCheck,
         partial(Cors, origins=origins),
-        # Whatever is refused from here on is counted, so that keys cannot be tried without end.
+        # Before the checks below, so that refused calls count and keys cannot be tried without limit.
         partial(RateLimit, limiter=limiter, callers=callers) if limiter else None,
         None if "*" in origins else partial(RefuseForeignPages, origins=origins, public_url=settings.public_base_url),
         partial(RequireKey, callers=callers) if settings.api_keys else None,
@@ -84,7 +84,7 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
 
 
 def routes(app: Litestar) -> set[tuple[str, str]]:
-    """All (method, path) pairs of the API, the documentation's own pages aside."""
+    """Returns all (method, path) pairs of the API, without those of the pages."""
     return {
         (str(method), route.path_format)
         for route in app.routes
@@ -97,7 +97,7 @@ def routes(app: Litestar) -> set[tuple[str, str]]:
 
 def _check_routes(app: Litestar) -> None:
     served, promised = routes(app), contract().routes
-    # HEAD goes with GET and is no operation of its own.
+    # HEAD comes with GET; the contract does not list it.
     promised = promised | {("HEAD", path) for method, path in promised if method == "GET"}
     if served != promised:
         raise RuntimeError(

@@ -1,7 +1,7 @@
 """Every time-out and bound that is not a setting, with its unit and its reason, in one list.
 
-An operator has no reason to change one; a test has: `--bound NAME=VALUE` on the command line, for this process and its
-workers. What the API promises of lengths stands in `openapi.yaml`, what depends on the place in `service.settings`.
+Operators have no reason to change one. Tests do, with `--bound NAME=VALUE` on the command line, which workers inherit.
+Limits that the API promises stand in `openapi.yaml`; whatever depends on the installation is a setting.
 """
 
 from dataclasses import dataclass, fields
@@ -9,174 +9,174 @@ from dataclasses import dataclass, fields
 
 @dataclass(slots=True)
 class Bounds:
-    """The bounds of one process. Times are in seconds; what is counted is the last word of the name."""
+    """The bounds of one process. The last word of a name is its unit."""
 
     # --- The client's connection ---
-    # The request line and the headers; browsers and proxies stay below 16 KiB. Also what is around the bytes of a body:
-    # the sizes of its chunks, their extensions, trailers.
+    # The request line and the headers; browsers and proxies stay below 16 KiB. Also the framing of a body: chunk sizes,
+    # extensions, trailers.
     request_head_bytes: int = 64 * 1024
     request_headers: int = 1000
-    # Around each byte of a body. A chunk of one byte has five.
+    # Framing allowed for each byte of a body. A chunk of one byte has five.
     framing_bytes_a_byte: int = 8
-    # For the client to send a head.
+    # For a client to send a whole head.
     request_head_seconds: float = 30.0
     # Until an idle connection is closed. Proxies close theirs before, as nginx does after 60 s.
     client_idle_seconds: float = 75.0
-    # Of a body, waiting to be read.
+    # Of a body, read from the socket and not yet by the application.
     unread_body_bytes: int = 64 * 1024
-    # Behind a request that is being answered.
+    # Of further requests, while one is being answered.
     pipelined_bytes: int = 64 * 1024
-    # So much more than the bounds allow may be kept.
+    # Fed to the parser in one piece, so the other bounds may be exceeded by this much.
     parsed_at_once_bytes: int = 4 * 1024
-    # At a stop, for a request that is on its way: a proxy sends one at any time.
+    # At a stop, how long an idle connection stays open for a request already on its way.
     stop_idle_seconds: float = 0.5
-    # What a client still sends is read and dropped, so that it gets to read an answer that came early.
+    # Lingering close: input is read and discarded so that the client can read an answer that came early.
     linger_seconds: float = 5.0
     linger_bytes: int = 4 * 1024**2
-    # A client that takes less than this of what waits for it, for so long, takes no more. One that takes little, but
-    # steadily, gets everything.
+    # A client that reads fewer than `stalled_bytes` in `stalled_seconds` has stalled and is disconnected. A slow but
+    # steady one gets everything.
     stalled_seconds: float = 120.0
     stalled_bytes: int = 16 * 1024
     stalled_check_seconds: float = 5.0
 
     # --- A request's body ---
-    # Read and dropped after an early answer.
+    # Read and discarded after an early answer.
     drained_bytes: int = 32 * 1024**2
     drain_seconds: float = 30.0
-    # For a whole body, however steadily it comes.
+    # For a whole body, even if it comes steadily.
     body_seconds: float = 600.0
-    # The slowest that a body may come: a mobile network that hardly works.
+    # The slowest acceptable rate: a mobile network that barely works.
     body_bytes_a_second: int = 500
-    # The memory of all bodies that are being read, and how much of it is kept for those that are not large.
+    # Memory for all bodies being read, and the part of it reserved for small ones.
     bodies_bytes: int = 32 * 1024**2
     small_bodies_bytes: int = 8 * 1024**2
     large_body_bytes: int = 64 * 1024
     form_parts: int = 32
-    # A form that is refused before so much of its file has come never touches the disk.
+    # A form refused before this much of its file has arrived never touches the disk.
     spool_bytes: int = 256 * 1024
 
     # --- An answer ---
-    # Readers that take a network read for whole events, as the API document's own does, lose an event that is spread
-    # over two; short ones seldom are. So much is written at once for the same reason.
+    # Some readers, the API document's own among them, take each network read for whole events and lose an event that is
+    # split over two. Short events in short writes are seldom split.
     delta_characters: int = 2000
     write_bytes: int = 16 * 1024
-    # Of a JSON answer. Coze's bots stay far below.
+    # Of an answer as JSON. Coze's bots stay far below.
     answer_characters: int = 32 * 1024**2
-    # A reader reconnects within a minute, one in a hidden tab later. Who asks the very same later wants it asked.
+    # A reader reconnects within a minute, in a hidden tab later. The same request after that is a new question.
     reconnect_seconds: float = 600
-    # Read at once. A client that reads slowly keeps two of them in memory, and no store waiting.
+    # Read from the store at once. A slow client keeps at most two chunks in memory and never blocks the store.
     download_chunk_bytes: int = 128 * 1024
-    # Of what is said about a bad request.
+    # Of the message about a bad request.
     error_characters: int = 300
 
     # --- The shared count of the rate limit ---
-    # Generous beside the millisecond that it takes: a busy process must not take itself for a broken store.
+    # Generous beside the usual millisecond: a busy process must not take its own delay for a broken store.
     count_seconds: float = 1.0
-    # Between two tries of a store that does not answer.
+    # Between two attempts to reach a store that does not answer.
     count_retry_seconds: float = 1.0
     count_connections: int = 32
 
     # --- HTTP to Coze ---
-    # Of a head, of trailers, and of what comes in a row without a piece of the body.
+    # Of a head, of trailers, and of any run of bytes without a piece of the body.
     coze_head_bytes: int = 32 * 1024
-    # A connection is kept for the next request.
+    # For which an idle connection is kept for the next request.
     coze_idle_seconds: float = 15.0
-    # A request is given another connection for one that ended before it was of use.
+    # How often a request tries another connection when one ended before it could be used.
     coze_attempts: int = 3
-    # The addresses of a name are believed.
+    # For which resolved addresses are cached.
     coze_name_seconds: float = 60.0
-    # Until the next address is tried beside the last (RFC 8305, section 5).
+    # Until the next address is tried in parallel (RFC 8305, section 5).
     coze_next_address_seconds: float = 0.25
-    # Beyond those of the chats: uploads, cancellations, probes.
+    # Beyond one for each chat: for uploads, cancellations, probes.
     coze_spare_connections: int = 100
     # Of an answer that is no stream.
     coze_answer_bytes: int = 4 * 1024**2
-    # Read ahead while the receiver is paused, and while what came at once is worked off. To read nothing would not do:
-    # over TLS uvloop loses what it has not handed on when Coze ends the connection. What is beyond this is still lost.
+    # Read ahead while the receiver is paused or a backlog is being delivered. Reading nothing is not an option: over
+    # TLS, uvloop drops undelivered data when Coze closes the connection. Data beyond this bound is still dropped.
     coze_ahead_bytes: int = 128 * 1024
     coze_backlog_bytes: int = 512 * 1024
-    # Worked off in one turn of the loop: some 300 events as Coze writes them, each in a chunk of its own, two
-    # milliseconds. Lines, because a blank line or a comment costs nearly as much as a long one.
+    # Delivered in one turn of the loop: some 300 events as Coze writes them, or two milliseconds. Counted in lines,
+    # because a blank line or a comment costs nearly as much as a long one.
     turn_lines: int = 1500
     turn_bytes: int = 64 * 1024
-    # An event that began within may end so far behind: whole events are read faster.
+    # How far past that bound an event may end that began before it: whole events parse faster.
     turn_extra_lines: int = 10
     turn_extra_bytes: int = 64 * 1024
 
     # --- A chat at Coze ---
-    # A chat that was left is still read, so that Coze can name it, or end it, or end its answer.
+    # For which an abandoned chat is still read, so that Coze can name it or end it.
     leave_seconds: float = 5.0
-    # One that has been named: it may have completed while its reader was slow.
+    # The same once it is named: it may have completed while its reader was slow.
     leave_named_seconds: float = 0.1
     coze_event_bytes: int = 8 * 1024**2
-    # Of a body that is no event stream, to look for an error in it.
+    # Of a body that is no event stream, kept to look for an error in it.
     coze_no_stream_bytes: int = 64 * 1024
-    # At the end of the service, for its last chats to be cancelled.
+    # At shutdown, for the last chats to be cancelled.
     goodbye_seconds: float = 10.0
-    # Coze's own maximum, and a bound against a total that lies: 10,000 workspaces.
+    # Coze's own maximum, and a bound on pages in case Coze's total is wrong: 10,000 workspaces.
     workspaces_page: int = 50
     workspaces_pages: int = 200
 
     # --- The token ---
-    # A token's file is looked at so often. One that changed less long ago may be half written.
+    # Between two looks at a token file. A file that changed more recently may be half written.
     token_file_seconds: float = 1.0
-    # The lifetime asked for. Coze gives 900 s unless asked, and 86,399 s at most: this one leaves half an hour to mend
-    # what keeps a renewal from succeeding.
+    # The lifetime to ask for. Coze's default is 900 s, its maximum 86,399 s. This one leaves half an hour to repair
+    # whatever makes a renewal fail.
     token_seconds: int = 7200
-    # A token is renewed after this part of its life, and not used in the last part, for it must live to its arrival.
+    # Fractions of a token's life: when it is renewed, and until when it is used, as it must still be valid on arrival.
     token_renew_after: float = 0.75
     token_use_until: float = 0.95
-    # A life shorter than this, or longer than was asked for by more than the slack, is not believed: the clocks differ,
-    # or Coze errs.
+    # A lifetime shorter than this, or longer than asked for by more than the slack, is ignored: the clocks differ or
+    # Coze errs.
     token_shortest_seconds: float = 4.0
     token_slack_seconds: float = 60.0
-    # Between two attempts to fetch a token, whatever came of the first.
+    # Between two attempts to fetch a token, whether or not the first succeeded.
     token_retry_seconds: float = 2.0
 
     # --- Files ---
-    # A store is cleaned up so often, or four times in a file's life.
+    # Between two clean-ups of a store, unless a quarter of FILE_LIFETIME is shorter.
     files_clean_seconds: float = 3600
-    # Who uploads or downloads waits no longer for what a store has to do first.
+    # For which an upload or download waits for the store.
     files_wait_seconds: float = 10
     files_copy_bytes: int = 128 * 1024
-    # For the account of a folder, which others lock for milliseconds. No thread may wait for ever: a stop joins them.
+    # For the lock on a folder's account, which others take for milliseconds. Bounded because a stop joins the threads.
     files_lock_seconds: float = 5
     files_lock_check_seconds: float = 0.01
     bucket_request_seconds: float = 30
-    # However often a request is tried again.
+    # For one call, retries included.
     bucket_seconds: float = 60
 
     # --- Traces ---
-    # At the end of the process, for the last spans to be taken.
+    # At the end of the process, for the last spans to be exported.
     spans_goodbye_seconds: float = 3.0
-    # Between two complaints that spans are lost.
+    # Between two log lines about lost spans.
     spans_complaint_seconds: float = 60.0
     # Coze's ids are some twenty digits.
     span_id_characters: int = 128
 
     # --- The process ---
-    # Once SHUTDOWN_GRACE is over: for clients to take their last events, and how long uvicorn still waits then.
+    # After SHUTDOWN_GRACE: for clients to read their last events, and how much longer uvicorn waits.
     last_events_seconds: int = 3
     uvicorn_seconds: int = 10
-    # What a stop takes once the last worker has ended.
+    # For the parent to exit once the last worker has ended.
     end_seconds: float = 5
-    # Somebody may have the lock for a moment, to see whether a service has it.
+    # For a lock that another process may take briefly to see whether a service runs.
     pid_file_seconds: float = 1.0
-    # An engine gives up after five.
+    # Container engines give up after five.
     probe_seconds: float = 4
     workers_check_seconds: float = 0.1
-    # A worker that dies earlier was not able to run: so many of those in a row end the service.
+    # A worker that dies earlier could not run; this many in a row end the service.
     worker_healthy_seconds: float = 5.0
     worker_early_deaths: int = 5
-    # A worker may take so long beyond SHUTDOWN_GRACE before it is killed.
+    # Beyond SHUTDOWN_GRACE, until a worker that does not stop is killed.
     worker_stop_seconds: float = 40.0
-    # A worker's loop gives a sign of life so often, may give none for so long, and has so long until its first.
+    # Heartbeats of a worker's loop: their interval, the longest silence, and the time until the first.
     worker_beat_seconds: float = 1.0
     worker_hang_seconds: float = 10.0
     worker_start_seconds: float = 60.0
 
     def change(self, bound: str) -> None:
-        """Takes a bound as NAME=VALUE. Raises ValueError if there is none of that name, or it takes no such number."""
+        """Sets a bound from NAME=VALUE. Raises ValueError for an unknown name or a value of the wrong type."""
         name, _, value = bound.partition("=")
         if name not in {field.name for field in fields(self)}:
             raise ValueError(f"there is no bound {name}")

@@ -1,4 +1,4 @@
-"""The time as the contract writes it."""
+"""The time in the contract's format."""
 
 import time
 
@@ -7,10 +7,10 @@ _text = ""
 
 
 def timestamp() -> str:
-    """Now, in UTC with exactly three digits: `2025-01-01T12:00:00.000Z`."""
+    """Returns the time in UTC with exactly three decimals: `2025-01-01T12:00:00.000Z`."""
     global _second, _text
     second, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
     if second != _second:
-        # A stream asks for every event; all but the milliseconds is the same for a second.
+        # Called for every event of a stream: only the milliseconds change within a second.
         _second, _text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
     return f"{_text}.{milliseconds:03d}Z"

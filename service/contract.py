@@ -1,4 +1,4 @@
-"""openapi.yaml as the service sees it: its bytes, its version, and the operations it promises."""
+"""openapi.yaml as data: its bytes, its version, and the operations it promises."""
 
 from functools import cache
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import yaml
 
-# A wheel carries it beside this module; in a checkout it stands at the top.
+# In a wheel it lies beside this module, in a checkout at the top.
 _HERE = Path(__file__).resolve().parent
 _FILE = next(path for folder in (_HERE, _HERE.parent) if (path := folder / "openapi.yaml").exists())
 _METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
@@ -26,7 +26,7 @@ class Contract(msgspec.Struct, frozen=True):
 
     @property
     def routes(self) -> set[tuple[str, str]]:
-        """All (method, path) pairs, the method in upper case."""
+        """Returns all (method, path) pairs, the method in upper case."""
         return {
             (method.upper(), path)
             for path, item in self.document["paths"].items()
@@ -35,7 +35,7 @@ class Contract(msgspec.Struct, frozen=True):
         }
 
     def max_body_bytes(self, path: str, method: str = "post") -> int:
-        """How many bytes the body of this operation may have."""
+        """Returns the most bytes that the body of this operation may have."""
         return int(self.document["paths"][path][method]["x-max-body-bytes"])
 
 

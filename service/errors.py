@@ -19,11 +19,10 @@ UPLOAD_PATH = "/api/v1/upload"
 
 
 class Failure(NamedTuple):
-    """What a caller is told: the HTTP status, a code for programs, a message for people, and in how many seconds a new
-    try makes sense.
+    """A row of the failure table: HTTP status, code for programs, message for people, seconds until a retry helps.
 
-    The codes are those of the contract's ErrorCode, one for each row. The generated models have no name for that type:
-    it stands in each of them. `coze` is for the figures: the kind of error of Coze's, if Coze has a part in it.
+    Each row has one code of the contract's ErrorCode, which the generated models inline and therefore do not name.
+    `coze` is the kind of Coze's error for the metrics; None if Coze has no part in it.
     """
 
     status: int
@@ -36,8 +35,8 @@ class Failure(NamedTuple):
 class ServiceError(Exception):
     """The one exception that carries a failure to the caller.
 
-    `message` replaces the failure's own. `code`, `logid` and `cause` are for the log alone: Coze's code, Coze's id of
-    the exchange, and what happened in a few words without any text of Coze or of a user.
+    `message` replaces the failure's own. `code` (Coze's), `logid` (Coze's id of the exchange) and `cause` (a few words,
+    never text of Coze or of a user) are for the log alone.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class ServiceError(Exception):
         self.failure = failure
         self.status = failure.status
         self.message = message or failure.message
-        # Where no new try helps, Coze's word that it would is not passed on.
+        # Where a retry cannot help, Coze's Retry-After is not passed on.
         self.retry_after = (retry_after or failure.retry_after) if failure.retry_after else None
         self.code = code
         self.logid = logid
@@ -86,7 +85,7 @@ NO_SPACE = Failure(503, "storage_unavailable", "The service cannot store the fil
 
 
 def envelope(path: str, error: ServiceError) -> bytes:
-    """The body of an error answer on `path`."""
+    """Returns the JSON body of an error answer on `path`."""
     code, message, retry_after = error.failure.code, error.message, error.retry_after or UNSET
     answer: ErrorResponse | UploadErrorResponse
     if path == UPLOAD_PATH:

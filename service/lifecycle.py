@@ -1,19 +1,20 @@
-"""The end of a process, told by the server to whoever has work in flight."""
+"""The stop of a process, announced by the server to the parts that have work in flight."""
 
 from collections.abc import Callable
 
 
 class Lifecycle:
-    """One for each process. The server moves it on; nobody else does."""
+    """State of the process's stop. Only the server changes it."""
 
     def __init__(self) -> None:
-        self.stopping = False  # no new work is to begin
+        self.stopping = False  # true: no new work may begin
         self._at_grace_end: list[Callable[[], None]] = []
 
     def at_grace_end(self, end_work: Callable[[], None]) -> None:
-        """Has `end_work` called once the time is over that running work has to finish by itself."""
+        """Registers `end_work`, to be called when running work has had SHUTDOWN_GRACE to finish."""
         self._at_grace_end.append(end_work)
 
     def end_grace(self) -> None:
+        """Ends the work that is still running."""
         for end_work in self._at_grace_end:
             end_work()

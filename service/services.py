@@ -1,4 +1,4 @@
-"""The services of one process that controllers use."""
+"""The dependencies of the controllers, one set for each process."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from service.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One dependency for all of it: Litestar resolves several at once in a task group, a tenth of a chat's cost."""
+    """A single dependency: Litestar resolves several in a task group, which costs a tenth of a chat."""
 
     settings: Settings
     coze: Coze

@@ -13,14 +13,14 @@ from service.observe.record import record_of
 
 log = structlog.get_logger()
 
-# What the framework itself refuses. Its other client errors are bad requests to us.
+# The framework's own client errors; all others of it are bad requests.
 _FRAMEWORK = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
-# A client that left sees none; the log does. nginx's number for it.
+# nginx's status for a client that disconnected. Only the log sees it.
 _CLIENT_LEFT = 499
 
 
 def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | None = None) -> ASGIResponse:
-    """The answer to a request that failed with `error`; takes note of what it was."""
+    """Makes the answer to a request that failed with `error`, and records the error."""
     record_of(scope).fail(error)
     headers = dict(headers or {})
     if error.retry_after is not None:
@@ -34,7 +34,7 @@ def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | No
 
 
 class _ErrorResponse(Response[None]):
-    """What Litestar wants of an exception handler."""
+    """Adapter: Litestar wants a Response of an exception handler."""
 
     def __init__(self, answer: ASGIResponse) -> None:
         super().__init__(None)

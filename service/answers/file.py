@@ -1,6 +1,6 @@
-"""A kept file as an HTTP answer: conditional, in ranges, piece by piece, and never anything that runs in a browser.
+"""A kept file as an HTTP answer, with conditions and ranges, that no browser executes.
 
-RFC 9110 sections 13 and 14 (conditions and ranges), RFC 6266 and RFC 8187 (the name).
+RFC 9110, sections 13 and 14 (conditions and ranges), RFC 6266 and RFC 8187 (the name).
 """
 
 import re
@@ -20,7 +20,7 @@ from service.observe.record import Outcome, record_of
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 _HEADERS = {
     "Accept-Ranges": "bytes",
-    # Other origins' pages show it; nothing in it may run, load or send, even where somebody opens it by itself.
+    # Pages of other origins may show it. Nothing in it may run or load anything, even if it is opened by itself.
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Referrer-Policy": "no-referrer",
@@ -28,7 +28,7 @@ _HEADERS = {
 
 
 class FileAnswer:
-    """The ASGI application that answers with `file`, as the request's `headers` want it, and closes it."""
+    """ASGI application that answers with `file`, according to the request's `headers`, and closes it."""
 
     def __init__(self, file: KeptFile, headers: Mapping[str, str]) -> None:
         self._file = file
@@ -71,7 +71,7 @@ class FileAnswer:
         except ClientLeft:
             record_of(scope).end(Outcome.UNREAD)
         except StoreError as error:
-            # Too late to say so: without its end the answer is known to be broken off.
+            # Too late for an error: the missing end tells the client that the answer is incomplete.
             record_of(scope).cause = f"file store: {error}"
             record_of(scope).end(Outcome.FAILED)
         finally:
@@ -93,13 +93,14 @@ async def _answer(send: Send, status: int, headers: dict[str, str], *, more_body
 
 
 def _names(condition: str, etag: str) -> bool:
-    """Whether If-None-Match names `etag`; by the standard a weak one is as good here."""
+    """Whether If-None-Match names `etag`. The comparison is the weak one (RFC 9110, section 13.1.2)."""
     return condition.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in condition.split(",")}
 
 
 def _part(request: Mapping[str, str], etag: str, size: int) -> tuple[int, int] | None:
-    """The one range that the request wants, from its first byte up to the one after its last; empty if the file has
-    none of it. None: the whole file, as also for several ranges and for what is no range.
+    """Returns the requested range as (first byte, byte after the last); it is empty if it lies outside the file.
+
+    Returns None for the whole file, also if the header names several ranges or is malformed.
     """
     found = _RANGE.fullmatch(request.get("range", "").strip())
     if not found or found[0].endswith("=-") or request.get("if-range", etag).strip() != etag:

@@ -1,4 +1,4 @@
-"""Tag Chat: talk with a bot."""
+"""Tag Chat: chats with a bot, streamed or as one JSON document."""
 
 import codecs
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tag Files: upload files that a chat can then refer to, and see what was uploaded."""
+"""Tag Files: uploading files for chats, and reading uploaded ones."""
 
 from typing import Any
 

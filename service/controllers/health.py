@@ -1,4 +1,4 @@
-"""Tag Health: does the process run, and does Coze answer it?"""
+"""Tag Health: liveness of the process, and readiness with Coze."""
 
 from litestar import Controller, Response
 from litestar.di import NamedDependency

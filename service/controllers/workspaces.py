@@ -1,4 +1,4 @@
-"""Tag Workspaces: what the account can reach."""
+"""Tag Workspaces: the workspaces that the account can reach."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Files in a bucket of S3, or of whatever speaks S3, through obstore.
+"""A store in a bucket of S3, or of a compatible server, through obstore.
 
-Each process counts what it adds and lists the bucket when that is much: between two listings the bucket may go over
-its bound by a tenth for each other process.
+Each process counts the bytes it adds, and lists the bucket when they are many. Between two listings the bucket may
+exceed its bound by a tenth for each other process.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from obstore.store import S3Store
 
 from service.bounds import BOUNDS
 from service.files.links import KEY_BYTES, NAME
-from service.files.store import Bounds, StoredFile, StoreError, room_for
+from service.files.store import Bounds, StoredFile, StoreError, disk_bytes
 
 
 class OpenObject:
-    """A file of the bucket, each part read by a request of its own. One that leaves it can be read no further."""
+    """A file of the bucket. Each read is a request, and fails once the file is removed."""
 
     def __init__(self, bucket: S3Store, name: str, size: int) -> None:
         self._bucket = bucket
@@ -40,9 +40,7 @@ class OpenObject:
 
 
 class Bucket:
-    """`s3://bucket/prefix`. `credentials` are obstore's settings; what is not among them it looks for where AWS's own
-    tools do.
-    """
+    """The store at `s3://bucket/prefix`. obstore looks for missing `credentials` where AWS's own tools do."""
 
     def __init__(self, url: str, bounds: Bounds, credentials: dict[str, str]) -> None:
         parts = urlsplit(url)
@@ -64,15 +62,15 @@ class Bucket:
             if (key := await self._stored_key()) is None and create:
                 with contextlib.suppress(AlreadyExistsError):
                     await obstore.put_async(self._bucket, "key", secrets.token_bytes(KEY_BYTES), mode="create")
-                # Whoever was first.
+                # Another process may have been first.
                 key = await self._stored_key()
             return key
 
     async def put(self, name: str, file: IO[bytes], size: int) -> None:
         async with _explained():
             async with self._counting:
-                await self._make_room(room_for(size))
-            # In parts, one after the other, so that little of it is in memory.
+                await self._free_space(disk_bytes(size))
+            # A part at a time, to bound the memory.
             await obstore.put_async(self._bucket, name, file, max_concurrency=1)
 
     async def open(self, name: str) -> OpenObject | None:
@@ -94,7 +92,7 @@ class Bucket:
         except FileNotFoundError:
             return None
 
-    async def _make_room(self, wanted: int) -> None:
+    async def _free_space(self, wanted: int) -> None:
         limit = self._bounds.max_bytes
         if self._used is None or self._used + wanted > limit or self._added + wanted > limit // 10:
             files = await self._files()
@@ -105,7 +103,7 @@ class Bucket:
 
     async def _files(self) -> list[StoredFile]:
         return [
-            StoredFile(found["path"], room_for(found["size"]))
+            StoredFile(found["path"], disk_bytes(found["size"]))
             async for some in obstore.list(self._bucket)
             for found in some
             if NAME.fullmatch(found["path"])
@@ -114,13 +112,13 @@ class Bucket:
     async def _remove(self, files: Iterable[StoredFile], gone: set[StoredFile]) -> None:
         if gone:
             await obstore.delete_async(self._bucket, [file.name for file in gone])
-        self._used = sum(file.room for file in files if file not in gone)
+        self._used = sum(file.size_on_disk for file in files if file not in gone)
         self._added = 0
 
 
 @contextlib.asynccontextmanager
 async def _explained() -> AsyncIterator[None]:
-    """Failures as StoreError. Of their text only the code that S3 gave, or its status: the rest quotes the request."""
+    """Turns failures into StoreError, with S3's code or status alone: the rest of their text quotes the request."""
     try:
         async with asyncio.timeout(BOUNDS.bucket_seconds):
             yield

@@ -1,8 +1,8 @@
-"""Files in a local folder that any number of processes share.
+"""A store in a local folder that any number of processes share.
 
-A file is written under another name, flushed, and renamed: it is whole or not there. What all files take is written
-in `account`, whose lock a process holds while it makes room, so that the folder never holds more than its bound. The
-lock of a file that is being written goes with its writer: what is not locked is a leftover of a crash.
+A file is written under another name, flushed and renamed, so that it is whole or absent. The file `account` holds the
+bytes in use. A process locks it while it frees space, so that the folder never exceeds its bound. A file being written
+is locked by its writer; one without a lock is a leftover of a crash.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import IO, TypeVar
 
 from service.bounds import BOUNDS
 from service.files.links import KEY_BYTES, NAME
-from service.files.store import Bounds, StoredFile, StoreError, room_for
+from service.files.store import Bounds, StoredFile, StoreError, disk_bytes
 
 _UNFINISHED = ".part"
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class OpenLocalFile:
-    """A file of the folder; it stays readable while it is open, even when it has left the folder."""
+    """A file of the folder. It stays readable while it is open, even once it is removed."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
@@ -45,13 +45,13 @@ class OpenLocalFile:
 
 
 class Folder:
-    """The folder, made when there is something to keep; others cannot look into it."""
+    """The folder, created with the first file and readable only by its owner."""
 
     def __init__(self, folder: Path, bounds: Bounds) -> None:
         self._folder = folder
         self._bounds = bounds
         self._counted = False
-        # Whoever waits for the lock, or for a slow disk, holds up no download.
+        # Threads of their own: waiting for the lock or a slow disk must not delay downloads.
         self._writers = ThreadPoolExecutor(4, "folder")
 
     async def key(self, *, create: bool) -> bytes | None:
@@ -100,10 +100,10 @@ class Folder:
             try:
                 with contextlib.ExitStack() as stack:
                     with self._account() as account:
-                        self._make_room(account, size)
+                        self._free_space(account, size)
                         written = stack.enter_context(open(unfinished, "xb", opener=_private))
                         fcntl.flock(written, fcntl.LOCK_EX)
-                        # In its full size from the beginning, so that whoever counts while it grows counts right.
+                        # Full size from the start, so that other processes count it right while it grows.
                         written.truncate(size)
                     shutil.copyfileobj(file, written, BOUNDS.files_copy_bytes)
                     written.flush()
@@ -126,10 +126,10 @@ class Folder:
                 gone = {*self._bounds.overdue(files, now), *self._bounds.surplus(files, unfinished, now)}
                 _write(account, self._remove(files, gone) + unfinished)
 
-    def _make_room(self, account: int, size: int) -> None:
-        wanted = room_for(size)
+    def _free_space(self, account: int, size: int) -> None:
+        wanted = disk_bytes(size)
         used = _read(account)
-        # A machine that lost its power may have lost what was written here last.
+        # A power failure may have lost the last update of the account.
         if not self._counted or used + wanted > self._bounds.max_bytes:
             files, unfinished = self._files()
             gone = self._bounds.surplus(files, unfinished + wanted, time.time())
@@ -138,23 +138,23 @@ class Folder:
         _write(account, used + wanted)
 
     def _files(self) -> tuple[list[StoredFile], int]:
-        """The files, and what those take that are being written. Whatever else is in the folder is not ours."""
+        """Returns the files, and the bytes of those being written. Other names in the folder are ignored."""
         files, unfinished = [], 0
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 if NAME.fullmatch(entry.name):
-                    files.append(StoredFile(entry.name, room_for(entry.stat().st_size)))
+                    files.append(StoredFile(entry.name, disk_bytes(entry.stat().st_size)))
                 elif NAME.fullmatch(entry.name.removesuffix(_UNFINISHED)):
-                    # One that cannot be written may leave at any time.
+                    # Its writer may give up and remove it at any time.
                     with contextlib.suppress(FileNotFoundError):
-                        unfinished += room_for(entry.stat().st_size)
+                        unfinished += disk_bytes(entry.stat().st_size)
         return files, unfinished
 
     def _remove(self, files: list[StoredFile], gone: set[StoredFile]) -> int:
-        """Removes of `files` those that are `gone`; what the others take."""
+        """Removes those of `files` that are in `gone`. Returns the bytes that the others use."""
         for file in gone:
             (self._folder / file.name).unlink(missing_ok=True)
-        return sum(file.room for file in files if file not in gone)
+        return sum(file.size_on_disk for file in files if file not in gone)
 
     def _remove_leftovers(self) -> None:
         for path in self._folder.glob(f"*{_UNFINISHED}"):
@@ -166,7 +166,7 @@ class Folder:
 
     @contextlib.contextmanager
     def _account(self) -> Iterator[int]:
-        """The descriptor of `account`, while nobody else has it. Raises StoreError if it is not let go of."""
+        """Locks `account` and yields its descriptor. Raises StoreError if the lock is not released in time."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         account = os.open(self._folder / "account", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -180,7 +180,7 @@ class Folder:
             os.close(account)
 
     def _flush(self) -> None:
-        """Makes sure that the names in the folder survive a loss of power."""
+        """Flushes the directory, so that renames survive a power failure."""
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -193,7 +193,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def _locked(account: int) -> bool:
-    """Locks it, unless somebody else has."""
+    """Tries to lock `account`. Returns whether it did."""
     try:
         fcntl.flock(account, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

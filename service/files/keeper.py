@@ -1,4 +1,4 @@
-"""Keeps uploads in the store that FILE_STORE chooses and finds them by their links; cleans the store up meanwhile."""
+"""Uploads in the store that FILE_STORE chooses: keeping them, finding them by their links, cleaning up."""
 
 import asyncio
 import contextlib
@@ -20,33 +20,33 @@ from service.settings import Settings
 
 log = structlog.get_logger()
 
-# What is known of a file stands in so many bytes behind its content: ranges of the content are ranges of the whole.
-_ABOUT_BYTES = 2048
+# The size of the metadata, which follows the content: so a range of the content is the same range of the whole.
+_METADATA_BYTES = 2048
 
 
 _MediaType = Literal["image/png", "image/jpeg", "image/gif", "image/webp", "application/octet-stream"]
 
 
-class _About(msgspec.Struct, frozen=True):
-    """A file's own name, and what it is by its first bytes. Only pictures without scripts are told apart."""
+class _Metadata(msgspec.Struct, frozen=True):
+    """A file's metadata: its name, and its media type by its first bytes. Only scriptless pictures are recognised."""
 
     name: str
     media_type: _MediaType
 
 
-_decode = msgspec.json.Decoder(_About).decode
+_decode = msgspec.json.Decoder(_Metadata).decode
 
 
 class KeptFile:
-    """A file that is being read; has to be closed."""
+    """An open file. Must be closed."""
 
-    def __init__(self, file: OpenFile, stored_name: str, about: _About, seconds_left: int) -> None:
+    def __init__(self, file: OpenFile, stored_name: str, metadata: _Metadata, seconds_left: int) -> None:
         self._file = file
-        self.name = about.name
-        self.media_type = about.media_type
-        self.is_picture = about.media_type != "application/octet-stream"
-        self.size = file.size - _ABOUT_BYTES
-        # What has this name never changes.
+        self.name = metadata.name
+        self.media_type = metadata.media_type
+        self.is_picture = metadata.media_type != "application/octet-stream"
+        self.size = file.size - _METADATA_BYTES
+        # A stored name is never reused.
         self.etag = f'"{stored_name}"'
         self.seconds_left = seconds_left
         self.read = file.read
@@ -54,14 +54,14 @@ class KeptFile:
 
 
 class Files:
-    """The files; with FILE_STORE=off there are none. An asynchronous context: it cleans up while it is open."""
+    """The kept files; with FILE_STORE=off there are none. An asynchronous context manager that cleans up while open."""
 
     def __init__(self, settings: Settings) -> None:
         self._bounds = Bounds(settings.file_store_max_bytes, settings.file_lifetime)
         self._store = _store(settings, self._bounds)
         self._key: bytes | None = None
         self._cleaning: asyncio.Task[None] | None = None
-        # Uploads that reached Coze and were not kept.
+        # Counts uploads that reached Coze and could not be kept.
         self._failures = STORE_FAILURES.labels("files")
 
     async def __aenter__(self) -> Self:
@@ -76,18 +76,18 @@ class Files:
                 await self._cleaning
 
     async def keep(self, file: IO[bytes], size: int, name: str, base_url: str | None) -> str | None:
-        """The address of what is now kept. None if it is not: whatever the reason, Coze has the file."""
+        """Keeps a file and returns its address. Returns None on any failure, as Coze has the file all the same."""
         if self._store is None:
             return None
         try:
             if base_url is None:
                 raise StoreError("the request's Host is not a host, so that no link can lead here")
-            async with _in_time():
+            async with _time_limit():
                 key = await self._known_key(self._store, create=True)
                 assert key is not None  # it has been made
                 stored_name = new_name(time.time() + self._bounds.lifetime)
-                await asyncio.to_thread(_add_about, file, size, name)
-                await self._store.put(stored_name, file, size + _ABOUT_BYTES)
+                await asyncio.to_thread(_append_metadata, file, size, name)
+                await self._store.put(stored_name, file, size + _METADATA_BYTES)
             return base_url + FILES_PATH + link_to(stored_name, key)
         except Exception as error:
             self._failures.inc()
@@ -96,11 +96,11 @@ class Files:
             return None
 
     async def open(self, link: str) -> KeptFile | None:
-        """The file that `link` leads to; None if it leads to none, or does no longer. Raises ServiceError (503)."""
+        """Opens the file that `link` leads to; None if the link is invalid or expired. Raises ServiceError (503)."""
         if self._store is None:
             return None
         try:
-            async with _in_time():
+            async with _time_limit():
                 key = await self._known_key(self._store, create=False)
                 name = name_in(link, key) if key else None
                 if name is None or (seconds_left := expiry_of(name) - time.time()) <= 0:
@@ -109,13 +109,13 @@ class Files:
                 if file is None:
                     return None
                 try:
-                    about = _decode(await file.read(file.size - _ABOUT_BYTES, file.size))
+                    metadata = _decode(await file.read(file.size - _METADATA_BYTES, file.size))
                 except BaseException:
                     await file.close()
                     raise
         except (StoreError, msgspec.MsgspecError) as error:
             raise ServiceError(NO_FILES, cause=f"file store: {error}") from None
-        return KeptFile(file, name, about, int(min(seconds_left, self._bounds.lifetime)))
+        return KeptFile(file, name, metadata, int(min(seconds_left, self._bounds.lifetime)))
 
     async def _known_key(self, store: FileStore, *, create: bool) -> bytes | None:
         if self._key is None:
@@ -135,7 +135,7 @@ class Files:
 
 
 @contextlib.asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
+async def _time_limit() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(BOUNDS.files_wait_seconds):
             yield
@@ -148,18 +148,18 @@ def _store(settings: Settings, bounds: Bounds) -> FileStore | None:
         return None
     if not settings.file_store.startswith("s3:"):
         return Folder(Path(settings.file_store), bounds)
-    # Others need not wait for it.
+    # Imported only here: obstore takes a while to load.
     from service.files.bucket import Bucket
 
     return Bucket(settings.file_store, bounds, settings.aws)
 
 
-def _add_about(file: IO[bytes], size: int, name: str) -> None:
-    """Writes behind the content what is known of it, and goes back to the beginning."""
+def _append_metadata(file: IO[bytes], size: int, name: str) -> None:
+    """Appends the metadata to the content, and seeks back to the start."""
     file.seek(0)
-    about = msgspec.json.encode(_About(name=name, media_type=_media_type(file.read(16))))
+    metadata = msgspec.json.encode(_Metadata(name=name, media_type=_media_type(file.read(16))))
     file.seek(size)
-    file.write(about.ljust(_ABOUT_BYTES))
+    file.write(metadata.ljust(_METADATA_BYTES))
     file.seek(0)
 
 

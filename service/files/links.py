@@ -1,6 +1,6 @@
 """Names and links of kept files: a name is a time and 128 random bits, a link is a name and its signature.
 
-Who has a link may have the file: links belong in no log. A name alone opens nothing.
+A link grants access to the file, so links must not be logged. A name alone opens nothing.
 """
 
 import base64
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 FILES_PATH = "/api/v1/files/"
 KEY_BYTES = 32
-# The end of the file's life in milliseconds since 1970, and the random part. Names sort by age. With the signature the
-# length divides by three, so that base64 has one spelling for each link.
+# The expiry in milliseconds since 1970, and the random part. Names sort by age. With the signature the length is a
+# multiple of three, so that base64 has one spelling for each link.
 _TIME_BYTES = 6
 _NAME_BYTES = _TIME_BYTES + 16
 _LINK = re.compile(r"[A-Za-z0-9_-]{72}")
@@ -22,22 +22,23 @@ NAME = re.compile(rf"[0-9a-f]{{{2 * _NAME_BYTES}}}")
 
 
 def new_name(expires: float) -> str:
-    """A name for a file that lives until `expires`, in seconds since 1970."""
+    """Makes a name for a file that lives until `expires`, in seconds since 1970."""
     return (int(expires * 1000).to_bytes(_TIME_BYTES, "big") + secrets.token_bytes(_NAME_BYTES - _TIME_BYTES)).hex()
 
 
 def expiry_of(name: str) -> float:
-    """When the file's life ends, in seconds since 1970."""
+    """Returns when the file expires, in seconds since 1970."""
     return int(name[: 2 * _TIME_BYTES], 16) / 1000
 
 
 def link_to(name: str, key: bytes) -> str:
+    """Makes the link to a name, signed with `key`."""
     raw = bytes.fromhex(name)
     return base64.urlsafe_b64encode(raw + _signature(raw, key)).decode()
 
 
 def name_in(link: str, key: bytes) -> str | None:
-    """The name that `link` was made for, or None if it was not made with `key`. Takes the same time either way."""
+    """Returns the name that `link` was made for; None if it was not signed with `key`. Runs in constant time."""
     if not _LINK.fullmatch(link):
         return None
     raw = base64.urlsafe_b64decode(link)
@@ -46,7 +47,7 @@ def name_in(link: str, key: bytes) -> str | None:
 
 
 def base_url(scheme: str, headers: Mapping[str, str], public: str | None) -> str | None:
-    """What links begin with: PUBLIC_BASE_URL, else where the request went; None if its Host is no host."""
+    """Returns the base of links: `public`, else the request's own scheme and host; None if its Host is invalid."""
     host = headers.get("host", "")
     return public or (f"{scheme}://{host}" if _HOST.fullmatch(host) else None)
 

@@ -1,4 +1,4 @@
-"""The name of an uploaded file, however its client wrote it.
+"""Names of uploaded files, in each encoding that clients use.
 
 Browsers write it in UTF-8, with %22 for a quote (https://html.spec.whatwg.org/#multipart-form-data). Others put a
 backslash before a quote (RFC 9110, section 5.6.4), write in the encoding of their console, in encoded words of e-mail
@@ -14,23 +14,23 @@ from service.errors import BAD_REQUEST, ServiceError
 
 MAX_CHARACTERS = 255
 _ENCODED_WORDS = re.compile(r"(?:=\?[^?\s]+\?[BbQq]\?[^?\s]*\?=\s*)+")
-# Those that clients name. No other is looked for: Python keeps each name that it does not know for ever.
+# Encodings that clients name. No other is looked up, as Python caches every unknown name for ever.
 _ENCODINGS = frozenset(
     {
         *("utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1252", "gb2312", "gbk", "gb18030", "big5"),
         *("shift_jis", "iso-2022-jp", "euc-jp", "euc-kr"),
     }
 )
-# What a Windows console in China sends, if it is not UTF-8.
+# The encoding of a Chinese Windows console, if it is not UTF-8.
 CONSOLE = "gb18030"
-# Controls, line separators, what turns the direction of text around, and halves of characters.
+# Control characters, line separators, direction overrides and lone surrogates.
 _REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def file_name(parameters: dict[str, bytes]) -> str | None:
-    """The name in the parameters of a Content-Disposition header, without folders; None if there is none.
+    """Returns the name in the parameters of Content-Disposition, without folders; None if there is none.
 
-    Raises ServiceError (400) for one that is too long, or could not be shown as it is.
+    Raises ServiceError (400) if it is too long or cannot be displayed safely.
     """
     sent = _extended(parameters.get("filename*", b"")) or _plain(parameters.get("filename", b""))
     if not sent:
@@ -46,7 +46,7 @@ def file_name(parameters: dict[str, bytes]) -> str | None:
 
 
 def decoded(raw: bytes, *encodings: str) -> str:
-    """The text in the first of `encodings` that it can be in. Raises ValueError if there is none."""
+    """Decodes text with the first of `encodings` that fits. Raises ValueError if none does."""
     for encoding in encodings:
         if encoding.lower() in _ENCODINGS:
             try:
@@ -57,7 +57,7 @@ def decoded(raw: bytes, *encodings: str) -> str:
 
 
 def _extended(value: bytes) -> str | None:
-    """The text of RFC 8187's form, such as `utf-8'en'%C2%A3`; None if it is not that."""
+    """Decodes an extended value of RFC 8187, such as `utf-8'en'%C2%A3`; None if it is not one."""
     encoding, _, rest = value.partition(b"'")
     try:
         return decoded(unquote_to_bytes(rest.partition(b"'")[2]), encoding.decode("latin-1"))
@@ -70,13 +70,13 @@ def _plain(value: bytes) -> str:
     if '\\"' in name:
         name = re.sub(r'\\(["\\])', r"\1", name)
     else:
-        # Nothing else is escaped: a file may be called 100%25.txt.
+        # Browsers escape nothing else: a file may be called 100%25.txt.
         name = name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
     return _of_words(name) or name
 
 
 def _of_words(name: str) -> str | None:
-    """The text of encoded words, such as `=?utf-8?B?wqM=?=`; None if it is not that."""
+    """Decodes encoded words (RFC 2047), such as `=?utf-8?B?wqM=?=`; None if the name is none."""
     if not _ENCODED_WORDS.fullmatch(name):
         return None
     try:

@@ -1,58 +1,58 @@
-"""What a store of files does, and which files have to leave it."""
+"""The interface of a file store, and the choice of files to remove."""
 
 from typing import IO, NamedTuple, Protocol
 
 from service.files.links import expiry_of
 
-# What a file takes on a disk is a multiple of this. It also bounds how many small ones there can be.
+# The block size of a disk. Counting in blocks also bounds the number of small files.
 _BLOCK_BYTES = 4096
 
 
 class StoreError(Exception):
-    """The store failed. The text says why in a few words, without secrets."""
+    """A failure of the store. The text is the reason in a few words, without secrets."""
 
 
 class StoredFile(NamedTuple):
-    """A file's name, and what it takes of the store's room in bytes."""
+    """A file's name, and the bytes that it uses of the store."""
 
     name: str
-    room: int
+    size_on_disk: int
 
 
 class OpenFile(Protocol):
-    """A file that is being read; has to be closed."""
+    """A file open for reading. Must be closed."""
 
     size: int
 
     async def read(self, start: int, end: int) -> bytes:
-        """The bytes from `start` up to `end`, which is not over `size`. Raises StoreError."""
+        """Returns the bytes from `start` up to `end`, which is at most `size`. Raises StoreError."""
 
     async def close(self) -> None: ...
 
 
 class FileStore(Protocol):
-    """Files by name, each whole or not there, and the key of their links. All may raise StoreError."""
+    """A store of files by name, each whole or absent, and of the key of their links. All methods raise StoreError."""
 
     async def key(self, *, create: bool) -> bytes | None:
-        """The one key of all who share the store; None if there is none and it is not to be made."""
+        """Returns the key that all processes share. Makes it if `create`, else returns None while there is none."""
 
     async def put(self, name: str, file: IO[bytes], size: int) -> None:
-        """Keeps the `size` bytes of `file`, which stands at its beginning; makes room first."""
+        """Stores the `size` bytes of `file` from its start, after freeing the space for them."""
 
     async def open(self, name: str) -> OpenFile | None:
-        """The file, or None if there is no such file."""
+        """Opens a file; None if there is none of that name."""
 
     async def clean(self) -> None:
-        """Removes what has to leave."""
+        """Removes expired files, and those that exceed the bound."""
 
 
-def room_for(size: int) -> int:
-    """What `size` bytes take of a store's room."""
+def disk_bytes(size: int) -> int:
+    """Returns the bytes that a file of `size` bytes uses of a store."""
     return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
 class Bounds:
-    """How much a store holds (FILE_STORE_MAX_BYTES) and for how many seconds (FILE_LIFETIME)."""
+    """The limits of a store: bytes (FILE_STORE_MAX_BYTES) and the seconds that files live (FILE_LIFETIME)."""
 
     def __init__(self, max_bytes: int, lifetime: int) -> None:
         self.max_bytes = max_bytes
@@ -60,28 +60,30 @@ class Bounds:
         self._expired: set[str] = set()
 
     def surplus(self, files: list[StoredFile], wanted: int, now: float) -> list[StoredFile]:
-        """What has to go to make room for `wanted` more bytes, oldest first: nothing, or enough that there is some
-        room for the next ones too. Raises StoreError if there cannot be room.
+        """Returns the files to remove for `wanted` more bytes, oldest first: none, or enough for the next ones too.
+
+        Raises StoreError if `wanted` exceeds the limit.
         """
         if wanted > self.max_bytes:
             raise StoreError("there is no room for the file within FILE_STORE_MAX_BYTES")
-        used = sum(file.room for file in files)
+        used = sum(file.size_on_disk for file in files)
         if used + wanted <= self.max_bytes:
             return []
         found = []
-        # Names from beyond a lifetime are of a time when the clock was wrong, or the lifetime longer. What comes now
-        # would be older than they are and leave before them.
+        # First those that expire later than a new file: the clock was wrong then, or the lifetime longer. Otherwise new
+        # files would be removed before them.
         beyond = now + self.lifetime
         for file in sorted(files, key=lambda file: (expiry_of(file.name) <= beyond, file.name)):
             if used + wanted <= max(self.max_bytes * 9 // 10, wanted):
                 break
             found.append(file)
-            used -= file.room
+            used -= file.size_on_disk
         return found
 
     def overdue(self, files: list[StoredFile], now: float) -> list[StoredFile]:
-        """Whose life is over, and was when this was last asked: a clock that jumps ahead and is set right before it is
-        asked again costs no file.
+        """Returns the files that have expired both now and at the last call.
+
+        So a clock that jumps ahead and is corrected before the next call costs no file.
         """
         expired = {file.name for file in files if expiry_of(file.name) < now}
         found = [file for file in files if file.name in expired & self._expired]

@@ -1,7 +1,7 @@
-"""Who calls: the holder of an API key where the operator asks for keys, else whoever is at an address.
+"""Callers: the holders of API keys where the operator asks for keys, else client addresses.
 
-Scheme and headers: RFC 6750 (`Authorization: Bearer …`). Keys are kept as SHA-256: that is enough, and a slow hash
-would only cost time, because a key is 256 random bits and not a password that can be guessed from a list.
+Scheme and headers: RFC 6750 (`Authorization: Bearer …`). Keys are kept as SHA-256. A slow hash would only cost time,
+because a key is 256 random bits and not a password that can be guessed from a list.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ _CHALLENGE = 'Bearer realm="coze-service"'
 
 
 def is_api_call(scope: Scope) -> bool:
-    """Whether the request is a use of the API; preflights, `/`, `/health`, the docs and the pages are not."""
+    """Whether the request calls the API; preflights, `/`, `/health`, the docs and the pages do not."""
     return bool(scope["type"] == ScopeType.HTTP and scope["method"] != "OPTIONS" and scope["path"].startswith(_API))
 
 
 def new_key(name: str) -> tuple[str, str]:
-    """A new key for the caller `name`, and the entry of `API_KEYS` that admits it."""
+    """Returns a new key for the caller `name`, and the entry of API_KEYS that admits it."""
     key = secrets.token_urlsafe(32)
     return key, f"{name}:{_digest(key.encode()).hex()}"
 
@@ -39,36 +39,36 @@ def _digest(key: bytes) -> bytes:
 
 
 class Callers:
-    """The callers with keys: pairs of a name and the SHA-256 of the key. Without any, nobody needs a key."""
+    """The callers with keys, as pairs of a name and the SHA-256 of the key. With none, no key is needed."""
 
     def __init__(self, keys: tuple[tuple[str, bytes], ...]) -> None:
         self._keys = keys
 
     def identify(self, scope: Scope) -> str | None:
-        """The name of the caller whose key the request carries, if it does; the log gets it too."""
+        """Returns the name of the caller whose key the request carries, if any, and records it."""
         if not self._keys or not (key := _sent_key(scope)):
             return None
         digest = _digest(key)
-        # All of them are compared, each in constant time, so that the time tells nothing.
+        # Compare with all of them, each in constant time, so that the time reveals nothing.
         names = [name for name, known in self._keys if hmac.compare_digest(known, digest)]
         record_of(scope).caller = names[0] if names else None
         return record_of(scope).caller
 
     def limit_key(self, scope: Scope) -> str:
-        """Whose calls this one is counted with: its caller's, else its address's."""
+        """Returns the key of the rate limit: by caller if there is one, else by address."""
         name = self.identify(scope)
         return f"key:{name}" if name else _address(scope)
 
 
 def _sent_key(scope: Scope) -> bytes:
-    """The request's key; empty if it has none, or several."""
+    """Returns the request's key; empty if it has none, or several."""
     values = [value for name, value in scope["headers"] if name == b"authorization"]
     match = _BEARER.fullmatch(values[0]) if len(values) == 1 else None
     return match[1] if match else b""
 
 
 def _address(scope: Scope) -> str:
-    """The client's IPv4 address, or the /64 of its IPv6 address: one subscriber has at least that many."""
+    """Returns the client's IPv4 address, or the /64 network of its IPv6 address, which is one subscriber's."""
     client = scope.get("client")
     host = client[0] if client else ""
     if ":" not in host:
@@ -81,7 +81,7 @@ def _address(scope: Scope) -> str:
 
 
 class RequireKey:
-    """ASGI middleware: a call of the API without the key of a known caller gets 401."""
+    """ASGI middleware: answers 401 to a call of the API without a known key."""
 
     def __init__(self, app: ASGIApp, callers: Callers) -> None:
         self._app = app
@@ -98,7 +98,7 @@ class RequireKey:
 
 
 def _is_signed(scope: Scope) -> bool:
-    """Whether it asks for a file, by a link that carries a signature of its own."""
+    """Whether the request reads a file by its link, which carries a signature of its own."""
     return bool(
         scope["type"] == ScopeType.HTTP and scope["method"] in ("GET", "HEAD") and scope["path"].startswith(FILES_PATH)
     )

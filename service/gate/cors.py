@@ -1,7 +1,7 @@
-"""Which websites' pages may call: CORS without credentials (https://fetch.spec.whatwg.org/#http-cors-protocol).
+"""CORS without credentials (https://fetch.spec.whatwg.org/#http-cors-protocol), and the refusal of foreign forms.
 
-A browser asks beforehand, in a preflight, whether a page of another website may send JSON or a key. It does not ask
-about a form, which a page may post anywhere. So where CORS_ALLOW_ORIGINS names websites, that is refused here.
+A browser sends a preflight before a page of another origin may send JSON or a key. It sends none before a form, which
+any page may post anywhere. So where CORS_ALLOW_ORIGINS names origins, such a request is refused here.
 """
 
 import re
@@ -18,17 +18,17 @@ from service.http.headers import Header, adding, header
 
 _READING = {"GET", "HEAD", "OPTIONS"}
 _METHODS = sorted({method for method, _ in contract().routes} | _READING)
-# A page may send any header. These need not be asked for, and the header that allows others names them all the same.
+# Allowed without a preflight. The header that allows others names them nonetheless.
 _PLAIN_HEADERS = {"Accept", "Accept-Language", "Content-Language", "Content-Type"}
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PREFLIGHT_SECONDS = 600
 _EXPOSED: Header = (b"access-control-expose-headers", ", ".join(contract().document["components"]["headers"]).encode())
-# A cache must not give one website the answer to another.
+# A cache must not serve one origin the answer to another.
 _VARY: Header = (b"vary", b"Origin")
 
 
 class Cors:
-    """ASGI middleware: answers preflights, and lets the pages of `origins`, or of any with `*`, read every answer."""
+    """ASGI middleware: answers preflights, and lets pages of `origins` (`*` is any) read every answer."""
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         self._app = app
@@ -47,17 +47,17 @@ class Cors:
         await app(scope, receive, adding(self._headers(origin if allowed else None), send))
 
     def _headers(self, origin: bytes | None) -> list[Header]:
-        """For an answer to a page of `origin`, or to one that may not read it."""
+        """Returns the headers for a page of `origin`; None is a page that may not read the answer."""
         if self._any:
             return [(b"access-control-allow-origin", b"*"), _EXPOSED]
         return [_VARY] if origin is None else [_VARY, (b"access-control-allow-origin", origin), _EXPOSED]
 
 
 class RefuseForeignPages:
-    """ASGI middleware: a page that is neither of one of `origins` nor the service's own changes nothing: 400.
+    """ASGI middleware: answers 400 to a write of a page that is neither of `origins` nor the service's own.
 
-    What comes from no page has no `Origin` and passes. `public_url` is where the service is for its own pages, if that
-    is not where the request went.
+    Requests of other programs have no `Origin` and pass. `public_url` is the address of the service for its own pages,
+    if a proxy changes it.
     """
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...], public_url: str | None) -> None:
@@ -74,10 +74,10 @@ class RefuseForeignPages:
         origin = header(scope, b"origin")
         if origin is None or _is_one_of(self._origins, origin) or header(scope, b"sec-fetch-site") == b"same-origin":
             return False
-        # A proxy may speak https for the service, which does not see it: the host alone tells.
+        # The scheme may differ where a proxy terminates TLS, so compare the host alone.
         host = origin.decode("latin-1").lower().partition("://")[2]
-        asked = (header(scope, b"host") or b"").decode("latin-1").lower()
-        return not host or host not in (asked, self._public_host)
+        requested_host = (header(scope, b"host") or b"").decode("latin-1").lower()
+        return not host or host not in (requested_host, self._public_host)
 
 
 def _is_one_of(origins: frozenset[str], origin: bytes | None) -> bool:

@@ -1,8 +1,8 @@
-"""Behind proxies: what those named in FORWARDED_ALLOW_IPS say of the client's address, scheme and host counts.
+"""The client's address, scheme and host, as reported by the proxies named in FORWARDED_ALLOW_IPS.
 
-`Forwarded` is RFC 7239; `X-Forwarded-For`, `-Proto` and `-Host` are what came before it and is still usual. Each proxy
-adds on the right the address that called it, so the client is the last one that is no proxy's; whatever stands left of
-it, the client itself may have written.
+Read from `Forwarded` (RFC 7239) and its predecessors `X-Forwarded-For`, `-Proto` and `-Host`. Each proxy appends the
+address that called it. So the client is the rightmost address that is no proxy's; anything left of it may be the
+client's own invention.
 """
 
 import ipaddress
@@ -13,21 +13,21 @@ from typing import NamedTuple
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-# An address with or without a port. An IPv6 address has brackets where it has a port, and in `Forwarded` always.
+# An address with or without a port. IPv6 addresses have brackets if there is a port, and always in `Forwarded`.
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
 _PAIR = re.compile(r'\s*([A-Za-z]+)=(?:"([^"]*)"|([^\s";]+))\s*')
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 class _Node(NamedTuple):
-    """An address in its one normal form, an IPv4 address within IPv6 as IPv4, and its port or 0."""
+    """A normalised address, IPv4-mapped IPv6 as IPv4, and its port or 0."""
 
     address: str
     port: int
 
 
 class _Hop(NamedTuple):
-    """What one proxy says of the request that it got. None: nothing, or nothing that can be understood."""
+    """A proxy's report of the request that it received. None is absent or malformed."""
 
     node: _Node | None
     scheme: str | None = None
@@ -35,12 +35,12 @@ class _Hop(NamedTuple):
 
 
 class Forwarded:
-    """ASGI middleware: puts the client's address, the scheme and the host that it asked for into the scope.
+    """ASGI middleware: puts the client's address, and the scheme and host that it requested, into the scope.
 
-    An address has one form: a listener for all of IPv6 takes IPv4 as well, and sees its addresses as `::ffff:…`.
-    Where both kinds of header come they must agree on the client, else neither is believed and the proxy's own address
-    counts: a client can send the kind that its proxy does not set. An address that a proxy does not tell (`unknown`,
-    `_hidden`, garbage) ends the way back: then the nearest proxy that is known counts as the client.
+    Addresses are normalised: a dual-stack listener sees IPv4 clients as `::ffff:…`. If both kinds of header come, they
+    must agree on the client. Otherwise neither is trusted and the proxy's own address counts, as a client can send the
+    kind that its proxy does not set. An address that a proxy hides (`unknown`, `_hidden`, garbage) ends the search: the
+    nearest known proxy then counts as the client.
     """
 
     def __init__(self, app: ASGIApp, proxies: Iterable[str]) -> None:
@@ -55,35 +55,35 @@ class Forwarded:
             if client and peer:
                 scope["client"] = (peer.address, client[1])
             if self._all or (peer is not None and self._is_proxy(peer)):
-                self._believe(scope, peer)
+                self._apply(scope, peer)
         await self._app(scope, receive, send)
 
-    def _believe(self, scope: Scope, peer: _Node | None) -> None:
+    def _apply(self, scope: Scope, peer: _Node | None) -> None:
         headers: dict[bytes, str] = {}
         for name, value in scope["headers"]:
             if name == b"forwarded" or name.startswith(b"x-forwarded-"):
-                # Several lines are one list.
+                # Several header lines make one list.
                 text = value.decode("latin-1")
                 headers[name] = f"{headers[name]},{text}" if name in headers else text
-        said: list[_Hop] = []
+        reports: list[_Hop] = []
         if b"x-forwarded-for" in headers:
-            said.append(self._client(peer, (_Hop(_node(text)) for text in _parts(headers[b"x-forwarded-for"]))))
+            reports.append(self._client(peer, (_Hop(_node(text)) for text in _parts(headers[b"x-forwarded-for"]))))
         if b"forwarded" in headers:
-            said.append(self._client(peer, (_hop(text) for text in _parts(headers[b"forwarded"]))))
-        if len({hop.node and hop.node.address for hop in said}) > 1:
+            reports.append(self._client(peer, (_hop(text) for text in _parts(headers[b"forwarded"]))))
+        if len({hop.node and hop.node.address for hop in reports}) > 1:
             return
-        # A chain of proxies may make lists of these two as well, of which nobody says which part is whose.
-        said.append(_Hop(None, _scheme(headers.get(b"x-forwarded-proto")), _host(headers.get(b"x-forwarded-host"))))
-        if node := said[0].node:
+        # `-Proto` and `-Host` may be lists as well, whose entries cannot be matched with proxies.
+        reports.append(_Hop(None, _scheme(headers.get(b"x-forwarded-proto")), _host(headers.get(b"x-forwarded-host"))))
+        if node := reports[0].node:
             scope["client"] = (node.address, node.port)
-        if scheme := _agreed(hop.scheme for hop in said):
+        if scheme := _agreed(hop.scheme for hop in reports):
             scope["scheme"] = scheme
-        if host := _agreed(hop.host for hop in said):
+        if host := _agreed(hop.host for hop in reports):
             others = [(name, value) for name, value in scope["headers"] if name != b"host"]
             scope["headers"] = [*others, (b"host", host.encode())]
 
     def _client(self, peer: _Node | None, hops: Iterable[_Hop]) -> _Hop:
-        """Who called the outermost proxy, and how; `hops` begin with the nearest."""
+        """Finds the client in `hops`, the nearest proxy's first, with the scheme and host that it requested."""
         client = _Hop(peer)
         for hop in hops:
             if hop.node is None:
@@ -101,20 +101,23 @@ class Forwarded:
 
 
 def _parts(text: str) -> Iterable[str]:
-    """The list's parts from right to left. A comma that a client has put into quotes ends a part as well: so nothing
-    that it writes can swallow what its proxy adds, and no part that matters has one."""
+    """Yields the parts of a list from right to left.
+
+    Commas within quotes split, too: so a client cannot hide its proxy's entry in a quoted string, and no valid part has
+    one.
+    """
     return (part for part in map(str.strip, reversed(text.split(","))) if part)
 
 
 def _hop(text: str) -> _Hop:
-    """One part of `Forwarded`; what is wrong in any place says nothing at all."""
-    said: dict[str, str] = {}
+    """Parses one element of `Forwarded`. One that is malformed anywhere counts as empty."""
+    pairs: dict[str, str] = {}
     for pair in text.split(";"):
         match = _PAIR.fullmatch(pair)
-        if match is None or match[1].lower() in said:
+        if match is None or match[1].lower() in pairs:
             return _Hop(None)
-        said[match[1].lower()] = match[2] or match[3] or ""
-    return _Hop(_node(said.get("for", "")), _scheme(said.get("proto")), _host(said.get("host")))
+        pairs[match[1].lower()] = match[2] or match[3] or ""
+    return _Hop(_node(pairs.get("for", "")), _scheme(pairs.get("proto")), _host(pairs.get("host")))
 
 
 def _node(text: str) -> _Node | None:
@@ -138,6 +141,6 @@ def _host(text: str | None) -> str | None:
 
 
 def _agreed(values: Iterable[str | None]) -> str | None:
-    """What all say who say anything; None if they differ."""
-    said = {value for value in values if value is not None}
-    return said.pop() if len(said) == 1 else None
+    """Returns the one value among those that are not None; None if they differ."""
+    given = {value for value in values if value is not None}
+    return given.pop() if len(given) == 1 else None

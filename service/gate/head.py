@@ -1,4 +1,4 @@
-"""What makes a request's head invalid beyond its syntax: RFC 9110 and 9112 have these answered with 400."""
+"""Checks of a request's head beyond its syntax, which RFC 9110 and 9112 want answered with 400."""
 
 import re
 
@@ -8,14 +8,14 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from service.answers.errors import error_answer
 from service.errors import BAD_REQUEST, ServiceError
 
-# A host and a port by RFC 3986, section 3.2.2; both may be missing.
+# Host and port by RFC 3986, section 3.2.2; both may be empty.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
-# More digits than any length has, and than a number is read from.
+# More digits than any real length has; int() gets slow, and fails, with many more.
 _MAX_LENGTH_DIGITS = 19
 
 
 class HeadCheck:
-    """ASGI middleware: answers a request with a faulty head itself."""
+    """ASGI middleware: answers 400 to a request with an invalid head."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

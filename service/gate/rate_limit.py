@@ -1,4 +1,4 @@
-"""How often one caller may call: exactly N times in any window, in this process or in a store that all share.
+"""The rate limit: at most N calls of a caller in any window, counted in this process or in a shared store.
 
 Headers: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (`RateLimit`, `RateLimit-Policy`).
 Only `/api/v1/*` counts; preflights, `/`, `/health` and the docs are free.
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 
 class OwnCount:
-    """The count of this process alone: when the calls of each key came that still count.
+    """A moving window in this process: the times of each key's calls that still count.
 
-    The memory store of `limits` keeps every key for ever and goes through all of them at nearly each call.
+    See docs/decisions/own-count.md for why it is not the memory store of `limits`.
     """
 
     def __init__(self, requests: int, window: int) -> None:
         self._requests = requests
         self._window = window
-        # By their last call, the one longest ago first.
+        # Ordered by last call, the oldest first.
         self._calls: OrderedDict[str, deque[float]] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many keys are remembered."""
+        """Returns the number of keys in memory."""
         return len(self._calls)
 
     def hit(self, key: str) -> tuple[bool, int, float]:
-        """Counts a call: whether it may pass, how many are left, and in how many seconds there are more."""
+        """Counts a call. Returns whether it may pass, how many are left, and the seconds until more are."""
         now = time.monotonic()
         over = now - self._window
-        # Two for each that may be added, so that those whose time is over do not pile up.
+        # Remove up to two expired keys for each that may be added, so that they cannot pile up.
         for _ in range(2):
             oldest = next(iter(self._calls), None)
             if oldest is None or self._calls[oldest][-1] > over:
@@ -57,11 +57,11 @@ class OwnCount:
 
 
 class RateLimiter:
-    """`requests` calls in `window` seconds for each key, counted in this process or in the store at `storage`.
+    """Limits each key to `requests` calls in `window` seconds, counted in this process or in the store at `storage`.
 
-    The window moves: a fixed one lets twice the number through around its edge. Enter it before use. While the store
-    does not answer, this process counts by the same limit for itself: nobody is refused because the store is down, and
-    nobody goes without a limit.
+    An asynchronous context manager. The window moves: a fixed one lets twice the number through around its edge. While
+    the store does not answer, this process applies the same limit by itself: no caller is refused because the store is
+    down, and none goes without a limit.
     """
 
     def __init__(self, requests: int, window: int, storage: str = MEMORY) -> None:
@@ -70,7 +70,7 @@ class RateLimiter:
         self._own = OwnCount(requests, window)
         self._shared: SharedCount | None = None
         if storage != MEMORY:
-            # Only here: its client is large, and most count for themselves.
+            # Imported only here: its client is large, and most installations do without.
             from service.gate import shared_count
 
             self._shared = shared_count.SharedCount(storage, requests, window)
@@ -84,18 +84,20 @@ class RateLimiter:
             await self._shared.__aexit__()
 
     async def hit(self, key: str) -> tuple[bool, int, int]:
-        """Counts a call: whether it may pass, how many are left, and in how many seconds there are more."""
+        """Counts a call. Returns whether it may pass, how many are left, and the seconds until more are."""
         counted = None if self._shared is None else await self._shared.hit(key)
         allowed, left, seconds = counted or self._own.hit(key)
         return allowed, max(left, 0), min(max(math.ceil(seconds), 1), self._window)
 
     def headers(self, left: int, seconds: int) -> list[Header]:
+        """Returns the RateLimit headers for `left` calls in the next `seconds`."""
         return [
             (b"ratelimit", b'"default";r=%d;t=%d' % (left, seconds)),
             (b"ratelimit-policy", b'"default";q=%d;w=%d' % (self._requests, self._window)),
         ]
 
     def refusal(self, seconds: int) -> ServiceError:
+        """Returns the error (429) for a caller who may call again in `seconds`."""
         return ServiceError(
             TOO_MANY_REQUESTS,
             f"Too many requests: at most {self._requests} in {self._window} seconds. Try again in {seconds} seconds.",
@@ -104,7 +106,7 @@ class RateLimiter:
 
 
 class RateLimit:
-    """ASGI middleware: counts a call by its caller and answers the one too many itself."""
+    """ASGI middleware: counts calls by caller, and answers 429 to those beyond the limit."""
 
     def __init__(self, app: ASGIApp, limiter: RateLimiter, callers: Callers) -> None:
         self._app = app

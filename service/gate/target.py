@@ -1,4 +1,4 @@
-"""The request's target, settled once for all that looks at it."""
+"""The normal form of a request's path, and its route in the contract."""
 
 import re
 
@@ -9,8 +9,9 @@ from service.contract import contract
 
 
 class Target:
-    """ASGI middleware: gives the path its one spelling, without empty segments, and puts the contract's path that it
-    belongs to into the scope. So whatever is counted, refused and logged around the router goes by what it will serve.
+    """ASGI middleware: removes empty segments from the path, and puts the contract's path template into the scope.
+
+    So the middlewares around the router count, refuse and log by what the router will serve.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,7 +1,7 @@
-"""Reading requests' bodies: bounded in bytes and time, and to the end so that the client can read the answer.
+"""Request bodies: reading them within bounds of bytes and time, and draining the rest after an early answer.
 
-A server that answers and closes while the client still sends makes the client lose the answer. So what comes after an
-early answer is read and thrown away, up to a bound.
+A client that is still sending when the server closes the connection loses the answer. So the rest of its body is read
+and discarded, up to a bound.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from service.http.connection import connection_of
 
 
 class BodyMemory:
-    """The memory for all bodies that one process reads at once."""
+    """The memory budget for all bodies that one process reads at once."""
 
     def __init__(self) -> None:
         self._taken = 0
 
     async def whole(self, chunks: AsyncIterator[bytes]) -> bytes:
-        """A body that comes in `chunks`. Raises ServiceError (503) if there is no memory for it just now."""
+        """Collects a body from `chunks`. Raises ServiceError (503) if the budget is used up."""
         own = 0
         body = bytearray()
         try:
@@ -49,15 +49,18 @@ async def body_chunks(
     message: str | None = None,
     timeout: float,
 ) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises ServiceError at the first byte over `limit`, after `timeout` seconds of next to
-    nothing, and if the rest cannot be read; ClientLeft if the client goes away.
+    """Yields the body as it arrives.
+
+    Raises ServiceError: `too_large`, with `message`, at the first byte over `limit`; 400 if less than
+    BOUNDS.body_bytes_a_second arrives for `timeout` seconds, or if the rest is malformed. Raises ClientLeft if the
+    client disconnects.
     """
     now = asyncio.get_running_loop().time
     if int(request.headers.get("content-length", 0)) > limit:
         raise ServiceError(too_large, message)
     deadline = now() + BOUNDS.body_seconds
     patience_ends = now() + timeout
-    received = lately = 0
+    received = recent_bytes = 0
     while True:
         try:
             async with asyncio.timeout_at(min(patience_ends, deadline)):
@@ -72,9 +75,9 @@ async def body_chunks(
         received += len(chunk)
         if received > limit:
             raise ServiceError(too_large, message)
-        lately += len(chunk)
-        if lately >= timeout * BOUNDS.body_bytes_a_second:
-            patience_ends, lately = now() + timeout, 0
+        recent_bytes += len(chunk)
+        if recent_bytes >= timeout * BOUNDS.body_bytes_a_second:
+            patience_ends, recent_bytes = now() + timeout, 0
         if chunk:
             yield chunk
         if not event["more_body"]:
@@ -82,7 +85,7 @@ async def body_chunks(
 
 
 class BodyDrain:
-    """ASGI middleware: holds a response open until the client has sent what it was sending."""
+    """ASGI middleware: delays the end of an early answer until the client has sent its body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -92,34 +95,34 @@ class BodyDrain:
             await self._app(scope, receive, send)
             return
         more_to_come = True
-        held = False
+        end_delayed = False
 
-        async def watched_receive() -> HTTPReceiveMessage:
+        async def watching_receive() -> HTTPReceiveMessage:
             nonlocal more_to_come
             message = cast("HTTPReceiveMessage", await receive())
             if message["type"] != "http.request" or not message["more_body"]:
                 more_to_come = False
             return message
 
-        async def held_send(message: Message) -> None:
-            nonlocal held
+        async def delaying_send(message: Message) -> None:
+            nonlocal end_delayed
             if more_to_come and message["type"] == "http.response.start":
-                # Whatever is still on its way must not be taken for the next request.
+                # The rest of the body must not be parsed as the next request.
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             if more_to_come and message["type"] == "http.response.body" and not message.get("more_body"):
-                held = True
+                end_delayed = True
                 message = {**message, "more_body": True}
             await send(message)
 
-        await self._app(scope, watched_receive, held_send)
-        # Only now is all gone that the application has kept of the body.
-        if not held:
+        await self._app(scope, watching_receive, delaying_send)
+        # Drain only now, when the application has released its part of the body.
+        if not end_delayed:
             return
         drained = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BOUNDS.drain_seconds):
                 while more_to_come and drained <= BOUNDS.drained_bytes:
-                    message = await watched_receive()
+                    message = await watching_receive()
                     drained += len(message["body"]) if message["type"] == "http.request" else 0
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -1,4 +1,4 @@
-"""The upload's form: the file goes to a spool as it comes, so that memory stays bounded whatever its size."""
+"""The upload's multipart form. The file is spooled as it arrives, so that memory stays bounded."""
 
 import contextlib
 import tempfile
@@ -20,7 +20,7 @@ from service.http.headers import header, parameters
 
 
 def _max_length(field: str) -> int:
-    """The contract's limit of a field of the form."""
+    """Returns the contract's `maxLength` of a field of the form."""
 
     def search(hint: object) -> int | None:
         if get_origin(hint) is Annotated:
@@ -34,12 +34,12 @@ def _max_length(field: str) -> int:
 
 _MAX_FILE_BYTES = _max_length("file")
 _MAX_DESCRIPTION_CHARACTERS = _max_length("description")
-# What a form may have around its file: the description in UTF-8, boundaries, headers, some unknown fields.
+# Allows for everything around the file: the description in UTF-8, boundaries, headers, some unknown fields.
 _MAX_FORM_BYTES = _MAX_FILE_BYTES + 1024 * 1024
 
 
 class UploadForm:
-    """A form that has been read: the file, its size in bytes, and the description, if there was one."""
+    """A form that has been read: the file, its size in bytes, and the description if there was one."""
 
     def __init__(self) -> None:
         self.upload = Upload(name="", media_type="", file=tempfile.SpooledTemporaryFile(max_size=BOUNDS.spool_bytes))  # noqa: SIM115
@@ -48,7 +48,7 @@ class UploadForm:
 
 
 class Uploads:
-    """The forms that one process has at once: each takes up to its limit where temporary files are."""
+    """The forms that one process reads at once, at most `most`. Each takes up to 11 MiB of the temporary folder."""
 
     def __init__(self, most: int, *, timeout: float) -> None:
         self._most = most
@@ -57,7 +57,7 @@ class Uploads:
 
     @asynccontextmanager
     async def read(self, request: Request[Any, Any, Any]) -> AsyncIterator[UploadForm]:
-        """Reads a form and gives it; the spool is gone afterwards. Raises ServiceError (400, 413, 503)."""
+        """Yields the form of a request and deletes its spool afterwards. Raises ServiceError (400, 413, 503)."""
         if self._open >= self._most:
             raise ServiceError(TAKING_IN)
         self._open += 1
@@ -67,7 +67,7 @@ class Uploads:
             yield form
         finally:
             self._open -= 1
-            # What a full disk did not take is needed no more.
+            # Closing flushes, which fails on a full disk; the file is no longer needed.
             with contextlib.suppress(OSError):
                 form.upload.file.close()
 
@@ -77,17 +77,17 @@ async def _read(request: Request[Any, Any, Any], form: UploadForm, timeout: floa
     kind, boundary = content_type.partition(b";")[0], parameters(content_type).get("boundary")
     if kind.strip().lower() != b"multipart/form-data" or not boundary:
         raise ServiceError(BAD_REQUEST, "The request's Content-Type must be multipart/form-data with a boundary.")
-    parts = _Parts(form)
+    reader = _FormReader(form)
     try:
-        # Latin-1 keeps the bytes of headers as they are, for service.files.names to read.
+        # Latin-1 preserves the bytes of headers for service.files.names to decode.
         with PushMultipartParser(
             boundary, max_segment_count=BOUNDS.form_parts, max_header_size=8192, header_charset="latin-1"
         ) as parser:
             chunks = body_chunks(request, limit=_MAX_FORM_BYTES, too_large=FILE_TOO_LARGE, timeout=timeout)
             async for chunk in chunks:
                 for event in parser.parse(chunk):
-                    parts.take(event)
-        # The HTTP client asks for the number too, which moves the file to the disk, and passes over what fails there.
+                    reader.take(event)
+        # The HTTP client asks for the descriptor too, which rolls the spool over to disk, and ignores errors there.
         form.upload.file.fileno()
         form.upload.file.flush()
     except ParserLimitReached:
@@ -104,12 +104,12 @@ async def _read(request: Request[Any, Any, Any], form: UploadForm, timeout: floa
         raise ServiceError(BAD_REQUEST, "The file is empty.")
 
 
-class _Parts:
-    """Takes the parser's events: a segment begins, its bytes, its end."""
+class _FormReader:
+    """Takes the parser's events: the headers of a part, its bytes, its end (None)."""
 
     def __init__(self, form: UploadForm) -> None:
         self._form = form
-        self._field: Literal["file", "description"] | None = None  # None: a part that nobody knows
+        self._field: Literal["file", "description"] | None = None  # None: an unknown part
         self._description = bytearray()
         self._encoding = ""
 

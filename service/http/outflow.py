@@ -1,4 +1,4 @@
-"""What a client takes of what is written for it: whether there is room for more, and whether it has stalled."""
+"""Backpressure of a client's connection: whether more may be written, and whether the client has stalled."""
 
 import asyncio
 import contextlib
@@ -10,51 +10,53 @@ from service.bounds import BOUNDS
 
 
 class Outflow:
-    """That of one connection. A client that has stalled loses it: until then it costs what is buffered."""
+    """Write side of one connection. Aborts it once the client has stalled, which until then costs its buffer."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._lost = False
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting = 0  # bytes, when the client last took enough of them
+        self._unread_bytes = 0  # bytes, when the client last took enough of them
         self._since = 0.0
 
     @property
     def full(self) -> bool:
-        """Whether no more is taken just now."""
-        return not self._room.is_set()
+        """Whether the write buffer is above its high-water mark."""
+        return not self._writable.is_set()
 
     async def room(self) -> bool:
-        """Waits until more is taken. False if the client is gone instead."""
-        await self._room.wait()
+        """Waits until more may be written. Returns False if the connection is lost instead."""
+        await self._writable.wait()
         return not self._lost
 
     def fill(self) -> None:
-        self._room.clear()
+        """Takes note that the buffer is full, and begins to watch for a stall."""
+        self._writable.clear()
         self._watch()
 
     def empty(self) -> None:
-        self._room.set()
+        """Takes note that the buffer has drained, and wakes the writers."""
+        self._writable.set()
         if not self._transport.is_closing():
-            self._stop()
+            self._stop_watching()
 
     def close(self) -> None:
-        """Closes the connection once the client has taken everything."""
+        """Closes the connection once everything is written."""
         self._transport.close()
         if self._transport.get_write_buffer_size():
             self._watch()
 
     def lose(self) -> None:
-        """The connection is gone."""
+        """Takes note that the connection is lost, and wakes the writers."""
         self._lost = True
-        self._room.set()
-        self._stop()
+        self._writable.set()
+        self._stop_watching()
 
     def _untaken(self) -> int:
-        """Bytes that wait for the client here and in the system, which takes up to some megabytes at once."""
+        """Returns the bytes not yet acknowledged: ours, and the kernel's, which buffers up to some megabytes."""
         in_system = 0
         with contextlib.suppress(OSError):
             taken = fcntl.ioctl(self._transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
@@ -63,13 +65,13 @@ class Outflow:
 
     def _watch(self) -> None:
         if self._timer is None:
-            self._waiting = self._untaken()
+            self._unread_bytes = self._untaken()
             self._since = self._loop.time()
-            self._timer = self._loop.call_later(BOUNDS.stalled_check_seconds, self._look)
+            self._timer = self._loop.call_later(BOUNDS.stalled_check_seconds, self._check_progress)
 
-    def _look(self) -> None:
+    def _check_progress(self) -> None:
         waiting, now = self._untaken(), self._loop.time()
-        if waiting <= self._waiting - BOUNDS.stalled_bytes:
+        if waiting <= self._unread_bytes - BOUNDS.stalled_bytes:
             self._since = now
         elif now - self._since >= BOUNDS.stalled_seconds:
             self._timer = None
@@ -77,11 +79,11 @@ class Outflow:
             return
         else:
             # More may have been written since.
-            waiting = max(waiting, self._waiting)
-        self._waiting = waiting
-        self._timer = self._loop.call_later(BOUNDS.stalled_check_seconds, self._look)
+            waiting = max(waiting, self._unread_bytes)
+        self._unread_bytes = waiting
+        self._timer = self._loop.call_later(BOUNDS.stalled_check_seconds, self._check_progress)
 
-    def _stop(self) -> None:
+    def _stop_watching(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

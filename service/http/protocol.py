@@ -1,7 +1,7 @@
-"""HTTP/1.1 by RFC 9112 on one client's connection; llhttp, by way of httptools, finds the pieces.
+"""HTTP/1.1 (RFC 9112) on one client's connection, parsed by llhttp through httptools.
 
-uvicorn makes a `Protocol` for each connection. Everything a client sends has a bound in bytes and one in time: what is
-around bodies and between requests here, bodies themselves in service/http/body.py.
+uvicorn makes a `Protocol` for each connection. Everything a client sends is bounded in bytes and in time: heads,
+framing and pipelined requests here, bodies in service/http/body.py.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ _ABSOLUTE = re.compile(rb"[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?([^/?#]*)", re.IGNORE
 
 
 class Protocol(asyncio.Protocol):
-    """One connection. What is no request or exceeds a bound ends it, and so does a client that stalls."""
+    """A client's connection. Malformed or oversized input ends it, and so does a client that stalls."""
 
-    # What a page may read of the answer to no request at all, whose origin nobody knows.
+    # For the answer to a malformed request, whose origin is unknown.
     cors: tuple[Header, ...] = ((b"access-control-allow-origin", b"*"),)
 
     transport: asyncio.Transport
@@ -43,41 +43,41 @@ class Protocol(asyncio.Protocol):
         self._server = server_state
         self._state = app_state
         self._loop = asyncio.get_running_loop()
-        # A task that begins as the one before it ends knows nothing of that one.
+        # A fresh context for each request's task: one may start within the task of the request before it.
         self._context = contextvars.copy_context()
         self._addresses: tuple[tuple[str, int] | None, ...] = (None, None)  # the server's and the client's
         self._deadline: asyncio.TimerHandle | None = None  # for a head
-        self._parting = False
-        # The message that is being parsed.
+        self._stopping = False
+        # The request being parsed.
         self._parser = httptools.HttpRequestParser(self)
-        self._begun = False
+        self._in_request = False
         self._in_head = True
         self._url = b""
         self._headers: list[Header] = []
-        self._bytes = 0  # of all of it
+        self._bytes = 0  # received of it
         self._body_bytes = 0
         self._body_of: Connection | None = None
-        # What is being answered, and what came behind it: requests that are parsed, and the rest as it is.
+        # The request being answered, pipelined requests that are parsed, and the unparsed rest.
         self._current: Connection | None = None
         self._waiting: deque[tuple[Connection, Scope]] = deque()
-        self._ahead = b""
-        self._untouched = False  # nothing of the next request has come
+        self._unparsed = b""
+        self._idle = False  # no byte of the next request has come
         self._paused = False
-        self._deaf = False  # what comes is thrown away
-        self._dropped = 0  # bytes of it
+        self._discarding = False  # all further input
+        self._discarded = 0  # bytes
 
-    # What uvicorn calls.
+    # Called by uvicorn.
 
     def shutdown(self) -> None:
-        self._parting = True
-        # An answer that has begun cannot say any more that it is the last; if one more request comes, that one's will.
+        self._stopping = True
+        # An answer that has begun can no longer say `Connection: close`; the next one will, if there is one.
         newest = self._waiting[-1][0] if self._waiting else self._current
         if newest is None:
-            self._expect(BOUNDS.stop_idle_seconds)
+            self._set_deadline(BOUNDS.stop_idle_seconds)
         elif not newest.started:
             newest.last = True
 
-    # What the transport calls.
+    # Called by the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -87,13 +87,13 @@ class Protocol(asyncio.Protocol):
             for address in map(transport.get_extra_info, ("sockname", "peername"))
         )
         self._server.connections.add(self)  # type: ignore[arg-type] # uvicorn names only its own
-        self._expect(BOUNDS.request_head_seconds)
+        self._set_deadline(BOUNDS.request_head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
-        self._stop_waiting()
+        self._cancel_deadline()
         self.outflow.lose()
-        # These lead back to here: nothing shall be left for the garbage collector.
+        # Break reference cycles, so that the garbage collector has nothing to find.
         del self._parser
         self._body_of = None
         self._waiting.clear()
@@ -102,20 +102,20 @@ class Protocol(asyncio.Protocol):
             current.lose()
 
     def eof_received(self) -> None:
-        """Takes a client that closes its side for one that has left, though it may still read."""
+        """Treats a half-closed connection as closed, although the client may still read."""
         self._close()
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
-            self._dropped += len(data)
-            if self._dropped > BOUNDS.linger_bytes:
+        if self._discarding:
+            self._discarded += len(data)
+            if self._discarded > BOUNDS.linger_bytes:
                 self._close()
             return
-        if self._untouched:
-            # What has come may begin no request.
-            self._untouched = False
-            self._expect(BOUNDS.request_head_seconds)
-        self._parse(self._ahead + data)
+        if self._idle:
+            # The next request has a deadline even if these bytes turn out to begin none.
+            self._idle = False
+            self._set_deadline(BOUNDS.request_head_seconds)
+        self._parse(self._unparsed + data)
 
     def pause_writing(self) -> None:
         self.outflow.fill()
@@ -127,7 +127,7 @@ class Protocol(asyncio.Protocol):
         if self._current is not None:
             self._current.on_drained()
 
-    # What a request wants.
+    # Called by a request.
 
     @property
     def own_headers(self) -> Iterable[Header]:
@@ -144,35 +144,34 @@ class Protocol(asyncio.Protocol):
         if self.transport.is_closing():
             return
         if request.last or request.reading:
-            # What is still to come of a body would be taken for the next request.
+            # The rest of its body would be parsed as the next request.
             self._end()
             return
         if self._waiting:
             self._start(*self._waiting.popleft())
-        self._parse(self._ahead)
-        if self._current is None and not self._deaf:
-            self._untouched = not self._begun
-            seconds = BOUNDS.client_idle_seconds if self._untouched else BOUNDS.request_head_seconds
-            self._expect(BOUNDS.stop_idle_seconds if self._parting else seconds)
+        self._parse(self._unparsed)
+        if self._current is None and not self._discarding:
+            self._idle = not self._in_request
+            seconds = BOUNDS.client_idle_seconds if self._idle else BOUNDS.request_head_seconds
+            self._set_deadline(BOUNDS.stop_idle_seconds if self._stopping else seconds)
 
-    # What comes.
+    # Input.
 
     def _parse(self, data: bytes) -> None:
-        """Parses until a request has to wait. What is behind it stays as it came, and so takes no more than that."""
+        """Parses until a request has to wait for the one before it; the bytes behind that stay unparsed."""
         view, at = memoryview(data), 0
-        while at < len(data) and not self._waiting and not self._deaf:
+        while at < len(data) and not self._waiting and not self._discarding:
             self._feed(view[at : at + BOUNDS.parsed_at_once_bytes])
             at += BOUNDS.parsed_at_once_bytes
-        self._ahead = data[at:]
-        if len(self._ahead) > BOUNDS.pipelined_bytes and not self._deaf:
-            # To read no more would hide that the client leaves: what comes is thrown away instead, and the answer that
-            # is being made is the connection's last.
+        self._unparsed = data[at:]
+        if len(self._unparsed) > BOUNDS.pipelined_bytes and not self._discarding:
+            # Pausing the socket would hide a disconnect. So input is discarded, and the current answer is the last.
             assert self._current is not None
-            self._current.last = self._deaf = True
+            self._current.last = self._discarding = True
             self._waiting.clear()
-        if self._deaf:
-            self._dropped += len(self._ahead)
-            self._ahead = b""
+        if self._discarding:
+            self._discarded += len(self._unparsed)
+            self._unparsed = b""
 
     def _feed(self, piece: memoryview | bytes) -> None:
         try:
@@ -191,8 +190,9 @@ class Protocol(asyncio.Protocol):
             self._refuse(f"{what} too large.")
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Parses the head again, without the wish to go on in another protocol, which a server may ignore (RFC 9110,
-        section 7.8). llhttp does not: it takes no body, and `rest` is what is behind the head.
+        """Parses the head again without its Upgrade header, which a server may ignore (RFC 9110, section 7.8).
+
+        llhttp itself cannot: it stops behind the head, and `rest` holds the bytes that follow.
         """
         method, version = self._parser.get_method(), self._parser.get_http_version()
         if method == b"CONNECT":
@@ -205,7 +205,7 @@ class Protocol(asyncio.Protocol):
         self._feed(rest)
 
     def on_message_begin(self) -> None:
-        self._begun = True
+        self._in_request = True
         self._url = b""
         self._headers = []
 
@@ -213,12 +213,12 @@ class Protocol(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # A trailer is no header, and none is wanted (RFC 9110, section 6.5.1).
+        # Trailers are dropped, never merged into the headers (RFC 9110, section 6.5.1).
         if self._in_head:
             self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        if self._deaf or self._parser.should_upgrade():
+        if self._discarding or self._parser.should_upgrade():
             return
         version, method = self._parser.get_http_version(), self._parser.get_method().decode()
         target = _target(self._url)
@@ -232,7 +232,7 @@ class Protocol(asyncio.Protocol):
         path, query, authority = target
         headers, self._headers, self._url = self._headers, [], b""
         if authority is not None:
-            # It counts, not what the header says (RFC 9112, section 3.2.2).
+            # An absolute target overrides the Host header (RFC 9112, section 3.2.2).
             headers = [(name, authority if name == b"host" else value) for name, value in headers]
         self._body_of = request = Connection(
             self,
@@ -240,7 +240,7 @@ class Protocol(asyncio.Protocol):
             is_head=method == "HEAD",
             expects_continue=version == "1.1"
             and any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers),
-            last=version == "1.0" or self._parting or not self._parser.should_keep_alive(),
+            last=version == "1.0" or self._stopping or not self._parser.should_keep_alive(),
         )
         server, client = self._addresses
         scope = {
@@ -270,30 +270,30 @@ class Protocol(asyncio.Protocol):
             self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        self._begun = False
+        self._in_request = False
         self._in_head = True
         self._bytes = self._body_bytes = 0
         request, self._body_of = self._body_of, None
         if request is not None:
             request.end_of_request()
-            self._deaf = self._deaf or request.last
+            self._discarding = self._discarding or request.last
 
     def _start(self, request: Connection, scope: Scope) -> None:
-        self._stop_waiting()
+        self._cancel_deadline()
         self._current = request
         app = cast("ASGIApp", self._app)
         task = self._loop.create_task(request.run(app, scope), context=self._context.copy())
         self._server.tasks.add(task)
         task.add_done_callback(self._server.tasks.discard)
 
-    # Ends.
+    # Closing.
 
     def _refuse(self, message: str) -> None:
-        """Takes no more of a client that breaks the rules, and tells it so if the next answer can be to that."""
-        if self._deaf:
+        """Stops reading from a client that sent malformed input, and answers 400 if no other answer comes first."""
+        if self._discarding:
             return
-        self._deaf = True
-        self._dropped += 1  # at least
+        self._discarding = True
+        self._discarded += 1  # at least
         if self._current is None:
             self._answer(message)
             self._end()
@@ -302,11 +302,11 @@ class Protocol(asyncio.Protocol):
             self._current.last = True
             self._current.end_of_request(message)
         else:
-            # It would be taken for the answer to the request before.
+            # The client would take it for the answer to the request before.
             self._close()
 
     def _answer(self, message: str) -> None:
-        """Writes the answer to what is no request."""
+        """Writes the answer to malformed input."""
         body = envelope("", ServiceError(BAD_REQUEST, message))
         headers = (
             (b"content-type", b"application/json"),
@@ -320,12 +320,12 @@ class Protocol(asyncio.Protocol):
         self.transport.write(b"\r\n".join(lines))
 
     def _end(self) -> None:
-        """Closes behind an answer; where the client still sends, once it can have read that (RFC 9112, section 9.6)."""
-        self._deaf = True
-        if self._dropped and not self._parting:
-            self._begun = False
+        """Closes after an answer. Lingers while the client still sends, so that it can read that (RFC 9112, 9.6)."""
+        self._discarding = True
+        if self._discarded and not self._stopping:
+            self._in_request = False
             self.transport.write_eof()
-            self._expect(BOUNDS.linger_seconds)
+            self._set_deadline(BOUNDS.linger_seconds)
         else:
             self._close()
 
@@ -334,25 +334,25 @@ class Protocol(asyncio.Protocol):
             self._current.lose()
         self.outflow.close()
 
-    def _expect(self, seconds: float) -> None:
-        """Waits so long for a head."""
-        self._stop_waiting()
-        self._deadline = self._loop.call_later(seconds, self._give_up)
+    def _set_deadline(self, seconds: float) -> None:
+        """Sets the deadline for the next head, in seconds from now."""
+        self._cancel_deadline()
+        self._deadline = self._loop.call_later(seconds, self._time_out)
 
-    def _stop_waiting(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _give_up(self) -> None:
-        if self._begun and not self._parting:
+    def _time_out(self) -> None:
+        if self._in_request and not self._stopping:
             self._refuse("The request's headers did not arrive in time.")
         else:
             self._close()
 
 
 def _target(url: bytes) -> tuple[str, bytes, bytes | None] | None:
-    """The path, the query, and the authority if it names one, of the target of a request. None if it is none."""
+    """Splits a request target into path, query and authority, None for none. Returns None if it is malformed."""
     try:
         parts = httptools.parse_url(url)
         path = (parts.path or b"/").decode("ascii")
@@ -363,6 +363,6 @@ def _target(url: bytes) -> tuple[str, bytes, bytes | None] | None:
 
 
 class NarrowedProtocol(Protocol):
-    """The same where not every website may call."""
+    """The protocol where CORS_ALLOW_ORIGINS names origins."""
 
     cors = ()

@@ -1,4 +1,4 @@
-"""What becomes of the facts that the Coze side reports: the logid of a request, lines in the log, figures, spans."""
+"""The observer of the Coze side: turns its reports into the logid of a request, log lines, metrics and spans."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 def announce(route: Route) -> None:
-    """Says what of the way to Coze depends on the machine."""
+    """Logs the parts of the route to Coze that come from the environment: a proxy, certifi's certificates."""
     if route.proxy is not None:
         log.info("a proxy leads to Coze", proxy=str(route.proxy.address))
     if route.certifi:
@@ -24,7 +24,7 @@ def announce(route: Route) -> None:
 
 
 class CozeObserver:
-    """The observer of one process (`service.coze.observer`)."""
+    """Implements `service.coze.observer.Observer` for one process."""
 
     def __init__(self, tracing: "Tracing | None" = None) -> None:
         self._tracing = tracing
@@ -61,7 +61,7 @@ class CozeObserver:
 
 
 class ObservedCall:
-    """One call, made for the request of `record`, if for any; `span` is there where it is traced."""
+    """A call to Coze. `record` is that of the request it is made for, if any; `span` is set if it is traced."""
 
     def __init__(self, record: RequestRecord | None, span: "CallSpan | None") -> None:
         self._record = record

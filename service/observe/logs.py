@@ -1,7 +1,7 @@
-"""The log: the service's own lines and its libraries' alike, on standard output; docs/logs.md is its manual.
+"""The log on standard output, of the service and its libraries alike; docs/logs.md is its manual.
 
-One JSON object a line, or words for a person at a terminal. Never in it: tokens, bodies, texts of messages, query
-strings.
+Each line is a JSON object, or text for a person at a terminal. Tokens, bodies, texts of messages and query strings
+never appear in it.
 """
 
 import contextlib
@@ -37,10 +37,10 @@ def _to_json(_logger: object, _method: str, event: EventDict) -> bytes:
 
 
 class _Console:
-    """Lines for a person. What comes from elsewhere must not steer the terminal."""
+    """Renders lines for a person. Escapes values, so that they cannot control the terminal."""
 
     def __init__(self, *, colors: bool) -> None:
-        # The usual way to format an exception shows the values of variables, if a certain package is installed.
+        # The default formatter shows the values of variables if `rich` is installed.
         self._render = structlog.dev.ConsoleRenderer(
             colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=20
         )
@@ -55,12 +55,13 @@ class _Console:
 
 
 class _Output(io.RawIOBase):
-    """Where lines go. One that cannot be written, as to a full disk or a pipe whose other end is gone, is dropped: it
-    must end neither a chat nor a stop.
+    """Unbuffered output that drops a line it cannot write, as on a full disk or a closed pipe.
+
+    A failing log must end neither a chat nor a stop.
     """
 
     def __init__(self, stream: io.RawIOBase) -> None:
-        # Without a buffer, which would keep what it cannot write and fail with it again.
+        # A buffer would keep the line that it cannot write, and fail again with the next.
         self._stream = stream
         self._cut = False
 
@@ -68,7 +69,7 @@ class _Output(io.RawIOBase):
         return True
 
     def write(self, line: Any) -> int:
-        # What was cut off takes no whole line with it.
+        # A line that was cut off must not swallow the next one.
         rest = memoryview(b"\n" + line if self._cut else line)
         size = len(rest)
         with contextlib.suppress(OSError):
@@ -80,7 +81,7 @@ class _Output(io.RawIOBase):
 
 
 def configure(settings: Settings) -> None:
-    """Sets up structlog, and for the libraries standard logging."""
+    """Sets up structlog, and standard logging for the libraries."""
     level = logging.getLevelNamesMapping()[settings.log_level]
     terminal = sys.stdout.isatty()
     render: Processor = _to_json
@@ -113,5 +114,5 @@ def configure(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    # Libraries say at DEBUG what they send and receive; that is nobody's to read here.
+    # At DEBUG, libraries log what they send and receive, which may be secret.
     root.setLevel(max(logging.WARNING, level))

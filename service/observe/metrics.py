@@ -1,7 +1,8 @@
-"""What is counted for Prometheus, and `/metrics` to read it.
+"""The metrics for Prometheus.
 
-Every label has few values: none is taken from a client, and of Coze's only codes that `service.errors` knows. Several
-workers each write into files in one folder (prometheus_client's multiprocess mode), so that any of them can add up all.
+Every label has few values: none comes from a client, and of Coze's codes only those that `service.coze.errors` knows.
+Several workers write into files in one folder (prometheus_client's multiprocess mode), so that any of them can sum up
+all.
 """
 
 import contextlib
@@ -24,13 +25,13 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from service.coze.errors import coze_error
 from service.observe.record import Outcome, RequestRecord
 
-# When a series began is nobody's question here, and would double their number.
+# The `_created` series would double the number of series for no use.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-# From a cached answer to COZE_CHAT_TIMEOUT's default, in seconds.
+# In seconds, from a cached answer to the default of COZE_CHAT_TIMEOUT.
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# A number of tokens beyond this is none; a Prometheus sample could not hold it exactly.
+# A larger number of tokens is no real one, and a Prometheus sample could not hold it exactly.
 _MAX_TOKENS = 2**53
 
 _OWN = CollectorRegistry()
@@ -79,7 +80,7 @@ RUNNING_CHATS = Gauge(
     **_NAME,
 )
 
-# A series that begins with its first event hides it from `rate`.
+# Start every series at 0: one that begins with its first event hides it from `rate`.
 for _mode in ("json", "stream"):
     for _outcome in Outcome:
         if _mode == "stream" or _outcome is not Outcome.UNREAD:
@@ -90,7 +91,7 @@ for _result in ("ok", "failed"):
 
 
 def observe(record: RequestRecord, method: str | None, route: str | None, seconds: float) -> None:
-    """Counts a request that is over; `route` is its template, None if there is none."""
+    """Counts a request that is over. `route` is its template in the contract, None without one."""
     method, route = method if method in _METHODS else "other", route or "none"
     _REQUESTS.labels(method, route, record.status or "none").inc()
     _REQUEST_SECONDS.labels(route).observe(seconds)
@@ -123,9 +124,9 @@ def registry(*, shared: bool) -> CollectorRegistry:
 
 
 def serve(host: str, port: int, folder: str | None) -> int:
-    """Serves them on a port of their own, in a thread, until the process ends; the port.
+    """Serves the metrics on a port of their own, in a thread, until the process ends. Returns the port.
 
-    `folder` is where the workers write, None if this process itself does the work. Raises OSError.
+    `folder` is where the workers write; None if this process serves chats itself. Raises OSError.
     """
     server, _ = start_http_server(port, host, _OWN if folder is None else _shared(folder))
     bound: int = server.server_port
@@ -133,21 +134,19 @@ def serve(host: str, port: int, folder: str | None) -> int:
 
 
 def forget_worker(pid: int, folder: str) -> None:
-    """Takes what a worker that is gone had open out of the sums; what it counted stays."""
+    """Removes the gauges of a worker that has ended from the sums; its counters stay."""
     mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
 
 
 def _shared(folder: str | None = None) -> CollectorRegistry:
-    """The sums over all workers. In a worker prometheus_client knows the folder by itself."""
+    """Returns the sums over all workers. In a worker prometheus_client finds the folder by itself."""
     registry = CollectorRegistry()
     _AllWorkers(registry, folder)  # type: ignore[no-untyped-call]
     return registry
 
 
 class _AllWorkers(MultiProcessCollector):
-    """Passes over a file that is just being made, or whose worker was killed while it made it: it is empty, which
-    prometheus_client takes for an error.
-    """
+    """Skips empty files, on which prometheus_client fails: a worker is creating one, or was killed while it did."""
 
     def collect(self) -> Iterable[Metric]:
         files = [str(path) for path in Path(self._path).glob("*.db") if _has_content(path)]
@@ -156,7 +155,7 @@ class _AllWorkers(MultiProcessCollector):
 
 
 def _has_content(path: Path) -> bool:
-    # One that is gone was of a worker that is.
+    # A file may go together with its worker.
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_size > 0
     return False

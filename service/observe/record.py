@@ -1,4 +1,4 @@
-"""What is observed of one request: plain data, filled in as it becomes known, read once the request is over."""
+"""The record of a request: plain data, filled in as it becomes known and read once the request is over."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One request's facts. The log, the metrics and the traces are three renderings of it."""
+    """The facts of one request, from which the log, the metrics and the trace are made."""
 
     request_id: str
     trace_id: str | None = None  # where requests are traced
@@ -41,7 +41,7 @@ class RequestRecord:
     code: int | None = None  # Coze's
     cause: str | None = None
     logid: str | None = None  # Coze's id of what it answered last
-    over: bool = False  # what Coze answers from here on is to what cleans up
+    over: bool = False  # later answers of Coze are to the clean-up
     outcome: Outcome | None = None
     # Of a chat:
     mode: Literal["stream", "json"] | None = None
@@ -53,7 +53,7 @@ class RequestRecord:
     usage: Usage | None = None
 
     def count(self, events: Sequence[object]) -> None:
-        """Takes note of what was read of the chat."""
+        """Counts deltas, and keeps the usage."""
         for event in events:
             if type(event) in _DELTAS:
                 if not self.deltas:
@@ -63,7 +63,7 @@ class RequestRecord:
                 self.usage = event.usage
 
     def fail(self, error: ServiceError) -> None:
-        """Takes note of what the caller is told in place of what it asked for."""
+        """Records the error that the caller gets."""
         self.failure, self.code, self.cause = error.failure, error.code, error.cause
         self.logid = error.logid or self.logid
         if self.chat_begun:
@@ -72,12 +72,12 @@ class RequestRecord:
             self.end(Outcome.REFUSED)
 
     def end(self, outcome: Outcome) -> None:
-        """Decides how it ended. The first decision stands: what follows from it must not hide it."""
+        """Sets the outcome. The first one stands: its consequences must not hide it."""
         if self.outcome is None:
             self.outcome = outcome
 
     def note_chat(self, conversation_id: str | None, chat_id: str | None) -> None:
-        """Takes note of Coze's ids, as the chat is given back."""
+        """Records Coze's ids when the chat is released."""
         self.conversation_id, self.chat_id = conversation_id, chat_id
         self.over = True
 
@@ -86,7 +86,7 @@ _current: ContextVar[RequestRecord | None] = ContextVar("request_record", defaul
 
 
 def begin_record(scope: Scope, request_id: str) -> RequestRecord:
-    """The record of the request that begins; whatever is done for it from here on finds it."""
+    """Makes the record of a request, and attaches it to its scope and to the current context."""
     record = RequestRecord(request_id)
     scope.setdefault("state", {})[_KEY] = record
     _current.set(record)
@@ -95,7 +95,7 @@ def begin_record(scope: Scope, request_id: str) -> RequestRecord:
 
 @contextmanager
 def recording(record: RequestRecord) -> Iterator[None]:
-    """Has what is done within belong to `record`, which is no request's own."""
+    """Makes `record` the current one within the block, where there is no request."""
     before = _current.set(record)
     try:
         yield
@@ -104,11 +104,11 @@ def recording(record: RequestRecord) -> Iterator[None]:
 
 
 def record_of(scope: Scope) -> RequestRecord:
-    """The record of the request with this scope."""
+    """Returns the record of the request with this scope."""
     record: RequestRecord = scope["state"][_KEY]
     return record
 
 
 def current_record() -> RequestRecord | None:
-    """The record of the request that this is done for, also once it is over."""
+    """Returns the record of the request that this context works for, even once that is over; None without one."""
     return _current.get()

@@ -1,7 +1,7 @@
-"""OpenTelemetry: a span for each request, one for its chat, one for each call to Coze. Imported only where it is on.
+"""OpenTelemetry traces: a span for each request, for its chat, and for each call to Coze. Imported only if enabled.
 
-Names: https://opentelemetry.io/docs/specs/semconv/http/http-spans/ and /docs/specs/semconv/gen-ai/; what those do not
-know begins with `coze.`. No text of a message, no query, no address and no id of a person gets into a span.
+Names: https://opentelemetry.io/docs/specs/semconv/http/http-spans/ and /docs/specs/semconv/gen-ai/; others begin with
+`coze.`. No text of a message, no query, no address and no id of a person gets into a span.
 """
 
 import logging
@@ -29,10 +29,10 @@ from service.settings import SettingsError
 
 log = structlog.get_logger()
 
-# What monitors ask every few seconds.
+# Polled by monitors every few seconds.
 _UNTRACED = frozenset({"/", "/health", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# Only the trace goes on to Coze: baggage would carry whatever a client writes into it.
+# Baggage is not propagated to Coze: it carries whatever a client writes into it.
 _W3C = TraceContextTextMapPropagator()
 
 
@@ -40,10 +40,10 @@ _spans: ContextVar["RequestSpans | None"] = ContextVar("request_spans", default=
 
 
 class Tracing:
-    """One for each process. OpenTelemetry's SDK reads its `OTEL_…` variables itself."""
+    """The tracer of one process. OpenTelemetry's SDK reads its `OTEL_…` variables itself."""
 
     def __init__(self) -> None:
-        """Raises SettingsError if one of them is bad."""
+        """Raises SettingsError if one of the variables is bad."""
         logger = logging.getLogger("opentelemetry")
         logger.handlers[:] = [_Complaints()]
         logger.propagate = False
@@ -58,7 +58,7 @@ class Tracing:
         self._tracer = self._provider.get_tracer("service")
 
     def begin_request(self, scope: HTTPScope, record: RequestRecord) -> "RequestSpans | None":
-        """The spans of the request that is being handled from here on; None if it is not traced."""
+        """Starts the spans of a request in the current context. Returns None if it is not traced."""
         _spans.set(None)
         if scope["path"] in _UNTRACED:
             return None
@@ -73,7 +73,7 @@ class Tracing:
         return spans
 
     def begin_call(self, method: str, url: str, headers: dict[str, str]) -> "CallSpan | None":
-        """The span of a call to Coze, if it is made for a request that is traced; `headers` hand the trace on."""
+        """Starts the span of a call to Coze, and adds the trace to `headers`. Returns None if it is not traced."""
         spans, record = _spans.get(), current_record()
         if spans is None or record is None:
             return None
@@ -93,14 +93,14 @@ class Tracing:
         return CallSpan(span)
 
     def stop(self) -> None:
-        """Hands over the last spans; a collector that does not take them does not hold the process."""
+        """Exports the last spans. A collector that does not answer cannot delay the exit for long."""
         stopping = threading.Thread(target=self._provider.shutdown, name="traces-stop", daemon=True)
         stopping.start()
         stopping.join(BOUNDS.spans_goodbye_seconds)
 
 
 class CallSpan:
-    """Ends with the answer to a call, or without one."""
+    """The span of a call to Coze, which ends with the answer or without one."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
@@ -123,7 +123,7 @@ class CallSpan:
 
 
 class RequestSpans:
-    """The spans of one request: its own, and that of its chat once there is one."""
+    """The spans of a request: its own, and that of its chat once there is one."""
 
     def __init__(self, tracer: Tracer, caller: Context, scope: HTTPScope, request_id: str) -> None:
         self._tracer = tracer
@@ -138,7 +138,7 @@ class RequestSpans:
         self.trace_id = format_trace_id(self._request.get_span_context().trace_id)
 
     def parent_for(self, record: RequestRecord) -> Context:
-        """The context of what is done for the request now: within its chat, once that has begun."""
+        """Returns the context for a child span: within the chat once that has begun, else within the request."""
         context = set_span_in_context(self._request, Context())
         if not record.chat_begun:
             return context
@@ -147,7 +147,7 @@ class RequestSpans:
         return set_span_in_context(self._chat, Context())
 
     def end(self, record: RequestRecord, method: str, route: str | None) -> None:
-        """Ends them, with what the record says. A chat that asked Coze nothing has a span as well."""
+        """Ends the spans with the facts of the record. A chat that never reached Coze has a span as well."""
         self.parent_for(record)
         if self._chat is not None:
             _describe_chat(self._chat, record)
@@ -192,7 +192,7 @@ def _describe_chat(span: Span, record: RequestRecord) -> None:
 
 
 class _Complaints(logging.Handler):
-    """What OpenTelemetry has to say, such as that its collector is away: a line in a minute, and no traceback."""
+    """Logs OpenTelemetry's warnings, such as a missing collector: one line a minute, without a traceback."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -203,6 +203,6 @@ class _Complaints(logging.Handler):
         if now < self._silent_until:
             return
         self._silent_until = now + BOUNDS.spans_complaint_seconds
-        # Other parts of it quote what they could not read, such as the headers with the collector's key.
+        # Other loggers of it quote values that they cannot parse, such as headers with the collector's key.
         told = complaint.getMessage() if complaint.name.startswith("opentelemetry.exporter.") else str(complaint.msg)
         log.warning("tracing complains", reason=told[:200])

@@ -1,4 +1,4 @@
-"""The contract for people and programs, in OpenAPI 3.1 and 3.0, and Swagger UI, all from this machine."""
+"""/docs with Swagger UI, and the contract in OpenAPI 3.1 and 3.0. Nothing is loaded from other hosts."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from service.contract import contract
 from service.pages.handlers import assets, get, page
 from service.pages.rendition import rendition
 
-# Swagger UI loads nothing from elsewhere; the policy makes sure of it.
+# Makes sure that Swagger UI loads nothing from other hosts.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -51,7 +51,7 @@ def openapi_json() -> Response[bytes]:
     return Response(contract().json, media_type="application/json")
 
 
-# Made by the first who asks for it, and not in the way of the streams meanwhile.
+# Made on the first request, in a thread, so that streams do not wait for it.
 @get("/openapi-3.0.yaml", include_in_schema=False, sync_to_thread=True)
 def rendition_yaml() -> Response[bytes]:
     return Response(rendition().yaml, media_type="application/yaml")

@@ -1,4 +1,4 @@
-"""Route handlers as the service declares them: GET together with its HEAD, and the files of a page."""
+"""Makers of route handlers: GET with its HEAD, pages and their files."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from litestar.response import File
 
 
 def get(path: str | None = None, **options: Any) -> HTTPRouteHandler:
-    """A handler for GET that answers HEAD too, with the same headers: the server leaves the body out."""
+    """Makes a handler for GET and HEAD; the server leaves the body out of the answer to HEAD."""
     return HTTPRouteHandler(path, http_method=[HttpMethod.GET, HttpMethod.HEAD], **options)
 
 
 def assets(path: str, folder: Path, **options: Any) -> HTTPRouteHandler:
-    """A handler for `path/<name>`: the files that `folder` holds now. No other name ever reaches the file system."""
+    """Makes a handler for the files in `folder`, listed once. No other name reaches the file system."""
     files = {file.name: file for file in folder.iterdir() if file.is_file()}
 
     @get(f"{path}/{{name:str}}", include_in_schema=False, sync_to_thread=False, **options)
@@ -30,8 +30,9 @@ def assets(path: str, folder: Path, **options: Any) -> HTTPRouteHandler:
 
 
 def page(path: str, content: bytes, headers: dict[str, str]) -> HTTPRouteHandler:
-    """A handler for an HTML page. What the page refers to is relative, so that a proxy may serve it under any path;
-    a request with slashes at the end is sent on to the one address from which those references lead right.
+    """Makes a handler for an HTML page whose references are relative, so that a proxy may serve it under any path.
+
+    A path with slashes at the end is redirected to the one from which the references resolve.
     """
 
     @get(path, include_in_schema=False, sync_to_thread=False)

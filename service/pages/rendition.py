@@ -1,7 +1,7 @@
 """The contract in OpenAPI 3.0.3, for tools that cannot read 3.1: the same operations, statuses, names and fields.
 
-It is made from openapi.yaml and takes whatever that takes. 3.0 knows no null type, no single values but a list of one,
-and no schema for JSON inside text. What it cannot say is left open, and stands in the descriptions and in `x-` fields.
+It is made from openapi.yaml and accepts whatever that accepts. 3.0 lacks the null type, `const`, and schemas for JSON
+inside text. Where it cannot express a rule, the rule is left to the description and to `x-` fields.
 """
 
 from functools import cache
@@ -14,18 +14,18 @@ from service.contract import contract
 
 Json = dict[str, Any]
 
-# Where a schema holds schemas: one, a list of them, or one for each name.
+# Keywords whose value is a schema, a list of schemas, or schemas by name.
 _ONE = {"items", "additionalProperties", "not"}
 _LIST = {"oneOf", "anyOf", "allOf"}
 _NAMED = {"properties"}
-# What JSON inside text looks like.
+# Keywords of JSON inside text.
 _CONTENT = {"contentMediaType", "contentSchema"}
-# The PHP clients of openapi-generator have a getConfig() of their own, and PHP takes no second one.
+# openapi-generator's PHP clients have a getConfig() of their own, which would clash.
 _OPERATION_IDS = {"getConfig": "getConfiguration"}
 
 
 class Rendition(msgspec.Struct, frozen=True):
-    """One document, as YAML and as JSON."""
+    """A document as YAML and as JSON."""
 
     yaml: bytes
     json: bytes
@@ -33,7 +33,7 @@ class Rendition(msgspec.Struct, frozen=True):
 
 @cache
 def rendition() -> Rendition:
-    """The service's contract in OpenAPI 3.0.3."""
+    """Returns the service's contract in OpenAPI 3.0.3."""
     document = in_openapi_3_0(contract().document)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, width=120, encoding="utf-8")
@@ -41,7 +41,7 @@ def rendition() -> Rendition:
 
 
 def in_openapi_3_0(document: Json) -> Json:
-    """`document`, of OpenAPI 3.1, in 3.0.3."""
+    """Translates a document of OpenAPI 3.1 into 3.0.3."""
     new: Json = _part(document) | {"openapi": "3.0.3"}
     info = new["info"]
     info["description"] = f"{info.pop('summary')}\n\n{info['description']}"
@@ -52,7 +52,7 @@ def in_openapi_3_0(document: Json) -> Json:
 
 
 def _part(node: Any, key: str = "") -> Any:
-    """What stands at `key` and is no schema, with the schemas in it translated."""
+    """Translates the schemas within a node that is no schema itself; `key` is the one it stands at."""
     if key == "schema":
         return _schema(node)
     if key == "text/event-stream":
@@ -64,14 +64,14 @@ def _part(node: Any, key: str = "") -> Any:
     if isinstance(node, dict) and key not in ("example", "examples"):
         new = {name: _part(child, name) for name, child in node.items()}
         if "in" in new and "example" in new.get("schema", {}):
-            # Dredd looks for the example of a parameter nowhere else.
+            # Dredd finds the example of a parameter only here.
             new["example"] = new["schema"]["example"]
         return new
     return node
 
 
 def _stream(media: Json) -> Json:
-    """A stream of events as one text, and the contract's events as one whole stream."""
+    """Translates a stream of events into one text, with the contract's events as one example."""
     events = [example["value"] for example in media["examples"].values()]
     text = "".join("".join(f"{name}: {value}\n" for name, value in event.items()) + "\n" for event in events)
     schema = {
@@ -83,7 +83,7 @@ def _stream(media: Json) -> Json:
 
 
 def _schema(schema: Any) -> Any:
-    """A schema as 3.0 has them. It says no more than the original, and less where 3.0 has no words."""
+    """Translates a schema into 3.0: never stricter than the original, looser where 3.0 cannot express it."""
     if not isinstance(schema, dict):
         return schema  # true or false, or a content type
     new: Json = {}
@@ -103,19 +103,19 @@ def _schema(schema: Any) -> Any:
         elif key == "examples":
             new["example"] = value[0]
         elif key == "enum" and schema.get("x-extensible"):
-            # Clients of openapi-generator fail on a value that they do not know.
+            # openapi-generator's clients fail on unknown values.
             new["x-extensible-enum"] = value
         else:
             new[key] = value
     if new.get("nullable") and "enum" in new:
-        # Generated Go cannot name the default of such a list.
+        # Generated Go cannot name the default of an enum with null.
         new["enum"] = [value for value in new["enum"] if value is not None]
         new.pop("default", None)
     if new.get("format") == "binary":
-        # Generated clients would count the characters of an object that is a file.
+        # Generated clients would check the length of a file object.
         new = {key: value for key, value in new.items() if key not in ("minLength", "maxLength")}
     if new.get("type") == "string":
-        # Two kinds of text are one in 3.0; generated Swift and Kotlin make an empty class of them.
+        # Generated Swift and Kotlin make an empty class of alternatives that are all strings.
         for kind in new.pop("anyOf", []):
             new |= {key: value for key, value in kind.items() if key.startswith("x-")}
     return new

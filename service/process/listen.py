@@ -1,4 +1,4 @@
-"""What the process takes from the system before it serves: open files, its address, the port of its figures."""
+"""Resources taken before serving: the limit of open files, the listening socket, the port of the metrics."""
 
 import contextlib
 import resource
@@ -13,17 +13,17 @@ from service.settings.values import MEMORY
 
 log = structlog.get_logger()
 
-# What a chat opens: the client's connection and Coze's. And what there is beside the chats, with room to spare.
+# A chat has two descriptors: the client's connection and Coze's. The rest is for everything else, with a margin.
 _FILES_OF_A_CHAT = 2
 _OTHER_FILES = 200
-# How many files to ask for where there may be any number, which macOS does not take for an answer.
+# The limit to ask for where the hard limit is infinite, which macOS does not accept as a soft limit.
 _MANY_FILES = 10_240
 
 
 def allow_files(settings: Settings) -> None:
-    """Has this process and its children open as many files as they may, connections being files too.
+    """Raises the limit of open files, which counts connections, for this process and its children.
 
-    Many systems let a process open 1,024 until it asks for more. Past them uvloop turns clients away without a word.
+    The usual soft limit is 1,024. Beyond it uvloop refuses clients without a log line.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
@@ -39,10 +39,10 @@ def allow_files(settings: Settings) -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket; says where it is. Raises SettingsError if HOST and PORT cannot be used."""
+    """Opens the listening socket and logs its address. Raises SettingsError if HOST and PORT cannot be used."""
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        # What listens on every IPv6 address takes IPv4 as well.
+        # A socket on every IPv6 address accepts IPv4 as well.
         both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
         address = settings.host, settings.port
         listener = socket.create_server(address, family=family, backlog=2048, dualstack_ipv6=both)
@@ -67,15 +67,15 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where the service is reached from this machine."""
+    """Returns the address at which this machine reaches the service."""
     host, port = listener.getsockname()[:2]
     return f"http://{_reachable(host)}:{port}"
 
 
 def serve_metrics(settings: Settings, folder: str | None) -> None:
-    """Serves `/metrics` on METRICS_PORT, of this process or of the workers that write into `folder`; says where.
+    """Serves `/metrics` on METRICS_PORT, for this process or for the workers that write into `folder`.
 
-    Raises SettingsError if it cannot be used.
+    Raises SettingsError if the port cannot be used.
     """
     try:
         port = metrics.serve(settings.host, settings.metrics_port or 0, folder)
@@ -85,6 +85,6 @@ def serve_metrics(settings: Settings, folder: str | None) -> None:
 
 
 def _reachable(host: str) -> str:
-    """An address to reach `host` by: what listens on all of them is on this machine's own too."""
+    """Returns an address at which this machine reaches `host`: loopback for a wildcard address."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{host}]" if ":" in host else host

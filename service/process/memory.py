@@ -1,28 +1,27 @@
-"""The memory of a process that serves: its garbage collector and its allocator."""
+"""Tuning of the garbage collector and the allocator for a process that serves."""
 
 import ctypes
 import gc
 
-# How many more objects there must be before garbage is searched for among them, how many such searches make one among
-# the older ones too, and how many of those one among all. Python's own numbers are 700, 10 and 10. What a connection
-# that breaks leaves behind may wait for a search among all, together with some 180,000 other objects at most.
+# Thresholds of gc.set_threshold; Python's defaults are 700, 10 and 10. Garbage of a broken connection may wait for a
+# full collection, together with some 180,000 other objects at most.
 _GARBAGE_THRESHOLDS = (10_000, 5, 2)
-# The size in bytes of what malloc takes from the system by itself and gives back at once, and the number of that
-# parameter in glibc's malloc.h.
+# Allocations of this many bytes or more are mapped, and returned to the system at once. The parameter's number is from
+# glibc's malloc.h.
 _LARGE_BYTES = 128 * 1024
 _M_MMAP_THRESHOLD = -3
 
 
 def settle() -> None:
-    """Has the collector pass over what there is now and search less often, and the allocator keep no long question.
+    """Freezes the objects that exist, collects less often, and lets the allocator return large blocks at once.
 
-    A chat leaves no garbage, and all streams wait while it is searched for: with 1,000 of them some 60 ms.
+    A chat leaves no garbage, and a collection stops all streams: for some 60 ms with 1,000 of them.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
-    # That is glibc's default only until such a piece is freed: then it takes pieces of this size from among the small
-    # ones, which hold on to the place.
+    # glibc raises its default threshold once such a block is freed. Later ones then come from the heap, which small
+    # blocks keep from shrinking.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not everywhere
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)

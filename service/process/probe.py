@@ -1,6 +1,6 @@
-"""Whether the service lives, for a container's health check: asks for `/` where HOST and PORT say that it listens.
+"""The liveness probe of a container: requests `/` at HOST and PORT.
 
-Whether Coze answers, which a restart does not mend, is asked at `/health`.
+`/health` also says whether Coze answers, which a restart cannot mend.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from service.bounds import BOUNDS
 
 
 def main() -> None:
-    """Exits with 0 if the service answers, else with 1 and a line that says why."""
+    """Exits with 0 if the service answers, else with 1 and one line with the reason."""
     try:
         host, port = settings.read_address()
     except settings.SettingsError as error:
@@ -23,11 +23,11 @@ def main() -> None:
 
 
 def _reached_by(host: str) -> list[str]:
-    """The addresses by which what listens on `host` is reached from this machine."""
+    """Returns the addresses at which this machine reaches a server on `host`."""
     with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)
         if address.is_unspecified:
-            # What listens on every IPv6 address takes IPv4 as well, and a machine may have only one of both.
+            # A server on every IPv6 address accepts IPv4 as well, and the machine may have only one of the two.
             return ["127.0.0.1", "::1"][: 1 if address.version == 4 else 2]
     return [host]
 

@@ -1,4 +1,4 @@
-"""Files that tell of a running service: its process id while it lives, and where it listens while it does."""
+"""PID_FILE and READY_FILE: the process id of a running service, and its address while it listens."""
 
 import fcntl
 import os
@@ -10,11 +10,11 @@ from service.settings import SettingsError
 
 
 class RunFiles:
-    """PID_FILE and READY_FILE, each where it is set.
+    """The two files, each where it is set.
 
-    The first has the process id, and a lock that the system takes away when the process ends. The second has two lines:
-    the address while the service takes connections, else nothing, and how many seconds a stop takes at most.
-    Raises SettingsError if a service that runs has the lock, or a file cannot be written.
+    PID_FILE holds the process id, under a lock that ends with the process. READY_FILE has two lines: the address while
+    connections are accepted, else nothing; and the most seconds that a stop takes.
+    Raises SettingsError if a running service holds the lock, or a file cannot be written.
     """
 
     def __init__(self, pid_file: Path | None, ready_file: Path | None, stop_seconds: float) -> None:
@@ -26,14 +26,14 @@ class RunFiles:
                 locked = _lock(pid_file)
         except OSError as error:
             raise SettingsError(f"PID_FILE {pid_file} cannot be used: {error.strerror}.") from None
-        # Whoever finds this process's id finds no address that a crash left.
+        # Clear the address that a crash left before the new process id appears.
         self.tell_address("")
         if locked is not None:
             os.ftruncate(locked, 0)
             os.write(locked, b"%d\n" % os.getpid())
 
     def tell_address(self, address: str) -> None:
-        """Replaces what READY_FILE says, in one step; an empty address as soon as no more connections are taken."""
+        """Replaces READY_FILE atomically. `address` is empty while no connections are accepted."""
         if self._ready_file is None:
             return
         draft = Path(f"{self._ready_file}.{os.getpid()}")
@@ -44,19 +44,19 @@ class RunFiles:
             raise SettingsError(f"READY_FILE {self._ready_file} cannot be used: {error.strerror}.") from None
 
     def remove_ready_file(self) -> None:
-        """At the end. The process id stays: without the lock it says nothing."""
+        """Removes READY_FILE at exit. PID_FILE stays: without its lock it means nothing."""
         if self._ready_file is not None:
             self._ready_file.unlink(missing_ok=True)
 
 
 def _lock(path: Path) -> int:
-    """A descriptor of the file, to be kept open, with the lock."""
+    """Returns a locked descriptor of the file, to be kept open. Raises SettingsError if the lock is taken."""
     deadline = time.monotonic() + BOUNDS.pid_file_seconds
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever found that nobody had it may just have removed it, and the next one would not see this lock.
+            # Another process that found it unlocked may just have removed it; a lock on the old file excludes nobody.
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
         except FileNotFoundError:

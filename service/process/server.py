@@ -1,4 +1,4 @@
-"""The server: uvicorn, stopping as an operator expects it to."""
+"""The server: uvicorn with an orderly stop."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class _Server(uvicorn.Server):
-    """Stops in order: no new work, then the chats in flight finish, then those that did not are ended; exit code 0."""
+    """Stops in order: refuses new work, lets running chats finish, then ends the rest. The exit code is 0."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own raises the signal once more at the end, and the process would not exit with 0.
+        # uvicorn's own re-raises the signal at the end, and the exit code would not be 0.
         stops = [signal.SIGINT, signal.SIGTERM, RETIRE]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
             stops.append(signal.SIGHUP)
@@ -100,7 +100,8 @@ def serve(
 ) -> None:
     """Serves on `listener` until SIGTERM, SIGINT or SIGHUP.
 
-    Calls `on_ready` once it does and `on_stop` when it begins to stop. A worker gives its `parent` signs of life.
+    Calls `on_ready` once it accepts connections and `on_stop` when it begins to stop. A worker sends heartbeats to its
+    `parent`.
     """
     config = uvicorn.Config(
         app,
@@ -117,4 +118,4 @@ def serve(
     )
     _Server(config, lifecycle, settings.shutdown_grace, on_ready, on_stop, parent).run(sockets=[listener])
     if parent is not None:
-        parent.say_over()
+        parent.end_beats()

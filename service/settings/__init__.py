@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 
 class SettingsError(Exception):
-    """A variable is missing or bad. The text is one line for the operator and never holds a secret's value."""
+    """A missing or bad variable. The text is one line for the operator and never holds a secret's value."""
 
 
 class Setting(NamedTuple):
-    """One variable. `default` is None if it has none; `parse` raises ValueError saying what the variable takes."""
+    """A variable. `default` is None if it has none; `parse` raises ValueError, saying what the variable takes."""
 
     name: str
     default: str | None
@@ -41,18 +41,18 @@ def setting(
 def setting(
     default: str | None, parse: Callable[[str], Any], help_: str, *, secret: bool = False, unit: str = ""
 ) -> Any:
-    """Declares a field of Settings and its variable; what `parse` makes of the text must be of the field's type."""
+    """Declares a field of Settings together with its variable. `parse` must return the field's type."""
     return field(metadata={"default": default, "parse": parse, "help": help_, "secret": secret, "unit": unit})
 
 
 # fmt: off
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings' values, each declared as its variable. Each variable has its field's name in upper case."""
+    """The values of all settings. Each variable is called as its field in upper case."""
 
     coze_api_token: str | None = setting(
         None, parse.token, "The Coze access token (personal `pat_…` or service `sat_…`).", secret=True)
-    # A path is no secret, but where one is expected a token or a key may stand by mistake.
+    # A path is no secret, but a token may have been put here by mistake.
     coze_api_token_file: Path | None = setting(  # noqa: RUF009 - it makes a field
         None, parse.token_file, "Or a file that holds it, read again when it changes.", secret=True)
     coze_jwt_oauth_client_id: str | None = setting(
@@ -61,7 +61,7 @@ class Settings:
     coze_jwt_oauth_public_key_id: str | None = setting(None, parse.coze_id, "the fingerprint of its public key,")
     coze_jwt_oauth_private_key: str | None = setting(
         None, parse.private_key, "and its private key in PEM; line breaks may be written as `\\n`.", secret=True)
-    # The key itself; the variable names the file that it was read from.
+    # The key itself, read from the file that the variable names.
     coze_jwt_oauth_private_key_file: str | None = setting(
         None, parse.private_key_file, "Or a file that holds that key.", secret=True)
     coze_api_base: str = setting(
@@ -200,15 +200,15 @@ SETTINGS = tuple(Setting(one.name.upper(), **one.metadata) for one in fields(Set
 
 _NAMES = [setting.name for setting in SETTINGS]
 _JWT = tuple(setting.name for setting in SETTINGS if setting.name.startswith("COZE_JWT_OAUTH_"))
-# Every variable of the ways to a token, of which exactly one is to be configured.
+# All variables that configure a token, in three ways that exclude each other.
 TOKEN_SETTINGS = ("COZE_API_TOKEN", "COZE_API_TOKEN_FILE", *_JWT)
 PROXY_SETTINGS = tuple(setting.name for setting in SETTINGS if setting.name.endswith("_PROXY"))
-# Those of which other programs have more, such as FTP_PROXY.
+# Names that resemble variables of other programs, such as FTP_PROXY.
 _COMMON = {*PROXY_SETTINGS, "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
 
 def _check_ways_to_a_token(given: set[str]) -> None:
-    """Raises SettingsError unless the variables `given` make exactly one whole way."""
+    """Raises SettingsError unless the variables in `given` configure exactly one way to a token, completely."""
     client_id, public_key_id, key, key_file = _JWT
     others = f"COZE_API_TOKEN_FILE, or {client_id} with {public_key_id} and {key} (or {key_file})"
     jwt = [name for name in _JWT if name in given]
@@ -227,21 +227,21 @@ def _check_ways_to_a_token(given: set[str]) -> None:
 
 
 def environment_with(overrides: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a process that is to read the same settings as this one did with `overrides`."""
+    """Returns the environment for a child process that reads the same settings as this one with `overrides`."""
     return {**os.environ, **overrides}
 
 
 def share_dotenv(prefix: str) -> None:
-    """Gives the variables of `.env` that begin with `prefix` to a library that looks for them in the environment."""
+    """Exports the variables of `.env` that begin with `prefix`, for a library that reads the environment."""
     for name, value in _values(_dotenv(Path.cwd())).items():
         if name.startswith(prefix) and not os.environ.get(name):
             os.environ[name] = value
 
 
 def misnamed() -> list[tuple[str, str]]:
-    """The environment's variables with nearly the name of a setting that is not set, each with that name.
+    """Returns variables of the environment whose names resemble those of unset settings, with these names.
 
-    They may well be other programs'. `.env` is the service's own, and `read` does not take one there.
+    They may be other programs'. In `.env`, which is the service's own, `read` refuses them.
     """
     unset = _unset(_dotenv(Path.cwd()))
     own = [name for name in _NAMES if name not in _COMMON]
@@ -257,20 +257,20 @@ def _dotenv(folder: Path) -> list[Binding]:
 
 
 def _values(dotenv: list[Binding]) -> dict[str, str]:
-    """The variables that are set. An empty line behind a full one, as of a template put behind it, unsets nothing."""
+    """Returns the variables with a value. A later empty binding, as in an appended template, unsets nothing."""
     return {name: value for name, value, _ in dotenv if value}
 
 
 def _unset(dotenv: list[Binding]) -> set[str]:
-    """The settings that neither the environment nor `.env` gives a value."""
+    """Returns the settings without a value in the environment and in `.env`."""
     given = {name for name, value, _ in dotenv if value} | {name for name, value in os.environ.items() if value}
     return set(_NAMES) - given - {name for name in PROXY_SETTINGS if name.lower() in given}
 
 
 def _refuse_slips(dotenv: list[Binding]) -> None:
-    """Raises SettingsError where a name is meant for a setting: it may be the one that keeps strangers out.
+    """Raises SettingsError for a misspelt setting, which may be the one that keeps strangers out.
 
-    Beside the setting itself it is no slip but another variable, as API_KEYS_OLD may be.
+    If the setting itself is set, a similar name is another variable, as API_KEYS_OLD may be.
     """
     unset = _unset(dotenv)
     for name, value, line in dotenv:
@@ -284,10 +284,10 @@ def _refuse_slips(dotenv: list[Binding]) -> None:
 
 
 def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:
-    """The settings from `overrides`, else the environment, else `.env` in `folder` (the working folder), else defaults.
+    """Reads the settings from `overrides`, the environment, `.env` in `folder` (the working folder), or defaults.
 
-    A variable that is set but empty counts as not set; one that is empty in `overrides` is not looked for elsewhere.
-    Raises SettingsError for the first that is missing or bad.
+    An empty value counts as unset; an empty one in `overrides` hides the other sources. Raises SettingsError for the
+    first that is missing or bad.
     """
     overrides = overrides or {}
     bindings = _dotenv(folder or Path.cwd())
@@ -302,19 +302,19 @@ def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = No
 
 
 def read_address() -> tuple[str, int]:
-    """HOST and PORT alone, for another process. Raises SettingsError if one is bad."""
+    """Reads HOST and PORT alone, for another process. Raises SettingsError if one is bad."""
     sources = os.environ, _values(_dotenv(Path.cwd()))
     host, port = (_read_one(setting, sources) for setting in SETTINGS if setting.name in ("HOST", "PORT"))
     return host, port
 
 
-# What may stand around a value. Other blanks, such as a no-break space, are not seen to be there: they are bad values.
+# Stripped from values. Other blanks, such as a no-break space, are invisible mistakes and stay.
 _BLANKS = " \t\r\n"
 
 
 def _read_one(setting: Setting, sources: Iterable[Mapping[str, str]]) -> Any:
-    """The value from the first of the sources that has one, else the default. Raises SettingsError if it is bad."""
-    # As curl has it: of a proxy's names the lower case one comes first.
+    """Parses the value of the first source that has one, else the default. Raises SettingsError if it is bad."""
+    # As in curl, the lower-case name of a proxy variable comes first.
     names = (setting.name.lower(), setting.name) if setting.name in PROXY_SETTINGS else (setting.name,)
     given = (source.get(name, "").strip(_BLANKS) for source in sources for name in names)
     raw = next((text for text in given if text), setting.default)

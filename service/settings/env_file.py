@@ -1,8 +1,8 @@
-"""The file `.env`: one NAME=value a line, as shells, Docker and python-dotenv read it, and nothing else.
+"""The parser of `.env`: one NAME=value a line, as shells, Docker and python-dotenv read it, and nothing else.
 
-`export` may come before a name, blanks around `=`, a comment after ` #` or on a line of its own. A value may stand in
-single or double quotes, in double ones with `\\n` for a line break; only a PEM in quotes may span lines. A line of any
-other kind is an error, for it may be the one that keeps strangers out. Nothing is expanded: `$HOME` is five characters.
+Allowed are `export` before a name, blanks around `=`, and comments after ` #` or on a line of their own. A value may be
+in single or double quotes, with `\\n` for a line break in double ones; only a quoted PEM may span lines. Any other line
+is an error, as it may be the one that keeps strangers out. Nothing is expanded: `$HOME` is five characters.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 _BINDING = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=(.*)")
 _COMMENT = re.compile(r"[ \t]#.*")
-# In quotes, with what may be escaped there.
+# A quoted value, and the escapes within.
 _DOUBLE = re.compile(r'[ \t]*"((?:\\.|[^\\"])*)"[ \t]*(?:#.*)?', re.DOTALL), re.compile(r"\\([nrt'\"\\])")
 _SINGLE = re.compile(r"[ \t]*'((?:\\.|[^\\'])*)'[ \t]*(?:#.*)?", re.DOTALL), re.compile(r"\\(['\\])")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
@@ -21,7 +21,7 @@ _PEM = re.compile(r"-----BEGIN [A-Z ]+-----\n.*-----END [A-Z ]+-----\s*", re.DOT
 
 
 class Binding(NamedTuple):
-    """One variable, and the number of the line that sets it."""
+    """A variable, its value, and the number of the line that sets it."""
 
     name: str
     value: str
@@ -29,9 +29,9 @@ class Binding(NamedTuple):
 
 
 def read_bindings(path: Path) -> list[Binding]:
-    """The bindings in the file at `path`, none if there is no file.
+    """Returns the bindings in the file at `path`, none if there is no file.
 
-    Raises ValueError, with the number of the line and nothing of what stands there, if it cannot be understood.
+    Raises ValueError for a line that is no binding, with its number and nothing of its text.
     """
     try:
         lines = enumerate(path.read_text("utf-8-sig").splitlines(), 1)
@@ -57,7 +57,7 @@ def read_bindings(path: Path) -> list[Binding]:
 
 
 def _value(rest: str, lines: Iterator[tuple[int, str]]) -> str:
-    """The value that begins in `rest`, all that stands behind `=`; if it spans lines, the others come from `lines`."""
+    """Parses the value in `rest`, the text behind `=`; further lines of a PEM are taken from `lines`."""
     if begun := _PEM_BEGINS.fullmatch(rest):
         for _, line in lines:
             rest += f"\n{line}"

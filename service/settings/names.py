@@ -1,4 +1,4 @@
-"""Slips of the pen in variables' names: which setting a name that is none's may be meant for."""
+"""Misspelt names of variables: the setting that an unknown name may be meant for."""
 
 import difflib
 import functools
@@ -6,22 +6,22 @@ import re
 import unicodedata
 from collections.abc import Collection
 
-# Where so many variables begin so, one that does not is easily given the prefix as well.
+# A prefix that is easily put before names that do not have it.
 _PREFIX = "COZE_"
-# OpenTelemetry has many more variables than are settings here.
+# OpenTelemetry has many more variables than the settings here.
 _FOREIGN = "OTEL_"
-# How much of two names must be alike, from 0 to 1. Of API_KEY and API_KEYS 0.93 are; of VITE_COZE_API_BASE, which is a
-# frontend's own, and COZE_API_BASE 0.84.
+# The similarity, from 0 to 1, that makes a name suspicious. API_KEY and API_KEYS have 0.93; COZE_API_BASE and a
+# frontend's own VITE_COZE_API_BASE have 0.84.
 _ALIKE = 0.85
 
 
 def same_letters(name: str, settings: Collection[str]) -> str | None:
-    """The setting from whose name `name` differs at most in case, width, punctuation and what cannot be seen."""
+    """Returns the setting whose name differs from `name` only in case, width, punctuation and invisible characters."""
     return next((setting for setting in settings if _letters(setting) == _letters(name)), None)
 
 
 def nearly(name: str, settings: Collection[str]) -> str | None:
-    """The setting whose name is most like `name`, if one is much like it."""
+    """Returns the setting whose name is most similar to `name`; None if none is similar enough."""
     if name.startswith(_FOREIGN):
         return None
     for tried in {name.upper(), name.upper().removeprefix(_PREFIX)}:

@@ -1,6 +1,6 @@
-"""Parsers of the settings' values: each takes a variable's text and raises ValueError saying what the variable takes.
+"""Parsers of the settings' values. Each takes text and raises ValueError, saying what the variable takes.
 
-No error holds the text itself, which may be a secret.
+No error quotes the text, which may be a secret.
 """
 
 import ipaddress
@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 
 # The value of RATE_LIMIT_STORAGE that means this process alone.
 MEMORY = "memory://"
-# How the holder of an API key may be called.
+# The name of the holder of an API key.
 CALLER_NAME = "[A-Za-z0-9._-]{1,64}"
-# Those of keyboards and word processors.
+# Quotation marks of keyboards and word processors.
 _QUOTES = tuple(
     "\"'`\u00b4\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2039\u203a\u00ab\u00bb\u300c\u300d\u300e\u300f\uff02\uff07"
 )
 
 
 def unquoted(value: str) -> str:
-    """Takes any text but one in quotation marks: Docker hands on those of an env file, which others take away."""
+    """Refuses a value in quotation marks: Docker passes on those of an env file, which other readers remove."""
     if value.startswith(_QUOTES) or value.endswith(_QUOTES):
         raise ValueError("a value without quotation marks around it")
     return value
@@ -37,14 +37,14 @@ def file(value: str) -> Path:
 
 
 def token(value: str) -> str:
-    # RFC 6750, section 2.1. With anything else, such as a line break or a quotation mark, every call would fail.
+    # RFC 6750, section 2.1. Any other character, such as a line break, would make every call fail.
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]{1,8192}=*", value):
         raise ValueError("a token of letters, digits and . _ ~ + / -")
     return value
 
 
 def token_of_file(path: Path) -> str:
-    """The token that a file holds. Raises ValueError, without what is in it, if it holds none or cannot be read."""
+    """Reads a token from a file. Raises ValueError, which quotes nothing of it, if it holds none or is unreadable."""
     takes = "the path of a file that holds a token of letters, digits and . _ ~ + / -"
     try:
         return token(_content(path).strip())
@@ -60,7 +60,7 @@ def token_file(value: str) -> Path:
 
 
 def private_key(value: str) -> str:
-    # Costs a tenth of a second, which a health check need not take each time.
+    # Imported only here: it costs a tenth of a second, which a health check can do without.
     from joserfc.errors import JoseError
     from joserfc.jwk import RSAKey
 
@@ -85,7 +85,7 @@ def private_key_file(value: str) -> str:
 
 
 def _content(path: Path) -> str:
-    """The text of a file, or so much of it as no token and no key is longer than. Raises OSError or ValueError."""
+    """Reads a file, up to more than any token or key has. Raises OSError or ValueError."""
     with path.open("rb") as content:
         return content.read(65_536).decode("ascii")
 
@@ -116,7 +116,7 @@ def url(value: str) -> str:
 
 
 def file_store(value: str) -> str | None:
-    """None: off."""
+    """Returns None for `off`."""
     if value.lower() == "off":
         return None
     bucket = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*/?"
@@ -201,7 +201,7 @@ def limit_storage(value: str) -> str:
 
 
 def api_keys(value: str) -> tuple[tuple[str, bytes], ...]:
-    # Only nothing at all means that nobody needs a key: a slip of the pen must not open the service.
+    # Only an empty value means that no key is needed: a typing error must not open the service.
     if not value:
         return ()
     keys: dict[bytes, str] = {}
@@ -209,7 +209,7 @@ def api_keys(value: str) -> tuple[tuple[str, bytes], ...]:
         match = re.fullmatch(rf"(?:({CALLER_NAME}):)?([0-9A-Fa-f]{{64}})", part)
         if not match or bytes.fromhex(match[2]) in keys:
             raise ValueError("entries `name:hash` separated by commas, each hash the SHA-256 of another key in hex")
-        # Two keys of one name are one caller: so a key is changed without a break.
+        # Two keys may have one name, so that a key can be rotated without a break.
         keys[bytes.fromhex(match[2])] = match[1] or f"key-{number}"
     return tuple((name, digest) for digest, name in keys.items())
 
@@ -219,7 +219,7 @@ def origins(value: str) -> tuple[str, ...]:
 
 
 def _origin(text: str) -> str:
-    """An origin of any scheme, as a browser sends it: without the port that its scheme has anyway."""
+    """Normalises an origin of any scheme as browsers send it: without the default port."""
     if text in ("*", "null"):
         return text
     match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([a-z0-9._~-]*|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", text)

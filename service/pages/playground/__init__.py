@@ -11,8 +11,8 @@ from service.settings import Settings
 
 _STATIC = Path(__file__).resolve().parent / "static"
 _PAGE = (_STATIC / "playground.html").read_bytes()
-# The page runs its own script and speaks with its own service. Blobs are the pictures that the user picks; what
-# was sent is shown from where its `file_url` leads.
+# The page runs only its own script and calls only its own service. Blobs are pictures that the user picks; sent ones
+# are loaded from their `file_url`.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{files}; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -25,12 +25,12 @@ _HEADERS = {
 
 
 def playground(settings: Settings) -> list[ControllerRouterHandler]:
-    """The page and what it loads."""
+    """Returns the handlers of the page and its files."""
     base = urlsplit(settings.public_base_url or "")
     policy = _POLICY.format(files=f" {base.scheme}://{base.netloc}" if base.netloc else "")
 
     return [
         page("/playground", _PAGE, _HEADERS | {"Content-Security-Policy": policy}),
-        # A page of one version must not run the script of another.
+        # Revalidate, so that a page never runs the script of another version.
         assets("/playground/assets", _STATIC, cache_control=CacheControlHeader(no_cache=True)),
     ]
