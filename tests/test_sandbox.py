@@ -698,16 +698,18 @@ def test_paths_can_be_told_to_be_slow(client: httpx.Client) -> None:
 def test_messages_can_be_added(client: httpx.Client) -> None:
     created = client.post("/v1/conversation/create", json={"bot_id": DEFAULT_BOT_ID}).json()["data"]
     path = f"/sandbox/conversations/{created['id']}/messages"
-    odd = {"content": None, "role": "user", "type": "question", "id": "7"}
-    added = client.post(path, json={"turns": 2, "messages": [odd]}).json()["messages"]
-    assert (len(added), added[-1]) == (5, "7")
+    odd = [{"content": content, "id": number} for number, content in enumerate((None, 5, {"deep": [1]}, "good"))]
+    added = client.post(path, json={"turns": 2, "messages": odd}).json()["messages"]
+    assert (len(added), added[4:]) == (8, [0, 1, 2, 3])
     params = {"conversation_id": created["id"]}
     messages = client.post("/v1/conversation/message/list", params=params).json()["data"]
     assert [message["id"] for message in messages] == added[::-1]
-    assert messages[0]["content"] is None
-    assert [message["created_at"] for message in messages[:0:-1]] == sorted(m["created_at"] for m in messages[1:])
+    assert [message["content"] for message in messages[3::-1]] == [message["content"] for message in odd]
+    assert [message["created_at"] for message in messages[::-1]] == sorted(m["created_at"] for m in messages)
     (found,) = client.get("/sandbox/state").json()["conversations"]
-    assert (found["id"], found["messages"], found["deleted"]) == (created["id"], 5, False)
+    assert (found["id"], found["messages"], found["deleted"]) == (created["id"], 8, False)
+    # The bot remembers what it can read of them.
+    assert "holds 5 messages" in text_of(chat(client, "do you remember?", conversation_id=created["id"]))
     assert client.get("/sandbox/state?conversations=0").json()["conversations"] == []
     bad: Json
     for bad in ({"turns": 2_001}, {"turns": 1.5}, {"messages": {}}, {"messages": [1]}):

@@ -25,6 +25,7 @@ from coze_wire import (
 )
 
 from service.sandbox import DEFAULT_BOT_ID, running
+from service.sandbox.world import EXAMPLE_ANSWER, EXAMPLE_CHAT, EXAMPLE_CONVERSATION, EXAMPLE_QUESTION
 
 OTHER = {"Authorization": "Bearer pat_other_1"}
 FIELDS = {
@@ -349,6 +350,15 @@ def test_messages_can_look_as_in_coze_s_samples(client: httpx.Client) -> None:
     client.post("/sandbox/settings", json={"sample_messages": True}).raise_for_status()
     for message in listed(client, conversation_id)["data"]:
         assert (message["type"], message["created_at"].isdecimal()) == ("", True)
+
+
+def test_the_conversation_of_the_examples_is_there(client: httpx.Client) -> None:
+    page = listed(client, EXAMPLE_CONVERSATION)
+    assert [(message["id"], message["type"]) for message in page["data"]] == [
+        (EXAMPLE_ANSWER, "answer"),
+        (EXAMPLE_QUESTION, "question"),
+    ]
+    assert {message["chat_id"] for message in page["data"]} == {EXAMPLE_CHAT}
 
 
 # --- feedback

@@ -9,9 +9,10 @@ from aiohttp.typedefs import Handler
 
 from . import account, bot_info, chats, conversations, files, messages, oauth, observe, studio
 from .play import NO_CONTENT_TYPE
+from .recent import MEBI
 from .settings import Settings
 from .wire import ACCOUNT, LOGID, CozeError, failure, new_logid, reply
-from .world import MEBI, OTHER_USER_ID, USER_ID, WORLD, World
+from .world import OTHER_USER_ID, USER_ID, WORLD, World
 
 BODY_LIMIT = 15 * MEBI  # Coze's, for all but uploads, which stream
 TOKENS = ("pat_", "sat_")
@@ -124,7 +125,10 @@ async def _coze_request(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def _authenticate(request: web.Request, is_studio: bool) -> None:
-    """Any token that looks personal or a service's is good. Raises CozeError as Coze does for others."""
+    """Any token that looks personal or a service's is good. Raises CozeError as Coze does for others.
+
+    Those that begin with pat_other belong to another account, and those with pat_forbidden may do nothing.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme != "Bearer" or not (token.startswith(TOKENS) or oauth.is_good(request, token)):
         if is_studio:

@@ -11,8 +11,9 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from .history import Json
+from .recent import MEBI
 from .wire import LOGID, CozeError, dump, reply
-from .world import MEBI, WORLD, Upload, World
+from .world import WORLD, Upload, World
 
 CLOUD_LIMIT: Final = 512 * MEBI
 STUDIO_LIMIT: Final = 200 * MEBI

@@ -23,7 +23,8 @@ class Kept:
     @property
     def weight(self) -> int:
         """Characters, for the bound of the memory."""
-        return len(self.message.get("content") or "") + len(self.message.get("reasoning_content") or "")
+        texts = self.message.get("content"), self.message.get("reasoning_content")
+        return sum(len(text) for text in texts if isinstance(text, str))
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +54,9 @@ class Conversation:
         return [
             kept.message
             for kept in self.spoken()
-            if kept.message["section_id"] == self.section_id and kept.message["chat_id"] not in self.canceled
+            if kept.message["section_id"] == self.section_id
+            and kept.message["chat_id"] not in self.canceled
+            and isinstance(kept.message["content"], str)
         ]
 
     def find(self, message_id: str) -> Kept | None:

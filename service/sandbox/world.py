@@ -5,72 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from aiohttp import web
 
 from .history import Conversation, Json, Kept
+from .recent import Recent
 from .settings import Settings
 
-V = TypeVar("V")
-
-MEBI: Final = 1024 * 1024
 KEPT_MESSAGES: Final = 5_000  # in one conversation
 KEPT_CONVERSATIONS: Final = 10_000
 RUNNING: Final = ("created", "in_progress")
 USER_ID: Final = "7500000000000000001"  # the account that nearly all tokens belong to
 OTHER_USER_ID: Final = "7500000000000000002"  # that of the tokens that begin with pat_other
-
-
-class Recent(Generic[V]):
-    """The newest values by id; the oldest go when there are more than `most`, or when they weigh too much.
-
-    The weight is in bytes or characters, near enough; it bounds memory whatever people send.
-    """
-
-    def __init__(self, most: int, weight: int = 64 * MEBI) -> None:
-        self._most = most
-        self._limit = weight
-        self._weight = 0
-        self._values: OrderedDict[str, tuple[V, int]] = OrderedDict()
-
-    def put(self, key: str, value: V, weight: int = 0) -> None:
-        self._values[key] = (value, weight)
-        self._weight += weight
-        self._shrink()
-
-    def grow(self, key: str, weight: int) -> None:
-        """Says that a value got heavier (or lighter); one that has gone already is let be."""
-        if key in self._values:
-            value, before = self._values[key]
-            self._values[key] = (value, before + weight)
-            self._weight += weight
-            self._shrink()
-
-    def _shrink(self) -> None:
-        while self._values and (len(self._values) > self._most or self._weight > self._limit):
-            _, (_, weight) = self._values.popitem(last=False)
-            self._weight -= weight
-
-    def get(self, key: str) -> V | None:
-        found = self._values.get(key)
-        return found[0] if found else None
-
-    def clear(self) -> None:
-        self._values.clear()
-        self._weight = 0
-
-    def drop(self, key: str) -> None:
-        """Forgets a value; one that has gone already is let be."""
-        _, weight = self._values.pop(key, (None, 0))
-        self._weight -= weight
-
-    def newest(self, most: int) -> list[V]:
-        """The newest values, oldest first."""
-        return [value for value, _ in itertools.islice(reversed(self._values.values()), most)][::-1]
 
 
 @dataclass(slots=True, eq=False)
@@ -152,10 +102,13 @@ class Upload:
     created_at: int
 
 
-# A file that is there without an upload, and a conversation without a chat, so that a contract can show their ids in
-# examples.
+# A file that is there without an upload, and a conversation with a question and an answer without a chat, so that a
+# contract can show their ids in examples.
 EXAMPLE_FILE: Final = Upload("7553486125417595001", "cat.png", 48213, "", "image/png", "PNG image", 1735732800)
 EXAMPLE_CONVERSATION: Final = "7553486125417578548"
+EXAMPLE_CHAT: Final = "7553486125417578549"
+EXAMPLE_QUESTION: Final = "7553486125417578550"
+EXAMPLE_ANSWER: Final = "7553486125417578551"
 
 
 @dataclass(slots=True)
@@ -222,7 +175,18 @@ class World:
         """A conversation by its id, if it is there."""
         found = self.conversations.get(conversation_id)
         if found is None and conversation_id == EXAMPLE_CONVERSATION:
-            found = self.new_conversation(USER_ID, conversation_id)
+            found = self._example()
+        return found
+
+    def _example(self) -> Conversation:
+        found = self.new_conversation(USER_ID, EXAMPLE_CONVERSATION)
+        ids = {"conversation_id": found.id, "bot_id": "", "chat_id": EXAMPLE_CHAT, "section_id": found.section_id}
+        common = {**ids, "content_type": "text", "meta_data": {}, "created_at": found.created_at}
+        common |= {"updated_at": found.created_at}
+        question = {"id": EXAMPLE_QUESTION, "role": "user", "type": "question", "content": "你好"}
+        answer = {"id": EXAMPLE_ANSWER, "role": "assistant", "type": "answer", "content": "你好！"}
+        for message in (question, answer):
+            self.keep_in(found, message | common)
         return found
 
     def new_conversation(self, owner: str, conversation_id: str | None = None, **fields: Any) -> Conversation:
