@@ -62,7 +62,7 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
         openapi_config=None,
         logging_config=None,
     )
-    _check_routes(app)
+    check_routes(app)
     origins = settings.cors_allow_origins
     # In the order in which a request passes them on its way to the router.
     middlewares: list[Callable[[ASGIApp], ASGIApp] | None] = [
@@ -95,7 +95,7 @@ def routes(app: Litestar) -> set[tuple[str, str]]:
     }
 
 
-def _check_routes(app: Litestar) -> None:
+def check_routes(app: Litestar) -> None:
     served, promised = routes(app), contract().routes
     # HEAD comes with GET; the contract does not list it.
     promised = promised | {("HEAD", path) for method, path in promised if method == "GET"}

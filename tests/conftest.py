@@ -38,6 +38,12 @@ class Service:
         self.url = self._wait_for_address()
         self.http = httpx.Client(base_url=self.url, timeout=30)
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Its host and port, for tests that speak HTTP by hand."""
+        url = httpx.URL(self.url)
+        return url.host, url.port or 80
+
     def _wait_for_address(self) -> str:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:

@@ -259,8 +259,7 @@ def test_the_service_s_own_pages_may_call(named: Service, headers: dict[str, str
 
 @pytest.mark.parametrize("narrowed", [True, False])
 def test_what_is_no_request_is_answered_for_the_same_websites(service: Service, keyed: Service, narrowed: bool) -> None:
-    host, port = (keyed if narrowed else service).url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((keyed if narrowed else service).address, timeout=30) as connection:
         connection.sendall(b"hello\r\n\r\n")
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 400 ")

@@ -242,13 +242,13 @@ def test_an_app_with_other_routes_than_the_contract_is_told_apart() -> None:
     assert contract().routes - served == {tuple(name.split()) for name in OPERATIONS} - {("GET", "/")}
     # The start of the service, which every test here has seen, passes this.
     with pytest.raises(RuntimeError, match=re.escape("Only served: [('GET', '/more')]. Only promised: [(")):
-        app._check_routes(Litestar([root, page, more], openapi_config=None))
+        app.check_routes(Litestar([root, page, more], openapi_config=None))
     operations = [
         route(path.replace("}", ":str}"), http_method=HttpMethod(method)) for method, path in contract().routes
     ]
     without_head = Litestar([operation(_nothing) for operation in operations], openapi_config=None)
     with pytest.raises(RuntimeError, match=re.escape("Only served: []. Only promised: [('HEAD', '/'), ")):
-        app._check_routes(without_head)
+        app.check_routes(without_head)
 
 
 async def _nothing() -> None: ...

@@ -246,7 +246,8 @@ def test_sdk_gets_tokens_with_a_key(client: httpx.Client, cloud: str) -> None:
     key = RSAKey.generate_key(2048)
     client.post("/sandbox/settings", json={"oauth_public_key": key.as_pem(private=False).decode()}).raise_for_status()
     app = cozepy.JWTOAuthApp("310000000002", key.as_pem(private=True).decode(), "fingerprint", base_url=cloud)
-    with app._requester.sync_client, cozepy.SyncHTTPClient() as http_client:  # type: ignore[no-untyped-call]
+    # The SDK has no other way to close this client.
+    with app._requester.sync_client, cozepy.SyncHTTPClient() as http_client:  # type: ignore[no-untyped-call]  # noqa: SLF001
         token = app.get_access_token(900)
         auth = cozepy.JWTAuth(oauth_app=app)
         assert cozepy.Coze(auth, base_url=cloud, http_client=http_client).users.me().user_id

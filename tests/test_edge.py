@@ -25,8 +25,7 @@ PAGES = [
 
 def exchange(service: Service, request: bytes, *, keep_open: bool = False) -> bytes:
     """Sends bytes as they are; what comes back until the server closes."""
-    host, port = service.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection(service.address, timeout=30) as connection:
         connection.sendall(request)
         if not keep_open:
             connection.shutdown(socket.SHUT_WR)
@@ -206,9 +205,8 @@ def test_large_headers_are_taken_and_huge_ones_refused(service: Service) -> None
 def test_headers_without_end_cost_no_memory(service: Service) -> None:
     process = psutil.Process(service.process.pid)
     before = process.memory_info().rss
-    host, port = service.url.removeprefix("http://").split(":")
     for _ in range(5):
-        with socket.create_connection((host, int(port)), timeout=30) as connection, contextlib.suppress(OSError):
+        with socket.create_connection(service.address, timeout=30) as connection, contextlib.suppress(OSError):
             connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 50_000_000)
     assert process.memory_info().rss - before < 8 * 1024 * 1024
 
@@ -234,8 +232,7 @@ def test_websockets_are_not_served(service: Service) -> None:
 
 def test_a_client_that_stops_sending_is_told_so(start: Start) -> None:
     service = start(REQUEST_BODY_TIMEOUT="0.3")
-    host, port = service.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection(service.address, timeout=30) as connection:
         connection.sendall(
             b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
         )
@@ -271,8 +268,7 @@ def test_an_upgrade_that_is_not_served_is_ignored(service: Service, together: bo
     """What looks like the header stays where it stands in a body: without it, that would end too soon."""
     good = b'{"user_id": "u", "messages": [{"role": "user", "content": "Hello"}]}'
     broken = good.replace(b" ", b"\r\nUpgrade: h2c\r\n", 1)
-    host, port = service.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection(service.address, timeout=30) as connection:
         for content, status in ((good, 200), (broken, 400), (good, 200)):
             head = CHAT + UPGRADE + b"Content-Length: %d\r\n\r\n" % len(content)
             if together:
@@ -297,8 +293,7 @@ def test_nothing_is_written_into_an_answer(service: Service, bots: dict[str, str
     """Garbage behind a request ends the connection: an answer to it would be taken for that to the request."""
     chat = {"user_id": "u", "stream": stream, "bot_id": bots["for-ever"]}
     content = json.dumps({**chat, "messages": [{"role": "user", "content": "Hello"}]}).encode()
-    host, port = service.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection(service.address, timeout=30) as connection:
         connection.sendall(CHAT + b"Content-Length: %d\r\n\r\n%b" % (len(content), content))
         received = connection.recv(1000) if stream else b""
         connection.sendall(b"\0garbage\r\n\r\n")
@@ -320,8 +315,7 @@ def impatient(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.mark.parametrize("sent", [b"\r\n", b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x"])
 def test_a_request_that_does_not_come_ends_the_connection(impatient: Service, before: bytes, sent: bytes) -> None:
     """Silently, if none was begun."""
-    host, port = impatient.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection(impatient.address, timeout=30) as connection:
         if before:
             connection.sendall(before)
             answer = HTTPResponse(connection)
@@ -338,8 +332,7 @@ def test_an_answer_may_take_its_time(impatient: Service, bots: dict[str, str]) -
     """Whatever of the next request comes while it is on its way."""
     chat = {"user_id": "u", "stream": True, "bot_id": bots["load"]}
     content = json.dumps({**chat, "messages": [{"role": "user", "content": "n=20 d=0.1"}]}).encode()
-    host, port = impatient.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection(impatient.address, timeout=30) as connection:
         connection.sendall(CHAT + b"Content-Length: %d\r\n\r\n%b" % (len(content), content))
         received = connection.recv(1000)
         connection.sendall(b"\r\n")

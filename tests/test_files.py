@@ -496,14 +496,13 @@ def test_readers_who_do_not_read_hold_up_nobody(keeping: Service) -> None:
     url = link(keeping, content, "a.txt")
     process = psutil.Process(keeping.process.pid)
     before, memory = len(process.open_files()), process.memory_info().rss
-    host, port = keeping.url.removeprefix("http://").split(":")
     request = f"GET {url.removeprefix(keeping.url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     with contextlib.ExitStack() as stack:
         for _ in range(40):
             reader = stack.enter_context(socket.socket())
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             reader.settimeout(30)
-            reader.connect((host, int(port)))
+            reader.connect(keeping.address)
             reader.sendall(request)
             assert reader.recv(12) == b"HTTP/1.1 200"
         assert httpx.get(url).content == content

@@ -29,12 +29,11 @@ LARGE = "/docs/assets/swagger-ui-bundle.js"
 
 def connect(service: Service, *, window: int | None = None) -> socket.socket:
     """A connection, with a receive buffer of `window` bytes if the system is not to choose."""
-    host, port = service.url.removeprefix("http://").split(":")
     connection = socket.socket()
     connection.settimeout(30)
     if window:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-    connection.connect((host, int(port)))
+    connection.connect(service.address)
     return connection
 
 

@@ -57,9 +57,8 @@ def fresh(upstream: Upstream) -> None:
 
 def leave(service: Service, request: dict[str, Any], *, once: Callable[[], object] | None = None) -> None:
     """Sends a chat and closes the connection: `once` something is so, else after the first bytes of the answer."""
-    host, port = service.url.removeprefix("http://").split(":")
     content = json.dumps(request).encode()
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection(service.address, timeout=30) as connection:
         connection.sendall(
             b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
             % len(content)
@@ -85,12 +84,11 @@ def test_during_a_json_chat(service: Service, upstream: Upstream, bots: dict[str
 @pytest.mark.parametrize("stream", [True, False])
 def test_after_a_long_question(service: Service, upstream: Upstream, bots: dict[str, str], stream: bool) -> None:
     """Its last part may come all at once while the service waits for it: then the server stops reading."""
-    host, port = service.url.removeprefix("http://").split(":")
     content = json.dumps(body(bots["for-ever"], stream=stream, content="x" * 1_000_000)).encode()
     head = b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     for _ in range(5):
         upstream.reset()
-        with socket.create_connection((host, int(port)), timeout=30) as connection:
+        with socket.create_connection(service.address, timeout=30) as connection:
             connection.sendall(head % len(content) + content[:-150_000])
             time.sleep(0.05)
             connection.sendall(content[-150_000:])
@@ -100,11 +98,10 @@ def test_after_a_long_question(service: Service, upstream: Upstream, bots: dict[
 
 def test_with_the_next_question_on_its_way(service: Service, upstream: Upstream, bots: dict[str, str]) -> None:
     """On one connection behind the other, the second so long that the server does not keep it."""
-    host, port = service.url.removeprefix("http://").split(":")
     head = b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     for size in (10, 30_000, 600_000):
         upstream.reset()
-        with socket.create_connection((host, int(port)), timeout=30) as connection:
+        with socket.create_connection(service.address, timeout=30) as connection:
             for content in ("x", "x" * size):
                 question = json.dumps(body(bots["for-ever"], stream=False, content=content)).encode()
                 connection.sendall(head % len(question) + question)
@@ -349,14 +346,13 @@ def test_a_client_that_stops_reading_costs_no_memory_and_no_one_else(
     process = psutil.Process(service.process.pid)
     service.chat(stream=True)
     before = process.memory_info().rss
-    host, port = service.url.removeprefix("http://").split(":")
     request = body(bots["load"], stream=True, content="n=300 d=0.001 size=100000")
     content = json.dumps(request).encode()
     connections = []
     for _ in range(20):
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect((host, int(port)))
+        connection.connect(service.address)
         connection.sendall(
             b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
             % len(content)

@@ -180,11 +180,10 @@ def quick(start: Start) -> Service:
 @pytest.fixture(scope="module")
 def cutting(quick: Service) -> Iterator[str]:
     """The address of a relay to the service that cuts each connection once an answer has begun."""
-    host, _, port = quick.url.removeprefix("http://").partition(":")
 
     class Connection(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            with socket.create_connection((host, int(port)), timeout=30) as service:
+            with socket.create_connection(quick.address, timeout=30) as service:
                 forth = threading.Thread(target=self.pass_on, args=(service,))
                 forth.start()
                 received = b""

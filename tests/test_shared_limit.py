@@ -130,7 +130,7 @@ def calls(service: Service, times: int) -> list[int]:
 
 def one_call(service: Service) -> int:
     """On a connection of its own, so that all processes get some."""
-    with contextlib.closing(HTTPConnection(service.url.removeprefix("http://"), timeout=60)) as connection:
+    with contextlib.closing(HTTPConnection(*service.address, timeout=60)) as connection:
         connection.request("GET", CONFIG)
         return connection.getresponse().status
 

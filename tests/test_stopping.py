@@ -98,13 +98,12 @@ def test_no_new_work(start: Start, upstream: Upstream, bots: dict[str, str]) -> 
     service = start()
     running = Background(service, {**SLOW, "bot_id": bots["load"]})
     assert running.begun.wait(30)
-    host, port = service.url.removeprefix("http://").split(":")
     service.process.send_signal(signal.SIGTERM)
     wait_until(lambda: any(line["event"] == "stopping" for line in service.lines()))
 
     def refused() -> bool:
         try:
-            socket.create_connection((host, int(port)), timeout=5).close()
+            socket.create_connection(service.address, timeout=5).close()
         except OSError:
             return True
         return False
@@ -173,12 +172,11 @@ def test_clients_that_do_not_read_do_not_hold_it_up(start: Start, upstream: Upst
     request = {**SLOW, "bot_id": bots["load"], "messages": [{"role": "user", "content": "n=300 d=0.001 size=100000"}]}
     content = json.dumps(request).encode()
     head = b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    host, port = service.url.removeprefix("http://").split(":")
     connections = []
     for _ in range(3):
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect((host, int(port)))
+        connection.connect(service.address)
         connection.sendall(head % len(content) + content)
         assert connection.recv(100)
         connections.append(connection)

@@ -100,7 +100,7 @@ class FetchedToken(Token):
             settings.coze_api_base,
         )
         # The SDK makes and signs the request; what carries it is ours, as with every other.
-        self._app._requester = _Carrier(send, settings.coze_request_timeout)
+        self._app._requester = _Carrier(send, settings.coze_request_timeout)  # noqa: SLF001
         # Times of the monotonic clock: until when the token is good, when it is to be renewed, when one may be fetched.
         self._good_until = self._renew_at = self._fetch_at = 0.0
         self._doubted = False

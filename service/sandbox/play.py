@@ -73,10 +73,9 @@ class Stream:
         if self._studio:
             response.headers["X-Accel-Buffering"] = "no"
         try:
-            await response.prepare(self._request)
-            await response.write(b"")
-            if response._payload_writer is not None:
-                response._payload_writer.send_headers()
+            writer = await response.prepare(self._request)
+            if writer is not None:
+                writer.send_headers()
         except ConnectionError:
             self.lost()
         return response

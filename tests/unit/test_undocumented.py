@@ -39,7 +39,7 @@ def test_what_uvicorn_gives_a_protocol() -> None:
 def test_what_the_sdk_signs_and_sends_with() -> None:
     key: Any = RSAKey.generate_key(2048, is_private=True)
     app: Any = AsyncJWTOAuthApp("client", key, "public", "http://127.0.0.1:9")
-    assert isinstance(app._requester, Requester)
+    assert isinstance(app._requester, Requester)  # noqa: SLF001 - the point of this test
     assert {"method", "url", "params", "headers", "json_body", "files", "as_httpx"} <= set(dir(HTTPRequest)) | set(
         HTTPRequest.model_fields
     )
