@@ -26,7 +26,9 @@ TESTS = ROOT / "tests"
 PATH = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
 ENV = os.environ | {"PATH": PATH, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
 UNREACHABLE = re.compile(r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENETUNREACH|E?TIMEDOUT|E50\d)\b")
-WORKERS = 2  # CI's machine has two cores
+CORES = 2  # of CI's machine
+# A test waits longer than it computes: for services to start, for bounds of time to pass, for a browser.
+TEST_WORKERS = 2 * CORES
 
 
 class Failed(Exception):
@@ -136,7 +138,7 @@ ALL: Stages = [
     STATIC | NPM | DEBIAN,
     # A weakness that becomes known is no fault of the commit under test.
     {"redocly lint": lint_contract, "supply": python("tests.supply", "--no-audit")},
-    {"tests": tests(f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder", "-m", "not alone")},
+    {"tests": tests(f"--numprocesses={TEST_WORKERS}", "--dist=loadfile", "--no-loadscope-reorder", "-m", "not alone")},
     {"tests that run alone": tests("-m", "alone")},
 ]
 
@@ -177,7 +179,7 @@ def main(arguments: Sequence[str]) -> int:
     speed, *rest = arguments
     stages = {"fast": FAST, "all": ALL}.get(speed) or only(rest)
     summary, failed = [], False
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(CORES) as pool:
         for stage in stages:
             for name, outcome, seconds, said in pool.map(take, stage.keys(), stage.values()):
                 if said:

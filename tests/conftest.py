@@ -22,11 +22,21 @@ START_SECONDS = 180
 COMMAND = (sys.executable, "-W", "error", "-m", "service")
 
 
+# A worker that began one of these last would still be at it when the others have nothing left to do.
+LONGEST = (
+    *("test_files.py", "test_faults.py", "test_schemathesis.py", "test_playground.py", "test_workers.py"),
+    *("test_examples.py", "test_leaving.py", "test_run_sh.py", "test_readers.py", "test_package.py"),
+    *("test_log.py", "test_http.py", "test_generators.py", "test_pool.py", "test_docs_page.py", "test_stopping.py"),
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what is in tests/unit."""
+    """Marks what is in tests/unit, and puts the files that take longest first."""
     for item in items:
         if ROOT / "tests/unit" in item.path.parents:
             item.add_marker("unit")
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
 
 
 class Service:
