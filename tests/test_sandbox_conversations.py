@@ -348,8 +348,11 @@ def test_a_failed_chat_leaves_its_question(client: httpx.Client, number: str, le
 def test_messages_can_look_as_in_coze_s_samples(client: httpx.Client) -> None:
     conversation_id = filled(client, 1)
     client.post("/sandbox/settings", json={"sample_messages": True}).raise_for_status()
-    for message in listed(client, conversation_id)["data"]:
+    answer, question = listed(client, conversation_id)["data"]
+    for message in (answer, question):
         assert (message["type"], message["created_at"].isdecimal()) == ("", True)
+    assert answer["chat_id"]
+    assert (question["chat_id"], question["bot_id"]) == ("", "")
 
 
 def test_the_conversation_of_the_examples_is_there(client: httpx.Client) -> None:
@@ -456,6 +459,13 @@ def test_studio_s_codes_tell_some_foreign_conversations_from_unknown_ones(studio
             assert (odd.status_code, odd.json()) == NO_SESSION
     refused = events(studio.post("/v3/chat", params=params, json=body(), headers=OTHER).content)
     assert (refused[0][0], refused[0][1]) == ("error", {"code": 103100001, "msg": "user not match"})
+
+
+def test_studio_needs_numbers_for_ids(studio: httpx.Client) -> None:
+    for query in ({"conversation_id": "abc"}, {}):
+        for method, path in (("GET", "/v1/conversation/retrieve"), ("POST", "/v1/conversation/message/list")):
+            answer = studio.request(method, path, params=query)
+            assert (answer.status_code, code_of(answer)) == (400, 400)
 
 
 def test_studio_has_no_feedback_and_retrieves_no_message(studio: httpx.Client) -> None:

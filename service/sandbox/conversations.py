@@ -25,10 +25,12 @@ def find(request: web.Request, conversation_id: str, foreign: int = 4002) -> Con
     foreign: the code that the Studio has for what belongs to somebody else, where it tells.
     """
     world = request.app[WORLD]
-    if world.studio and "id" in request.match_info and not re.fullmatch(r"\d{1,19}", conversation_id):
-        raise studio.NO_SESSION  # such a path is none of its open API
     if not conversation_id:
-        raise CozeError(4000, "conversation_id is required.")
+        raise BindError(4000, "conversation_id is required.")
+    if world.studio and not re.fullmatch(r"\d{1,19}", conversation_id):
+        if "id" in request.match_info:  # such a path is none of its open API
+            raise studio.NO_SESSION
+        raise BindError(4000, "invalid value for conversation_id: an int64 in a string is expected")
     found = world.conversation(conversation_id)
     if found is None:
         raise CozeError(4002)

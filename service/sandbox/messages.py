@@ -62,8 +62,9 @@ def _page(messages: list[Json], limit: int, before: str, after: str) -> tuple[li
 
 
 def _as_in_samples(message: Json) -> Json:
-    """A message as the samples of Coze's documents show it."""
-    return {**message, "type": "", "created_at": str(message["created_at"]), "updated_at": str(message["updated_at"])}
+    """A message as samples of Coze's documents show it: a question there may belong to no chat and no bot."""
+    times = {name: str(message[name]) for name in ("created_at", "updated_at")}
+    return {**message, "type": "", **times, **({"chat_id": "", "bot_id": ""} if message["role"] == "user" else {})}
 
 
 def _studio_page(request: web.Request, conversation: Conversation, body: Json) -> web.Response:

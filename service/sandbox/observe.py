@@ -11,7 +11,8 @@ The dials of POST /sandbox/settings, each optional:
   with "times": n only the next n requests. The path may be that of one request, or method and path as in
   "requests" of the state: "PUT /v1/conversations/{id}". The faults given replace those before; {} ends them.
 - bots: bot id to fields that change what is told about it; null takes one away
-- sample_messages: lists messages as the samples of Coze's documents: times as texts, types empty
+- sample_messages: lists messages as the samples of Coze's documents: times as texts, types empty, no chat_id and
+  no bot_id in a question
 - oauth_public_key: in PEM, of the service app whose signatures are checked; "" checks none
 - oauth_most_seconds: how long a token lives at most; oauth_delay_seconds: how long one is waited for
 - oauth_expires_in: what the answer says of a token's end, any JSON at all; "right" for the truth
