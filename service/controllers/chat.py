@@ -40,7 +40,7 @@ class ChatController(Controller):
         chat = services.coze.chat(asked)
         record.chat_begun = True
         stream, bot_id, user_id = asked.stream, asked.bot_id or services.settings.coze_bot_id or "", asked.user_id
-        # It may be long, and take long to be answered.
+        # Release the messages, which may be long, before the answer, which may take long.
         del asked
         handed_on = False
         try:

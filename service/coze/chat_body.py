@@ -1,4 +1,4 @@
-"""The body of Coze's answer to a chat: bytes to events, or to the error that it holds in place of events."""
+"""The body of Coze's answer to a chat: from bytes to events, or to the error that it holds instead."""
 
 from service.bounds import BOUNDS
 from service.clock import timestamp
@@ -11,9 +11,7 @@ from service.errors import ServiceError
 
 
 class ChatBody:
-    """That of `answer`. Feed it bytes as they come: that raises ServiceError once it turns out that this is no good
-    chat.
-    """
+    """Parser of the body of `answer`, fed with bytes as they arrive."""
 
     def __init__(self, answer: Answer, asked: Asked, translation: Translation) -> None:
         self._answer = answer
@@ -22,10 +20,13 @@ class ChatBody:
         self._kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._is_stream = answer.status == 200 and self._kind in ("text/event-stream", "")
         self._parser = EventParser()
-        self._plain: bytearray | None = bytearray()  # all of it so far, while it may turn out to be no event stream
+        self._plain: bytearray | None = bytearray()  # the body so far, while it may still be no event stream
 
     def feed(self, chunk: bytes, events: list[ChatEvent]) -> bool:
-        """Adds to `events` what the caller sees of `chunk`. Whether it held a sign of life."""
+        """Appends the caller's events in `chunk` to `events`. Returns whether it held any event or comment of Coze's.
+
+        Raises ServiceError once Coze fails the chat or cannot be understood.
+        """
         if not self._is_stream:
             self._keep(chunk)
             return False
@@ -53,7 +54,7 @@ class ChatBody:
             self._plain = None
 
     def error(self) -> ServiceError:
-        """What a body means that has ended before the chat: perhaps it is JSON that names an error."""
+        """Returns the error for a body that ended before the chat did: perhaps it is JSON that names one."""
         status = self._answer.status
         cause = f"HTTP {status}, {self._kind or 'no content type'}"
         if self._is_stream:

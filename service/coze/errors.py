@@ -1,7 +1,7 @@
-"""What Coze does, as failures: how its answers and their codes become a status, a code and a message for the caller.
+"""Failures by Coze: its codes and HTTP statuses as a status, a code and a message for the caller.
 
-Whose fault it is decides the status: what the client named is the client's, what the operator set up is a 500, what
-passes by itself a 503. Sources: Coze's error code page, and the source of Coze Studio.
+The status depends on whose fault it is: 4xx for what the client named, 500 for the operator's set-up, 503 for what
+passes by itself. Sources: Coze's error code page, and the source of Coze Studio.
 """
 
 from enum import Enum
@@ -12,11 +12,11 @@ _SAID = "error"
 
 
 def _said(status: int, code: str, message: str, retry_after: int | None = None) -> Failure:
-    """A failure that a code or a status of Coze's leads to."""
+    """Makes a failure that Coze itself reports, by a code or a status."""
     return Failure(status, code, message, retry_after, coze=_SAID)
 
 
-# Coze as seen from outside: the connection, the time, the form of its answer.
+# Observed by the service: no connection, no answer in time, an answer that is malformed.
 UNREACHABLE = Failure(
     503, "coze_unreachable", "Coze could not be reached. Try again in a moment.", 5, coze="unreachable"
 )
@@ -68,7 +68,7 @@ ABSENT = Failure(
     coze="absent",
 )
 
-# Coze by its own words. Whose fault it is decides the status.
+# Reported by Coze.
 _INVALID = _said(400, "coze_rejected", "Coze rejected the request as invalid.")
 _REFUSED_CONTENT = _said(400, "content_refused", "Coze refused the content.")
 _FILE_MISNAMED = _said(
@@ -129,7 +129,7 @@ _TOO_LARGE = FILE_TOO_LARGE._replace(coze=_SAID)
 
 
 class Asked(Enum):
-    """What the client itself named in the call to Coze: only that can be the client's fault."""
+    """The part of a call to Coze that the client itself named: only that can be the client's fault."""
 
     BOT = "a bot"
     DEFAULT_BOT = "no bot, so that ours was asked"
@@ -197,10 +197,10 @@ _COZE: dict[int, Failure] = {
     104000008: _DOWN,
 }
 
-# The same codes where the bot is the one the operator configured.
+# The same codes for the default bot, which the operator configured.
 _OURS: dict[int, Failure] = {4006: _OUR_BOT, 4015: _OUR_BOT, 4200: _OUR_BOT, 103100002: _OUR_BOT}
 
-# An HTTP status of Coze's whose body names no code known here: a gateway speaking, or a wrong base URL.
+# HTTP statuses without a known code in the body: a gateway's, or those of a wrong base URL.
 _HTTP: dict[int, Failure] = {
     400: _INVALID,
     401: TOKEN_REFUSED,
@@ -215,10 +215,10 @@ _HTTP: dict[int, Failure] = {
     425: _DOWN,
     429: _SLOW_DOWN,
 }
-# And the others by their first digit: to ask the same again does not help where Coze redirects or finds it wrong.
+# Other statuses by their first digit. A retry does not help after a redirect or a 4xx.
 _CLASSES: dict[int, Failure] = {3: _MOVED, 4: _UNKNOWN_PATH}
 
-# The words of the token endpoint.
+# Errors of the token endpoint.
 _OAUTH: dict[str, Failure] = {
     "access_deny": _NO_TOKEN,
     "internal_error": _DOWN,
@@ -230,7 +230,7 @@ _OAUTH: dict[str, Failure] = {
 
 
 def coze_failure(asked: Asked, *, code: int | None = None, status: int = 200) -> Failure:
-    """What Coze's `code`, else its HTTP `status`, means for the caller who `asked`."""
+    """Returns the failure for Coze's `code`, else for its HTTP `status`, given what the client `asked` for."""
     failure = _COZE.get(code) if code is not None else None
     if failure is None:
         failure = _HTTP.get(status) or _CLASSES.get(status // 100, _DOWN)
@@ -246,13 +246,13 @@ def coze_failure(asked: Asked, *, code: int | None = None, status: int = 200) ->
 
 
 def oauth_failure(error: str, *, code: int | None, status: int) -> Failure:
-    """Why there is no token, by the token endpoint's `error`, else Coze's `code`, else the HTTP `status`."""
+    """Returns the failure for the token endpoint's `error`, else for Coze's `code`, else for the HTTP `status`."""
     failure = _OAUTH.get(error) or coze_failure(Asked.NOTHING, code=code, status=status)
     return _NO_TOKEN if failure.status == 500 and failure is not PROXY_REFUSES else failure
 
 
 def coze_error(failure: Failure, code: int | None) -> tuple[str, str] | None:
-    """The kind of error of Coze's, and its code as text: few of both. None if Coze has no part in it."""
+    """Returns the metric labels of an error: its kind, and Coze's code if it is a known one. None without Coze."""
     kind = failure.coze or (_SAID if code else None)
     if kind is None:
         return None

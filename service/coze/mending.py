@@ -1,4 +1,4 @@
-"""JSON that is broken in places, read as far as it goes."""
+"""Lenient decoding of JSON that is broken in places."""
 
 import codecs
 import contextlib
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-# What decoders raise on input that is not what they expect: bad JSON, bad UTF-8, too deep.
+# The exceptions of decoders on bad input: bad JSON, bad UTF-8, too deep.
 UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 REPLACEMENT = "\ufffd"
 
@@ -19,9 +19,9 @@ T = TypeVar("T", bound=Struct)
 
 
 def lenient(kind: type[T]) -> Callable[[bytes], T]:
-    """A decoder that raises UNDECODABLE only where there is no JSON object.
+    """Makes a decoder that raises UNDECODABLE only if the input is no JSON object.
 
-    A field that is not what it should be counts as absent, a broken character as U+FFFD. A number may be a text.
+    A field of the wrong type counts as absent, a broken character as U+FFFD. Numbers may be strings.
     """
     decode = msgspec.json.Decoder(kind, strict=False).decode
     decode_fields = [
@@ -48,14 +48,15 @@ _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def _mended(data: bytes) -> bytes:
-    """JSON that msgspec takes, of JSON that only Python does."""
+    """Rewrites JSON that only Python accepts into JSON that msgspec accepts."""
     text = json.dumps(parse(data.decode(errors="replace")), ensure_ascii=False)
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 def parse(text: str) -> Any:
-    """JSON as Python reads it: half a surrogate pair and control characters in texts are taken. NaN and the like are
-    null. Raises UNDECODABLE.
+    """Parses JSON as Python does, with lone surrogates and control characters in strings. NaN and infinities are None.
+
+    Raises UNDECODABLE.
     """
     return json.loads(text, strict=False, parse_constant=lambda _: None, parse_float=_finite)
 
@@ -66,14 +67,15 @@ def _finite(number: str) -> float | None:
 
 
 _Utf8 = codecs.getincrementaldecoder("utf-8")
-_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of a surrogate pair; what is left out stands for a byte
+_HALF = re.compile(
+    "[\ud800-\udc7f\udd00-\udfff]"
+)  # lone surrogates; the gap is for surrogate escapes, which stand for bytes
 
 
 def whole_characters(text: str) -> tuple[str, str]:
-    """`text` with its characters mended, and what is cut off at its end.
+    """Returns `text` with its characters repaired, and an incomplete character at its end, to put before the next text.
 
-    Halves of surrogate pairs, and bytes that stand as surrogate escapes (PEP 383), are joined with their neighbours;
-    what stays broken becomes U+FFFD. What is cut off may go on at the beginning of the next text.
+    Surrogates, and bytes in surrogate escapes (PEP 383), are joined with their neighbours. The rest becomes U+FFFD.
     """
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     cut = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""

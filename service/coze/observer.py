@@ -1,4 +1,4 @@
-"""What the Coze side reports of its work. It knows of no log, figure or trace; its observer does."""
+"""The interface through which the Coze side reports its work. It knows no log, metric or trace."""
 
 from typing import Protocol
 
@@ -7,25 +7,25 @@ from service.errors import ServiceError
 
 
 class Observer(CallObserver, Protocol):
-    """Is told of calls, of chats and of the token. None of it may raise, and no token is among what it is told."""
+    """Receives reports of calls, chats and the token. Methods must not raise, and get no token."""
 
     def running_chats(self, number: int) -> None:
-        """So many chats are running from now on."""
+        """Reports the number of running chats, whenever it changes."""
 
     def cancelled(self, answer: Answer, code: int | None) -> None:
-        """Coze has answered, with this code if any, to the wish to cancel a chat that was left."""
+        """Reports Coze's answer to the cancellation of an abandoned chat, and the `code` in it if any."""
 
     def not_cancelled(self, error: ServiceError) -> None:
-        """The wish to cancel a chat that was left did not reach Coze, or had no answer."""
+        """Reports that the cancellation of an abandoned chat did not reach Coze, or had no answer."""
 
     def token_fetched(self, lifetime_seconds: float) -> None: ...
 
     def token_not_fetched(self, error: ServiceError) -> None: ...
 
     def token_end_not_believed(self, assumed_seconds: int) -> None:
-        """Coze gave a token an end that cannot be; it is taken to live so long."""
+        """Reports an impossible expiry of a token, which is assumed to live `assumed_seconds` instead."""
 
     def token_file_read(self) -> None: ...
 
     def token_file_unusable(self, reason: str) -> None:
-        """The last good token stays in use."""
+        """Reports a bad token file. The last good token stays in use."""

@@ -1,4 +1,4 @@
-"""A chat request to what Coze is sent: which messages, in which order, in which roles."""
+"""The messages of a chat request as Coze wants them: which, in which order, in which roles."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ _decode_object_string = msgspec.json.Decoder(ObjectString).decode
 
 
 def messages_for_coze(request: ChatRequest) -> list[dict[str, Any]]:
-    """Coze's `additional_messages`, the question last. Raises ServiceError (400) if the request makes no chat.
+    """Returns Coze's `additional_messages`, the question last. Raises ServiceError (400) if there is no question.
 
-    Empty messages are left out. Coze refuses a system role, so a system message goes as the user's, never as the last
-    one. With a conversation Coze holds the earlier turns, and only what follows the last assistant message is sent.
+    Empty messages are dropped. Coze refuses the system role, so a system message becomes a user message, never the last
+    one. In a conversation Coze has the earlier turns, and only messages after the last assistant message are sent.
     """
     messages = [message for message in request.messages if message.content]
     turns = [message for message in messages if message.role != "system"]
@@ -23,7 +23,7 @@ def messages_for_coze(request: ChatRequest) -> list[dict[str, Any]]:
         raise ServiceError(BAD_REQUEST, "The last message must be the user's. Empty and system messages do not count.")
     for message in messages:
         if message.content_type == "object_string":
-            # JSON within JSON, whose escapes nobody has seen yet.
+            # JSON within JSON: its escapes have not been decoded yet.
             message.content = without_halves(message.content)
             _check_parts(message.content)
 

@@ -1,4 +1,4 @@
-"""Server-sent events by the WHATWG standard: bytes in any chunks to (event name, data) pairs.
+"""Server-sent events by the WHATWG standard: from bytes in any chunks to (event name, data) pairs.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
@@ -8,37 +8,37 @@ import re
 from service.bounds import BOUNDS
 
 _BOM = b"\xef\xbb\xbf"
-# An event as Coze writes it: a name, one line of data, nothing else. That it begins a line keeps the search linear.
+# An event as Coze writes it: a name, one line of data, nothing else. The anchor keeps the search linear.
 _USUAL = re.compile(rb"(?m)^event:([^ \n].*+)\ndata:([^ \n].*+)\n\n")
 
 
 class EventTooLarge(Exception):
-    """An event, or a line that never ends, has passed BOUNDS.coze_event_bytes."""
+    """Raised when an event, or a line without end, exceeds BOUNDS.coze_event_bytes."""
 
 
 class EventParser:
-    """Feed it bytes as they come; it gives each event once it is whole.
+    """Incremental parser, fed with bytes as they arrive.
 
-    An event cut off by the end of the stream is dropped, as the standard has it. `id` and `retry` are for clients that
-    reconnect, and are passed over. `blocks` counts the events and comments seen: signs of life.
+    An event cut off by the end of the stream is dropped, as the standard wants it. `id` and `retry`, for clients that
+    reconnect, are ignored. `blocks` counts the events and comments so far.
     """
 
-    __slots__ = ("_after_cr", "_at_start", "_data", "_held", "_name", "_partial", "blocks")
+    __slots__ = ("_after_cr", "_at_start", "_buffered", "_data", "_name", "_partial", "blocks")
 
     def __init__(self) -> None:
         self.blocks = 0
         self._at_start = True
         self._after_cr = False
-        self._partial: list[bytes] = []  # the pieces of a line whose end has not come
-        self._held = 0  # bytes kept for an event that is not whole
+        self._partial: list[bytes] = []  # of a line whose end has not arrived
+        self._buffered = 0  # bytes of an incomplete event
         self._name = b""
         self._data: list[bytes] = []
 
     def feed(self, chunk: bytes) -> list[tuple[bytes, bytes]]:
-        """The events that `chunk` completes, in order. Raises EventTooLarge."""
-        if chunk.endswith(b"\n\n") and not (self._held or self._name or self._after_cr) and b"\r" not in chunk:
-            # Nearly always: whole events as Coze writes them. Each has three line ends, so all of the chunk was found
-            # if no other line end is in it.
+        """Returns the events that `chunk` completes, in order. Raises EventTooLarge."""
+        if chunk.endswith(b"\n\n") and not (self._buffered or self._name or self._after_cr) and b"\r" not in chunk:
+            # The fast path: whole events as Coze writes them. Each has three line ends, so the pattern matched all of
+            # the chunk if it has no others.
             events: list[tuple[bytes, bytes]] = _USUAL.findall(chunk)
             if 3 * len(events) == chunk.count(b"\n") and len(chunk) <= BOUNDS.coze_event_bytes:
                 self._at_start = False
@@ -48,7 +48,7 @@ class EventParser:
 
     def _feed(self, chunk: bytes) -> list[tuple[bytes, bytes]]:
         if self._after_cr and chunk:
-            # CRLF cut in two: the line has ended with the CR already.
+            # A CRLF cut in two: its CR has already ended the line.
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
         if not chunk:
@@ -57,7 +57,7 @@ class EventParser:
             self._keep(chunk)
             return []
         if self._partial:
-            self._held -= sum(map(len, self._partial))
+            self._buffered -= sum(map(len, self._partial))
             self._partial.append(chunk)
             chunk = b"".join(self._partial)
             self._partial.clear()
@@ -79,10 +79,10 @@ class EventParser:
                 if data:
                     events.append((self._name or b"message", data[0] if len(data) == 1 else b"\n".join(data)))
                     data.clear()
-                    self._held = sum(map(len, self._partial))
+                    self._buffered = sum(map(len, self._partial))
                 self._name = b""
             elif line.startswith(b"data:"):
-                self._hold(len(line))
+                self._count_buffered(len(line))
                 data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
             elif line.startswith(b"event:"):
                 self._name = line[7:] if line.startswith(b" ", 6) else line[6:]
@@ -93,11 +93,11 @@ class EventParser:
 
     def _keep(self, piece: bytes) -> None:
         self._partial.append(piece)
-        self._hold(len(piece))
+        self._count_buffered(len(piece))
 
-    def _hold(self, size: int) -> None:
-        self._held += size
-        if self._held > BOUNDS.coze_event_bytes:
+    def _count_buffered(self, size: int) -> None:
+        self._buffered += size
+        if self._buffered > BOUNDS.coze_event_bytes:
             raise EventTooLarge
 
     def _other_field(self, line: bytes) -> None:
@@ -105,7 +105,7 @@ class EventParser:
         if name == b"event":  # without a colon, as is the next
             self._name = b""
         elif name == b"data":
-            self._hold(len(line))
+            self._count_buffered(len(line))
             self._data.append(b"")
         elif not name:
             self.blocks += 1

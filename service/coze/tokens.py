@@ -1,7 +1,7 @@
-"""The token of each request to Coze: fixed, read from a file again and again, or fetched with a key and renewed.
+"""The token of requests to Coze: fixed, read from a file, or fetched with a key and renewed.
 
-The SDK asks `atoken` for it whenever it makes a request. A token that is renewed is renewed beside the requests: those
-that come meanwhile take the old one for as long as it is good, and wait only if it is not.
+The SDK reads `atoken` for each request. Renewal runs in the background: requests keep using the old token while it is
+valid, and wait only when it is not.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ Send = Callable[[HTTPRequest[Any]], Awaitable[tuple[Answer, bytes]]]
 
 
 class Token(AsyncAuth):
-    """What the SDK signs its requests with; this one stays as it is."""
+    """A fixed token, as the SDK wants it to sign requests."""
 
     token_type = "Bearer"  # noqa: S105 - the name of the scheme
 
@@ -34,20 +34,20 @@ class Token(AsyncAuth):
 
     @property
     async def atoken(self) -> str:
-        """The token to use now. Raises ServiceError if there is none."""
+        """Returns the token to use now. Raises ServiceError if there is none."""
         return self._token
 
     def refused(self) -> None:
-        """Coze has not accepted the token, however good it seemed."""
+        """Takes note that Coze has rejected the token."""
 
 
 class FileToken(Token):
-    """A token that somebody else renews, in a file. Whatever becomes of the file, the last good token stays."""
+    """A token in a file that another process renews. While the file is bad, the last good token stays in use."""
 
     def __init__(self, path: Path, observer: Observer) -> None:
         self._path = path
         self._observer = observer
-        self._look_at = 0.0
+        self._check_at = 0.0
         self._read = _mark(path)
         self._good = True
         super().__init__(token_of_file(path))
@@ -55,12 +55,12 @@ class FileToken(Token):
     @property
     async def atoken(self) -> str:
         now = time.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + BOUNDS.token_file_seconds
-            self._look()
+        if now >= self._check_at:
+            self._check_at = now + BOUNDS.token_file_seconds
+            self._check_file()
         return self._token
 
-    def _look(self) -> None:
+    def _check_file(self) -> None:
         try:
             mark = _mark(self._path)
             if 0 <= time.time_ns() - mark[0] < BOUNDS.token_file_seconds * 1e9:
@@ -79,19 +79,19 @@ class FileToken(Token):
 
 
 def _mark(path: Path) -> tuple[int, ...]:
-    """What changes with a file, its time in ns first. Raises OSError."""
+    """Returns a fingerprint of a file's state, its mtime in ns first. Raises OSError."""
     seen = path.stat()
     return seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_dev
 
 
 class FetchedToken(Token):
-    """A token of Coze's for a service app, fetched by proving with a JWT that one has the app's private key."""
+    """A token for a service app, fetched with a JWT that is signed with the app's private key."""
 
     def __init__(self, settings: Settings, send: Send, observer: Observer) -> None:
         super().__init__("")
         self._observer = observer
         key = settings.coze_jwt_oauth_private_key or settings.coze_jwt_oauth_private_key_file
-        # The SDK wants the key's text and would check all of it at each signature, for some 40 ms.
+        # A loaded key: given text, the SDK would parse and check it at each signature, for some 40 ms.
         loaded: Any = RSAKey.import_key(key or "")
         self._app = AsyncJWTOAuthApp(
             settings.coze_jwt_oauth_client_id or "",
@@ -99,9 +99,9 @@ class FetchedToken(Token):
             settings.coze_jwt_oauth_public_key_id or "",
             settings.coze_api_base,
         )
-        # The SDK makes and signs the request; what carries it is ours, as with every other.
+        # The SDK makes and signs the request; our transport sends it, as every other.
         self._app._requester = _Carrier(send, settings.coze_request_timeout)  # noqa: SLF001
-        # Times of the monotonic clock: until when the token is good, when it is to be renewed, when one may be fetched.
+        # By the monotonic clock: until when the token is used, when to renew it, when the next fetch is allowed.
         self._good_until = self._renew_at = self._fetch_at = 0.0
         self._doubted = False
         self._fetching: asyncio.Task[None] | None = None
@@ -114,7 +114,7 @@ class FetchedToken(Token):
             if self._fetching is None and now >= self._fetch_at:
                 self._fetching = asyncio.get_running_loop().create_task(self._fetch())
             if self._fetching is not None and (self._doubted or now >= self._good_until):
-                # One who leaves must not take the token from the others.
+                # A request that is cancelled must not cancel the fetch that others await.
                 await asyncio.shield(self._fetching)
             if time.monotonic() >= self._good_until:
                 problem = self._problem
@@ -122,14 +122,14 @@ class FetchedToken(Token):
         return self._token
 
     def refused(self) -> None:
-        # The chats that meet one bad token together are many: their calls are one reason to fetch another.
+        # Many chats may meet one bad token at once, which is one reason to fetch another.
         if time.monotonic() >= self._fetch_at:
             self._renew_at = 0.0
             self._doubted = True
 
     async def _fetch(self) -> None:
         try:
-            token, life = await self._ask()
+            token, life = await self._request_token()
             now = time.monotonic()
             self._token = token
             self._good_until, self._renew_at = (
@@ -145,8 +145,8 @@ class FetchedToken(Token):
             self._fetch_at = time.monotonic() + BOUNDS.token_retry_seconds
             self._fetching = None
 
-    async def _ask(self) -> tuple[str, float]:
-        """A new token and how many seconds it lives. Raises ServiceError."""
+    async def _request_token(self) -> tuple[str, float]:
+        """Fetches a token. Returns it and its lifetime in seconds. Raises ServiceError."""
         exchanged: Any = await self._app.get_access_token(BOUNDS.token_seconds)
         answer, body = exchanged
         try:
@@ -167,7 +167,7 @@ class FetchedToken(Token):
 
 
 class _Carrier(Requester):
-    """The SDK's way to send a request, by the service's own; gives the answer and its body."""
+    """Lets the SDK send a request by the service's transport. Returns the answer and its body."""
 
     def __init__(self, send: Send, timeout: float) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ class _Carrier(Requester):
 
 
 def lifetime(expires_in: Any) -> float | None:
-    """The seconds until `expires_in`, which Coze gives as Unix time; None where that cannot be."""
+    """Returns the seconds until `expires_in`, which Coze gives as Unix time; None if that is implausible."""
     now = time.time()
     earliest, latest = now + BOUNDS.token_shortest_seconds, now + BOUNDS.token_seconds + BOUNDS.token_slack_seconds
     if isinstance(expires_in, int | float) and earliest <= expires_in <= latest:
@@ -189,7 +189,7 @@ def lifetime(expires_in: Any) -> float | None:
 
 
 def token_for(settings: Settings, send: Send, observer: Observer) -> Token:
-    """The token of the one way that is configured; `send` carries a request to Coze and brings its answer."""
+    """Makes the token that the settings configure. `send` sends a request to Coze and returns its answer."""
     if settings.coze_api_token is not None:
         return Token(settings.coze_api_token)
     if settings.coze_api_token_file is not None:

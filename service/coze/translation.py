@@ -1,7 +1,7 @@
-"""Coze's events to the contract's: what of a chat's stream the caller sees, and how the chat ended.
+"""Translation of Coze's events into the contract's, and of the end of a chat.
 
-Only the bot's answers are content. An answer comes as deltas, and once more whole when it is completed: it counts once.
-What the caller does not see need not be understood.
+Only the bot's answers are content. Coze sends an answer in deltas and once more as a whole; the caller gets it once.
+Parts that the caller does not see need not be understood.
 """
 
 from zlib import crc32
@@ -32,23 +32,23 @@ _DONE = {b"done", b"conversation.stream.done"}
 
 
 class _Answer:
-    """One answer of the bot, as far as the caller has it."""
+    """An answer of the bot, as far as the caller has it."""
 
-    __slots__ = ("begun", "cut", "sum", "thinking_sum", "thought", "whole")
+    __slots__ = ("begun", "cut", "reasoned", "reasoning_sum", "sum", "whole")
 
     def __init__(self) -> None:
-        self.begun = False  # some of its text was told
-        self.sum = 0  # of the text that deltas have told
-        self.thought = False  # some of the thinking that led to it was told
-        self.thinking_sum = 0
+        self.begun = False  # some of its text was sent
+        self.sum = 0  # CRC of the text in its deltas
+        self.reasoned = False  # some of its reasoning was sent
+        self.reasoning_sum = 0
         self.whole = False  # Coze has completed it
-        self.cut: tuple[str, str] | None = None  # halves of characters that its text and its thinking end with so far
+        self.cut: tuple[str, str] | None = None  # incomplete characters at the end of its text and its reasoning
 
 
 class Translation:
-    """One chat's events, in order. `feed` gives what the caller sees of each, and raises what ends the chat badly.
+    """Translator of one chat's events, fed in order.
 
-    `chat_id` and `conversation_id` are known once Coze has named them; `state` is where the chat stands at Coze.
+    `chat_id` and `conversation_id` are None until Coze names them. `state` is the chat's state at Coze.
     """
 
     __slots__ = (
@@ -69,9 +69,9 @@ class Translation:
         self.conversation_id: str | None = None
         self.state = AtCoze.ASKED
         self._answered = False  # some answer has text
-        self._interrupted = False  # the bot's workflow waits for somebody
-        self._answers: dict[str, _Answer] = {}  # by their ids; "" is the one without, until it is whole
-        self._answer: _Answer | None = None  # that deltas are coming for
+        self._interrupted = False  # the bot's workflow waits for input
+        self._answers: dict[str, _Answer] = {}  # by id; "" until an answer without one is whole
+        self._answer: _Answer | None = None  # that the last delta belonged to
         self._answer_id: wire.Id = None
 
     @property
@@ -94,9 +94,9 @@ class Translation:
         self._move(AtCoze.ENDED if self.state.started else AtCoze.REFUSED)
 
     def feed(self, name: bytes, data: bytes, events: list[ChatEvent], now: str) -> None:
-        """Adds to `events` what the caller sees, with the timestamp `now`.
+        """Appends the caller's events for an event of Coze's to `events`, with the timestamp `now`.
 
-        Raises ServiceError if it is a failure or cannot be understood.
+        Raises ServiceError if the event is a failure or cannot be understood.
         """
         if self.over:
             return
@@ -123,7 +123,7 @@ class Translation:
             case _ if name in _REQUIRES_ACTION:
                 self._requires_action(_facts(data), events, now)
             case _ if name in _DONE:
-                # Coze's own sample of a workflow that asks the user ends so.
+                # So ends Coze's own sample of a workflow that asks the user something.
                 if not (self._interrupted and self._answered):
                     raise ServiceError(BROKE_OFF, cause="done without completed")
                 self._complete(wire.ChatFacts(), events, now)
@@ -132,15 +132,15 @@ class Translation:
         self.chat_id = wire.text_id(chat.id) or self.chat_id
         self.conversation_id = wire.text_id(chat.conversation_id) or self.conversation_id
 
-    def _failure(self, said: wire.ChatFacts) -> ServiceError:
-        code = (said.last_error and said.last_error.code) or said.code
+    def _failure(self, facts: wire.ChatFacts) -> ServiceError:
+        code = (facts.last_error and facts.last_error.code) or facts.code
         return ServiceError(coze_failure(self._asked, code=code), code=code)
 
     def _chat_completed(self, chat: wire.ChatFacts, events: list[ChatEvent], now: str) -> None:
         self._note(chat)
         match chat.status:
             case "canceled" | "cancelled":
-                # A stream runs on after its chat was cancelled, and ends as if nothing had been.
+                # The stream of a cancelled chat goes on, and ends like that of a completed one.
                 self._end()
                 raise ServiceError(CANCELED)
             case "failed":
@@ -152,7 +152,10 @@ class Translation:
                 self._complete(chat, events, now)
 
     def _requires_action(self, chat: wire.ChatFacts, events: list[ChatEvent], now: str) -> None:
-        """A question to the user is the end of a good turn: the next message of the conversation answers it."""
+        """Completes a turn that ends with a question to the user, which the next message answers.
+
+        Raises ServiceError if Coze waits for the caller to run a tool.
+        """
         self._note(chat)
         wanted = chat.wanted
         if "function" in wanted or not ("reply_message" in wanted or self._answered):
@@ -166,7 +169,7 @@ class Translation:
             raise ServiceError(NOT_UNDERSTOOD, cause="a completed chat without a conversation")
         self._move(AtCoze.COMPLETED)
         for answer in self._answers.values():
-            self._tell_rest(answer, wire.Message(), events, now)
+            self._send_rest(answer, wire.Message(), events, now)
         events.append(ChatCompletedEvent(conversation_id=self.conversation_id, timestamp=now, usage=_usage(chat.usage)))
 
     def _delta(self, data: bytes, events: list[ChatEvent], now: str) -> None:
@@ -180,15 +183,15 @@ class Translation:
         if message.type != "answer" or message.role == "user":
             return
         answer = self._answer
-        # Nearly always that of the delta before.
+        # Nearly always the answer of the delta before.
         if answer is None or message.id != self._answer_id:
             answer = self._answer = self._answers.setdefault(wire.text_id(message.id) or "", _Answer())
             self._answer_id = message.id
         if odd or answer.cut is not None:
             _join(answer, message)
         if message.reasoning_content:
-            answer.thought = True
-            answer.thinking_sum = crc32(message.reasoning_content.encode(), answer.thinking_sum)
+            answer.reasoned = True
+            answer.reasoning_sum = crc32(message.reasoning_content.encode(), answer.reasoning_sum)
             events.append(ReasoningDeltaEvent(content=message.reasoning_content, timestamp=now))
         content = message.content
         if content and message.content_type in wire.TEXT:
@@ -213,59 +216,59 @@ class Translation:
 
     def _whole_answer(self, message: wire.Message, events: list[ChatEvent], now: str) -> None:
         answer = self._answer_of(message)
-        self._tell_rest(answer, message, events, now)
+        self._send_rest(answer, message, events, now)
         answer.whole = True
         self._answers.pop("", None)
         self._answer = self._answer_id = None
 
     def _answer_of(self, message: wire.Message) -> _Answer:
-        """The answer that a completed message has the whole text of."""
+        """Finds the answer whose whole text a completed message holds."""
         answer_id = wire.text_id(message.id) or ""
         answer = self._answers.get(answer_id)
         if answer is None and self._answer is not None and not (answer_id and self._answer_id):
-            # Without an id on either side, it belongs to the deltas before it.
+            # If either side lacks an id, it belongs to the deltas before it.
             answer = self._answer
         if answer is None:
-            # Deltas may have come under another id.
+            # Its deltas may have had another id.
             same = (answer for answer in self._answers.values() if _is_same(answer, message))
             answer = next(same, None) or _Answer()
         self._answers[answer_id] = answer
         return answer
 
     def _begin(self, answer: _Answer, content: str) -> str:
-        """The first text of an answer; a second one in the same chat is set off by a blank line."""
+        """Begins the text of an answer. All but the first in a chat are set off by a blank line."""
         first = not self._answered
         self._answered = answer.begun = True
         return content if first else f"\n\n{content}"
 
-    def _tell_rest(self, answer: _Answer, whole: wire.Message, events: list[ChatEvent], now: str) -> None:
-        """What the caller lacks of an answer of which no more deltas come."""
-        cut, thinking_cut = answer.cut or ("", "")
+    def _send_rest(self, answer: _Answer, whole: wire.Message, events: list[ChatEvent], now: str) -> None:
+        """Sends the rest of an answer that has no more deltas."""
+        cut, reasoning_cut = answer.cut or ("", "")
         answer.cut = None
-        if thinking := _rest(whole.reasoning_content, answer.thought, thinking_cut):
-            answer.thought = True
-            events.append(ReasoningDeltaEvent(content=thinking, timestamp=now))
+        if reasoning := _rest(whole.reasoning_content, answer.reasoned, reasoning_cut):
+            answer.reasoned = True
+            events.append(ReasoningDeltaEvent(content=reasoning, timestamp=now))
         if content := _rest(whole.content if whole.content_type in wire.TEXT else None, answer.begun, cut):
             if not answer.begun:
                 content = self._begin(answer, content)
             events.append(MessageDeltaEvent(content=content, timestamp=now))
 
     def _odd_message(self, data: bytes) -> wire.Message:
-        """A completed message that may hold broken characters or worse."""
+        """Decodes a completed message with broken characters or other faults."""
         try:
             message = wire.decode_odd_message(data)
         except wire.UNDECODABLE:
             if self._answer is None or not self._answer.begun:
                 raise ServiceError(NOT_UNDERSTOOD, cause="a message that does not decode") from None
-            # The caller has the text.
+            # The caller has the text from the deltas.
             return wire.Message(id=self._answer_id, type="answer")
-        message.content = _mended(message.content)
-        message.reasoning_content = _mended(message.reasoning_content)
+        message.content = _repaired(message.content)
+        message.reasoning_content = _repaired(message.reasoning_content)
         return message
 
 
 def _facts(data: bytes) -> wire.ChatFacts:
-    """The data of an event whose name says enough."""
+    """Decodes the data of a chat event, whose name is enough if they are malformed."""
     try:
         return wire.decode_chat(data)
     except wire.UNDECODABLE:
@@ -280,21 +283,21 @@ def _odd_delta(data: bytes) -> wire.Message:
 
 
 def _join(answer: _Answer, message: wire.Message) -> None:
-    """Mends the characters of a delta, of which the deltas before it may have brought a part."""
-    text, thinking = answer.cut or ("", "")
+    """Repairs the characters of a delta, which may have begun in the delta before it."""
+    text, reasoning = answer.cut or ("", "")
     message.content, text = whole_characters(text + (message.content or ""))
-    message.reasoning_content, thinking = whole_characters(thinking + (message.reasoning_content or ""))
-    answer.cut = (text, thinking) if text or thinking else None
+    message.reasoning_content, reasoning = whole_characters(reasoning + (message.reasoning_content or ""))
+    answer.cut = (text, reasoning) if text or reasoning else None
 
 
-def _rest(whole: str | None, told: bool, cut: str) -> str:
-    """All of a text, or the end of one that deltas have told but for what they were cut off in."""
-    if whole and not told:
+def _rest(whole: str | None, sent: bool, cut: str) -> str:
+    """Returns the rest of a text: all of it, or U+FFFD for a character that its deltas left incomplete."""
+    if whole and not sent:
         return whole
     return REPLACEMENT if cut else ""
 
 
-def _mended(text: str | None) -> str | None:
+def _repaired(text: str | None) -> str | None:
     if not text:
         return text
     whole, cut = whole_characters(text)
@@ -302,12 +305,12 @@ def _mended(text: str | None) -> str | None:
 
 
 def _is_same(answer: _Answer, message: wire.Message) -> bool:
-    """Whether a completed message has what deltas have told of an answer: its text, or as yet only its thinking."""
+    """Whether a completed message repeats an answer's deltas: its text, or only its reasoning so far."""
     if answer.whole:
         return False
     if answer.begun:
         return crc32((message.content or "").encode()) == answer.sum
-    return answer.thought and crc32((message.reasoning_content or "").encode()) == answer.thinking_sum
+    return answer.reasoned and crc32((message.reasoning_content or "").encode()) == answer.reasoning_sum
 
 
 def _is_interrupt(verbose: str) -> bool:

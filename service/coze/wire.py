@@ -1,4 +1,4 @@
-"""What Coze sends, as far as the service looks at it. Lenient: Coze's documents, samples and servers disagree."""
+"""Coze's JSON, as far as the service reads it. Lenient, as Coze's documents, samples and servers disagree."""
 
 import json
 import re
@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from service.coze.mending import UNDECODABLE as UNDECODABLE  # what the decoders here raise
+from service.coze.mending import UNDECODABLE as UNDECODABLE  # raised by the decoders here
 from service.coze.mending import lenient, parse
 
 # Documented as strings; numbers have been seen.
 Id = str | int | None
 Code = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None
-# No more than JavaScript can count.
+# Up to the largest exact integer of JavaScript.
 Count = Annotated[int, Meta(ge=0, lt=2**53)] | None
 
 
@@ -29,7 +29,7 @@ class CodeAndMessage(Struct):
 
 
 class ChatFacts(Struct):
-    """The data of the conversation.chat.* events and of `error`; a failed chat may also be a bare code and msg."""
+    """The data of conversation.chat.* events and of `error`; a failed chat may also be a bare code and msg."""
 
     id: Id = None
     conversation_id: Id = None
@@ -41,8 +41,9 @@ class ChatFacts(Struct):
 
     @property
     def wanted(self) -> list[Any]:
-        """The types of the tool calls that Coze waits for: `function` is the caller's to run, `reply_message` is a
-        question to the user.
+        """Types of the tool calls that Coze waits for.
+
+        `function` is for the caller to run, `reply_message` is a question to the user.
         """
         calls = self.required_action
         for name in ("submit_tool_outputs", "tool_calls"):
@@ -51,7 +52,7 @@ class ChatFacts(Struct):
 
 
 class Message(Struct):
-    """The data of the conversation.message.* events."""
+    """The data of conversation.message.* events."""
 
     id: Id = None
     role: str | None = None
@@ -61,7 +62,7 @@ class Message(Struct):
     reasoning_content: str | None = None
 
 
-# The content types of what is text.
+# The content types of text.
 TEXT = ("text", "", None)
 
 
@@ -85,7 +86,7 @@ class Answer(Struct):
 
 
 class Token(Struct):
-    """What the token endpoint answers: in no envelope, and with an `error_code` in words where it is its own."""
+    """The answer of the token endpoint: no envelope, and an `error_code` in words for errors of its own."""
 
     access_token: str | None = None
     expires_in: Any = None
@@ -116,13 +117,13 @@ class Workspace(Struct):
 
 
 class WorkspacePage(Struct):
-    """Rows stay raw, so that one odd row cannot spoil the others."""
+    """A page of workspaces. Rows stay raw, so that a malformed one cannot spoil the others."""
 
     total_count: int | None = None
     workspaces: list[Raw] | None = None
 
 
-# strict=False takes a number that comes as a string.
+# strict=False accepts numbers in strings.
 decode_answer = lenient(Answer)
 decode_chat = lenient(ChatFacts)
 decode_file = lenient(File)
@@ -136,25 +137,25 @@ decode_workspace_page = msgspec.json.Decoder(WorkspacePage, strict=False).decode
 
 
 def web_address(value: str | None) -> str | None:
-    """An address that a page may lead to or show; None for any other, such as one of `javascript:`."""
+    """Returns an address that is safe in a page; None for any other, such as `javascript:`."""
     plain = value and value.isprintable() and re.fullmatch(r"(?i)https?://[^\s\"<>\\^`{|}]{1,8000}", value)
     return value if plain else None
 
 
 def text_id(value: Id) -> str | None:
-    """An id as text; None if there is none."""
+    """Returns an id as text; None if it is missing or empty."""
     return str(value) if value not in (None, "") else None
 
 
-# The type of a message whose JSON is broken. Inside a text the quotes would be escaped.
+# Finds the type in broken JSON. Within a string the quotes would be escaped.
 _TYPE = re.compile(rb'"type"\s*:\s*"(\w+)"')
 
 
 def decode_odd_message(data: bytes) -> Message:
-    """A message that `decode_message` does not take. Raises UNDECODABLE if the text of an answer may be lost with it.
+    """Decodes a message that `decode_message` refuses. Raises UNDECODABLE if text of an answer could be lost.
 
-    Characters that are broken stay so, for `whole_characters`: half a surrogate pair as it is, a byte that is no UTF-8
-    as a surrogate escape.
+    Broken characters are kept for `whole_characters`: lone surrogates as they are, bytes that are no UTF-8 as surrogate
+    escapes.
     """
     try:
         found = parse(data.decode(errors="surrogateescape"))

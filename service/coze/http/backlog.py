@@ -1,23 +1,23 @@
-"""Bytes that came at once and are read in portions, each of which leaves other connections their turn of the loop."""
+"""Backlog of bytes that arrived at once, read in portions so that other connections get their turn of the loop."""
 
 from service.bounds import BOUNDS
 
-_MIN_PART_BYTES = 256  # what to keep any part takes at least
+_MIN_PART_BYTES = 256  # the least memory that a part takes
 
 
 def is_too_much(part: bytes) -> bool:
-    """Whether `part` is more than a portion."""
+    """Whether `part` is larger than a portion."""
     size = len(part)
     return size > BOUNDS.turn_lines and (size > BOUNDS.turn_bytes or _lines(part, 0, size) > BOUNDS.turn_lines)
 
 
 def _lines(part: bytes, start: int, end: int) -> int:
-    """About how many lines there are: where their ends are mixed, up to twice as many."""
+    """Estimates the number of lines, up to twice too many if line ends are mixed."""
     return max(part.count(b"\n", start, end), part.count(b"\r", start, end))
 
 
 class Backlog:
-    """What is still to be read, in the order in which it came. `size` is about what it takes in memory."""
+    """Unread bytes in order of arrival. `size` is roughly the memory that they take."""
 
     __slots__ = ("_first", "_others", "_position", "size")
 
@@ -32,7 +32,7 @@ class Backlog:
         self.size += max(len(part), _MIN_PART_BYTES)
 
     def portion(self) -> bytes:
-        """The next portion, which is no longer kept here."""
+        """Removes and returns the next portion, if possible up to the end of an event."""
         if not self._first:
             self._first, self._others = b"".join(self._others), []
             self.size = len(self._first)

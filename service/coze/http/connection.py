@@ -1,11 +1,11 @@
-"""A connection to Coze, and what happens on it, told to whoever uses it just now."""
+"""Connections to Coze, each of which reports to its current user."""
 
 import asyncio
 from typing import Protocol, cast
 
 
 class User(Protocol):
-    """Uses a connection, and is told what happens on it."""
+    """The current user of a connection, which receives its bytes and its end."""
 
     def data_received(self, data: bytes) -> None: ...
 
@@ -13,36 +13,36 @@ class User(Protocol):
 
 
 class Owner(Protocol):
-    """Has the connections that nobody uses."""
+    """The owner of idle connections."""
 
     def keep(self, connection: "Connection") -> None:
-        """Takes one that nobody uses any more."""
+        """Takes back a connection that is idle again."""
 
     def forget(self, connection: "Connection") -> None:
-        """Counts no more on one that has ended, or is about to."""
+        """Removes a connection that has ended, or is about to."""
 
 
 class Connection(asyncio.Protocol):
-    """One of `owner`'s. What comes between two uses would be taken for the next answer, so it ends it."""
+    """A connection of `owner`. Bytes that arrive while it is idle end it, as they could pass for the next answer."""
 
     transport: asyncio.Transport
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self.user: User | None = None
-        self.drained: asyncio.Future[None] | None = None  # to be awaited before more is written: the other side is slow
+        self.drained: asyncio.Future[None] | None = None  # awaited before more is written, while the buffer is full
 
     def give_back(self) -> None:
-        """Ends its use; another request may follow on it."""
+        """Returns the connection to its owner for another request."""
         self.user = None
         self._owner.keep(self)
 
     def drop(self) -> None:
-        """Ends it. What is still to be sent is thrown away: the other side may never take it."""
+        """Aborts the connection. Unsent bytes are discarded, as the other side may never read them."""
         self.user = None
         self._owner.forget(self)
         self.resume_writing()
-        # Not within data_received: uvloop's TLS goes on with the transport behind that.
+        # Not within data_received: uvloop's TLS still uses the transport after that.
         asyncio.get_running_loop().call_soon(self.transport.abort)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -1,4 +1,4 @@
-"""Makes connections to Coze: to any of its addresses, through a proxy if there is one, over TLS."""
+"""Dialling: connections to any of Coze's addresses, through a proxy if there is one, over TLS."""
 
 import asyncio
 import socket
@@ -16,23 +16,23 @@ from service.errors import Failure, ServiceError
 
 
 class Dialer:
-    """Connects by one `route`. To be made in the loop; `timeout` is what a connection may take, in seconds."""
+    """Dials by one `route`, each time within `timeout` seconds. Must be created in the event loop."""
 
     def __init__(self, route: Route, timeout: float) -> None:
         self._route = route
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._lookup: asyncio.Task[list[AddrInfoType]] | None = None
-        self._believed_until = 0.0
+        self._cached_until = 0.0
 
     def close(self) -> None:
         if self._lookup is not None:
             self._lookup.cancel()
 
     async def dial(self, owner: Owner) -> Connection:
-        """A new connection of `owner`'s, open as far as Coze. Raises ServiceError if there is none in time."""
+        """Opens a connection for `owner`, all the way to Coze. Raises ServiceError if that fails or takes too long."""
         deadline = self._loop.time() + self._timeout
-        away = UNREACHABLE if self._route.proxy is None else PROXY_AWAY
+        unreachable = UNREACHABLE if self._route.proxy is None else PROXY_AWAY
         try:
             async with asyncio.timeout_at(deadline):
                 addresses = await self._addresses()
@@ -42,9 +42,9 @@ class Dialer:
         except OSError as error:
             if self._lookup is not None and self._lookup.done():
                 self._lookup = None
-            # The frames hold the error that holds them: a cycle, which only the garbage collector would find.
+            # The frames refer to the error that refers to them: a cycle for the garbage collector.
             traceback.clear_frames(error.__traceback__)
-            raise _refusal(error, away) from None
+            raise _refusal(error, unreachable) from None
         _, connection = await self._loop.create_connection(lambda: Connection(owner), sock=sock)
         try:
             if self._route.first.tls:
@@ -52,24 +52,24 @@ class Dialer:
             if self._route.proxy is not None and self._route.coze.tls:
                 async with asyncio.timeout_at(deadline):
                     await _tunnel(connection, self._route.coze, self._route.proxy)
-                away = UNREACHABLE
+                unreachable = UNREACHABLE
                 await self._secure(connection, self._route.coze.host, deadline)
         except BaseException as error:
             connection.drop()
             if isinstance(error, OSError):
                 # A handshake that takes too long ends as if it had been aborted.
                 late = self._loop.time() >= deadline
-                raise _refusal(TimeoutError() if late else error, away) from None
+                raise _refusal(TimeoutError() if late else error, unreachable) from None
             raise
         return connection
 
     async def _addresses(self) -> list[AddrInfoType]:
-        """The addresses of the host to connect to, looked up once however many want to know. Raises OSError."""
-        if self._lookup is None or self._loop.time() >= self._believed_until:
+        """Returns the addresses of the host to connect to; concurrent calls share one look-up. Raises OSError."""
+        if self._lookup is None or self._loop.time() >= self._cached_until:
             self._lookup = self._loop.create_task(self._look_up())
-            # Or asyncio would complain of an error that nobody has waited for.
+            # Retrieve the error, or asyncio logs that it never was.
             self._lookup.add_done_callback(lambda lookup: lookup.cancelled() or lookup.exception())
-            self._believed_until = self._loop.time() + BOUNDS.coze_name_seconds
+            self._cached_until = self._loop.time() + BOUNDS.coze_name_seconds
         return await asyncio.shield(self._lookup)
 
     async def _look_up(self) -> list[AddrInfoType]:
@@ -80,7 +80,7 @@ class Dialer:
         assert self._route.tls is not None
         if connection.transport.is_closing():
             raise ConnectionResetError
-        # No timeout of asyncio's own: uvloop fails loudly where a handshake is cancelled.
+        # Not asyncio.timeout: uvloop logs an error if a handshake is cancelled.
         patience = max(deadline - self._loop.time(), 0.001)
         secured = await self._loop.start_tls(
             connection.transport, connection, self._route.tls, server_hostname=host, ssl_handshake_timeout=patience
@@ -89,21 +89,21 @@ class Dialer:
         connection.transport = secured
 
 
-def _refusal(error: OSError, away: Failure) -> ServiceError:
-    """Why there is no connection. The error's own text stays out: it may quote what was sent."""
+def _refusal(error: OSError, unreachable: Failure) -> ServiceError:
+    """Returns the failure for a connection error, without the error's own text, which may quote the request."""
     match error:
         case TimeoutError():
             return ServiceError(TIMED_OUT, cause="no connection in time")
         case ssl.SSLCertVerificationError():
             return ServiceError(UNTRUSTED, cause="a certificate that is not trusted")
         case ssl.SSLError():
-            return ServiceError(away, cause="TLS failure")
+            return ServiceError(unreachable, cause="TLS failure")
         case _:
-            return ServiceError(away, cause=type(error).__name__)
+            return ServiceError(unreachable, cause=type(error).__name__)
 
 
 async def _tunnel(connection: Connection, target: Address, proxy: Proxy) -> None:
-    """Makes a proxy connect to `target` (RFC 9110, section 9.3.6). Raises ServiceError if it does not."""
+    """Opens a tunnel through a proxy to `target` (RFC 9110, section 9.3.6). Raises ServiceError if it fails."""
     connect = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
     if proxy.authorization is not None:
         connect += f"Proxy-Authorization: {proxy.authorization}\r\n"
@@ -117,7 +117,7 @@ async def _tunnel(connection: Connection, target: Address, proxy: Proxy) -> None
 
 
 class _Opening:
-    """Reads a proxy's answer to CONNECT; its status is 0 if it is none."""
+    """Reads a proxy's answer to CONNECT. `status` is 0 if that is malformed or missing."""
 
     def __init__(self) -> None:
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -128,7 +128,7 @@ class _Opening:
             return
         rest = self._reader.feed(data)
         if (answer := self._reader.answer) is not None:
-            # Behind a tunnel's head nothing comes before TLS begins.
+            # No byte may follow the head before TLS begins.
             self._end(0 if rest and 200 <= answer.status < 300 else answer.status)
         elif self._reader.malformed:
             self._end(0)

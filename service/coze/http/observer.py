@@ -1,4 +1,4 @@
-"""What is reported of each call to Coze, to whoever wants to know."""
+"""The interface through which each call to Coze is reported."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from service.coze.http.reader import Answer
 
 
 class Call(Protocol):
-    """One call to Coze: is told one of the two, once."""
+    """Receives the end of a call: one of the two, once."""
 
     def answered(self, answer: Answer) -> None: ...
 
@@ -14,7 +14,7 @@ class Call(Protocol):
 
 
 class CallObserver(Protocol):
-    """Is told of every call. Must not raise."""
+    """Receives the beginning of every call. Must not raise."""
 
     def begin_call(self, method: str, url: str, headers: dict[str, str]) -> Call:
-        """A call begins, for whatever is being done now. May add to its `headers`."""
+        """Reports a call that begins in the current context. May add to its `headers`."""

@@ -1,6 +1,6 @@
-"""The way to Coze, fixed at the start: its address, the proxy before it, and whose certificates are trusted.
+"""The route to Coze, fixed at the start: its address, the proxy, and the trusted certificates.
 
-Proxies are named as for curl and Python's HTTP clients: https://everything.curl.dev/usingcurl/proxies/env.html.
+The proxy variables are those of curl: https://everything.curl.dev/usingcurl/proxies/env.html.
 """
 
 import base64
@@ -21,7 +21,7 @@ _PORTS = {False: 80, True: 443}  # of http and of https
 
 
 class Address(NamedTuple):
-    """Where a server listens. As text it has the port; `name` has it only if the scheme does not say it."""
+    """The address of a server. As text it has the port; `name` leaves out the default port of the scheme."""
 
     host: str
     port: int
@@ -41,7 +41,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy. `authorization` is the value of the header Proxy-Authorization for it, if it wants one."""
+    """A proxy. `authorization` is the value of Proxy-Authorization, if it has a user."""
 
     address: Address
     authorization: str | None = field(repr=False)
@@ -49,9 +49,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way to Coze. `tls` is None if nothing on it is spoken to over TLS. `certifi`: its certificates are trusted,
-    as this machine has none.
-    """
+    """The route to Coze. `tls` is None if it needs no TLS. `certifi` is set if the machine has no certificates."""
 
     coze: Address
     proxy: Proxy | None = None
@@ -60,12 +58,12 @@ class Route:
 
     @property
     def first(self) -> Address:
-        """Where connections are made to."""
+        """The server to connect to: the proxy if there is one."""
         return self.proxy.address if self.proxy is not None else self.coze
 
 
 def route_to_coze(settings: Settings) -> Route:
-    """The way that the settings describe. Raises SettingsError for one that matters for it and cannot be used."""
+    """Makes the route from the settings. Raises SettingsError for a proxy or certificate file that cannot be used."""
     coze = _address(settings.coze_api_base)
     proxy = _proxy(coze, settings)
     if not coze.tls and (proxy is None or not proxy.address.tls):
@@ -93,7 +91,7 @@ def _proxy(coze: Address, settings: Settings) -> Proxy | None:
         return None
     if "://" not in url:
         url = f"http://{url}"
-    # No part of the value is told: it may hold a password.
+    # Quote no part of the value, which may hold a password.
     if socks := re.match("(?i)socks[0-9a-z]*(?=://)", url):
         raise SettingsError(f"{name} names a {socks[0].lower()} proxy, but only http:// and https:// can be used.")
     try:
@@ -116,7 +114,7 @@ def _proxy_at(url: str) -> Proxy:
 
 
 def _is_direct(coze: Address, no_proxy: str | None) -> bool:
-    """Whether NO_PROXY names Coze: `*`, a host (and with it all below), an address, a network; with a port or not."""
+    """Whether NO_PROXY matches Coze: by `*`, a host and its subdomains, an address or a network; a port is optional."""
     for entry in re.split(r"[\s,]+", (no_proxy or "").lower()):
         name = entry.rpartition("://")[2]
         if with_port := re.fullmatch(r"(\[[^]]*\]|[^:]*):([0-9]{1,5})", name):
@@ -138,7 +136,7 @@ def _is_within(host: str, name: str) -> bool:
 
 
 def _trust(settings: Settings) -> tuple[ssl.SSLContext, bool]:
-    """A context that trusts what OpenSSL trusts here; if that is nothing, certifi's certificates, and True."""
+    """Returns a context with the system's certificates and False or, if there are none, with certifi's and True."""
     paths = ssl.get_default_verify_paths()
     folders = settings.ssl_cert_dir or paths.openssl_capath
     context = ssl.create_default_context(capath=folders)
@@ -157,7 +155,7 @@ def _trust(settings: Settings) -> tuple[ssl.SSLContext, bool]:
 
 
 def _holds_certificates(folder: str) -> bool:
-    """OpenSSL looks there when it needs a certificate, for a file named by a hash: the context does not know yet."""
+    """Whether a folder has certificates named by hash. OpenSSL reads them on demand, so the context cannot tell."""
     with contextlib.suppress(OSError), os.scandir(folder) as files:
         return any(re.fullmatch(r"[0-9a-f]{8}\.[0-9]+", file.name) for file in files)
     return False

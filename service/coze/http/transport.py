@@ -1,4 +1,4 @@
-"""HTTP to Coze: requests that the SDK makes and signs, on connections of the pool; failures as the service's."""
+"""HTTP to Coze: sends requests that the SDK makes and signs, on connections of the pool."""
 
 import asyncio
 import contextlib
@@ -20,18 +20,18 @@ from service.coze.http.route import Route
 from service.coze.sdk import HTTPRequest
 from service.errors import ServiceError
 
-# What of a path is sent as it is, escapes included (RFC 3986, section 3.3).
+# Characters of a path that are not escaped, "%" included (RFC 3986, section 3.3).
 _PATH = "/%:@!$&'()*+,;=~"
 
 
 class Transport:
-    """The connections to Coze by `route`, bounded by what the service can ask for at once. To be made in the loop."""
+    """The transport by one `route`. `connect_timeout` is in seconds. Must be created in the event loop."""
 
     def __init__(self, route: Route, *, connect_timeout: float, max_chats: int, observer: CallObserver) -> None:
         self._pool = Pool(route, limit=max_chats + BOUNDS.coze_spare_connections, connect_timeout=connect_timeout)
         self._observer = observer
         self._host = route.coze.name
-        # A proxy reads requests to http:// addresses, each with its whole address; all else goes through its tunnel.
+        # Requests to http:// go to the proxy itself, with an absolute target; all others go through its tunnel.
         reader = route.proxy if not route.coze.tls else None
         self._prefix = f"http://{self._host}" if reader is not None else ""
         authorization = reader.authorization if reader is not None else None
@@ -41,11 +41,11 @@ class Transport:
         await self._pool.close()
 
     async def begin(self, request: HTTPRequest[Any], receiver: Receiver, form: httpx.Request | None = None) -> Exchange:
-        """Sends what the SDK has made; of a `form` only the head. Raises ServiceError if Coze cannot be reached.
+        """Sends a request of the SDK's; of a `form` only the head. Raises ServiceError if Coze cannot be reached.
 
-        Once something is sent, nothing is waited for: whoever is cancelled in here has asked Coze nothing.
+        Nothing is awaited after the first byte is sent: if this is cancelled, Coze has not been asked.
         """
-        # Compressed answers would be held back while they fill a block, and could be bombs.
+        # Compression delays a stream until a block is full, and could hide a bomb.
         headers = {"Host": self._host, "Accept": "*/*", "Accept-Encoding": "identity", **(request.headers or {})}
         body = b""
         if form is not None:
@@ -65,35 +65,38 @@ class Transport:
         return exchange
 
     def _target(self, request: HTTPRequest[Any]) -> str:
-        """What stands in the request line (RFC 9112, section 3.2)."""
+        """Returns the target of the request line (RFC 9112, section 3.2)."""
         path = quote(urlsplit(request.url).path, safe=_PATH)
         return self._prefix + path + ("?" + urlencode(request.params) if request.params else "")
 
     async def exchange(self, request: HTTPRequest[Any], *, repeatable: bool = False) -> tuple[Answer, bytes]:
-        """The answer and the body, up to the bound. Raises ServiceError if none comes, or it breaks off."""
+        """Returns the answer and its body, up to the bound. Raises ServiceError if it is missing or incomplete.
+
+        A `repeatable` request is sent once more if its connection ends without an answer.
+        """
         try:
             return await self._exchange(request)
         except ServiceError as failure:
-            # As when Coze closes an idle connection while the request is on its way.
+            # Coze may close an idle connection just as the request is sent.
             if not repeatable or failure.cause != NO_ANSWER:
                 raise
         return await self._exchange(request)
 
     async def _exchange(self, request: HTTPRequest[Any]) -> tuple[Answer, bytes]:
-        # httpx writes the form: streamed, and with its length known.
+        # httpx encodes the form, as a stream of known length.
         form = request.as_httpx if request.files else None
-        whole = _Whole()
+        whole = _WholeAnswer()
         exchange = whole.exchange = await self.begin(request, whole, form)
         try:
             if form is not None:
                 await exchange.send(cast("httpx.AsyncByteStream", form.stream))
-            return await whole.come()
+            return await whole.collect()
         finally:
             exchange.close()
 
 
-class _Whole:
-    """Receives an answer that is wanted whole."""
+class _WholeAnswer:
+    """Receiver that collects a whole answer."""
 
     def __init__(self) -> None:
         self.exchange: Exchange | None = None
@@ -117,7 +120,7 @@ class _Whole:
         self._over.set()
         return True
 
-    async def come(self) -> tuple[Answer, bytes]:
+    async def collect(self) -> tuple[Answer, bytes]:
         await self._over.wait()
         failure, self._failure = self._failure, None
         if failure is not None:
@@ -125,7 +128,7 @@ class _Whole:
             try:
                 raise failure
             finally:
-                # It leads back to here: nothing of it shall be left for the garbage collector.
+                # Its traceback refers to this frame: a cycle for the garbage collector.
                 del failure
         assert self._answer is not None  # it ended well
         return self._answer, bytes(self._body[: BOUNDS.coze_answer_bytes])
@@ -133,7 +136,7 @@ class _Whole:
 
 @contextlib.asynccontextmanager
 async def time_limit(seconds: float) -> AsyncIterator[None]:
-    """Bounds an exchange and what leads to it. Raises ServiceError when the time is up."""
+    """Bounds the block in time. Raises ServiceError when `seconds` are over."""
     started = time.monotonic()
     try:
         async with asyncio.timeout(seconds):
@@ -143,10 +146,10 @@ async def time_limit(seconds: float) -> AsyncIterator[None]:
 
 
 def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
-    """The head of a request, RFC 9112, sections 3 and 5."""
+    """Returns the head of a request (RFC 9112, sections 3 and 5)."""
     lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
     head = "\r\n".join(lines)
     if head.count("\r\n") != len(lines) - 1 or not head.replace("\r\n", "").isprintable() or not head.isascii():
-        # Not quoted: it may hold the token.
+        # Do not quote it: it may hold the token.
         raise ValueError("A request's header is not printable ASCII on one line.")
     return head.encode() + b"\r\n\r\n"
