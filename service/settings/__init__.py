@@ -1,6 +1,6 @@
 """Every setting, declared once and read once at start-up; nothing else in the service reads the environment.
 
-`SETTINGS` lists the variables. The README's table is checked against it by a test.
+`SETTINGS` lists the variables. A test checks docs/settings.md against it.
 """
 
 import os
@@ -54,19 +54,19 @@ class Settings:
         None, parse.token, "The Coze access token (personal `pat_…` or service `sat_…`).", secret=True)
     # A path is no secret, but a token may have been put here by mistake.
     coze_api_token_file: Path | None = setting(  # noqa: RUF009 - it makes a field
-        None, parse.token_file, "Or a file that holds it, read again when it changes.", secret=True)
+        None, parse.token_file, "Or a file that holds the token; it is read again when it changes.", secret=True)
     coze_jwt_oauth_client_id: str | None = setting(
         None, parse.coze_id,
-        "Or no token: the id of an OAuth app of the kind service, for which tokens are fetched and renewed,")
+        "Or, to have tokens fetched and renewed: the id of a Service-type OAuth app,")
     coze_jwt_oauth_public_key_id: str | None = setting(None, parse.coze_id, "the fingerprint of its public key,")
     coze_jwt_oauth_private_key: str | None = setting(
         None, parse.private_key, "and its private key in PEM; line breaks may be written as `\\n`.", secret=True)
     # The key itself, read from the file that the variable names.
     coze_jwt_oauth_private_key_file: str | None = setting(
-        None, parse.private_key_file, "Or a file that holds that key.", secret=True)
+        None, parse.private_key_file, "Or a file that holds the private key.", secret=True)
     coze_api_base: str = setting(
         "https://api.coze.cn", parse.url,
-        "Where Coze is: `https://api.coze.cn`, `https://api.coze.com`, or a Coze Studio of your own.")
+        "Coze's address: `https://api.coze.cn`, `https://api.coze.com`, or that of a self-hosted Coze Studio.")
     coze_bot_id: str | None = setting(None, parse.coze_id, "The bot of a chat that names none.")
     coze_user_id: str | None = setting(
         None, parse.text, "A user id to suggest to frontends; shown in `/api/v1/config`.")
@@ -74,29 +74,31 @@ class Settings:
     port: int = setting("2026", parse.whole(0, 65535), "The port to listen on; 0 takes a free one.")
     pid_file: Path | None = setting(  # noqa: RUF009 - it makes a field
         None, parse.file,
-        "A file for the process id, locked while it lives: a second service with the same one does not start.")
+        "A file for the process id, locked while the service runs; a second service with the same file does not start.")
     ready_file: Path | None = setting(  # noqa: RUF009 - it makes a field
         None, parse.file,
-        "A file of two lines: the address, while connections are taken, and the seconds that a stop takes at most.")
+        "A file of two lines: the address, while connections are accepted, and the most seconds that a stop takes.")
     enable_rate_limit: bool = setting(
         "true", parse.flag, "Limit the calls of each API key, or else of each client address.")
-    rate_limit_requests: int = setting("100", parse.whole(1, 1_000_000), "So many calls are allowed")
-    rate_limit_window: int = setting("60", parse.whole(1, 86_400), "in this time.", unit="seconds")
+    rate_limit_requests: int = setting("100", parse.whole(1, 1_000_000), "Calls that are allowed per window.")
+    rate_limit_window: int = setting("60", parse.whole(1, 86_400), "Length of the window.", unit="seconds")
     rate_limit_storage: str = setting(
         parse.MEMORY, parse.limit_storage,
-        "Where calls are counted: in each process, or for all at `redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`.",
+        "Where calls are counted: in each process, or in a shared store at "
+        "`redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`.",
         secret=True)
     forwarded_allow_ips: tuple[str, ...] = setting(
         "", parse.networks,
-        "The proxies whose `Forwarded` and `X-Forwarded-…` count: addresses or networks, separated by commas; "
+        "Proxies whose `Forwarded` and `X-Forwarded-…` are trusted: addresses or networks, separated by commas; "
         "`*` is all.")
     api_keys: tuple[tuple[str, bytes], ...] = setting(
         "", parse.api_keys,
-        "Whom to serve: `name:hash` as `python -m service --new-api-key name` makes it, separated by commas.",
+        "API keys that are accepted: `name:hash` as `python -m service --new-api-key name` prints it, "
+        "separated by commas.",
         secret=True)
     cors_allow_origins: tuple[str, ...] = setting(
         "*", parse.origins,
-        "The websites and apps that may call: origins such as `https://shop.example` or `capacitor://localhost`, "
+        "Websites and apps that may call: origins such as `https://shop.example` or `capacitor://localhost`, "
         "separated by commas; `*` is all.")
     environment: str = setting(
         "production", parse.text, "What you call this installation; shown in `/api/v1/config`.")
@@ -106,67 +108,69 @@ class Settings:
         "auto", parse.one_of("auto", "json", "console"),
         "`json`, `console` to read it yourself, or `auto`: `console` on a terminal, else `json`.")
     no_color: bool = setting("", bool, "Set to anything: no colours on a terminal.")
-    metrics: bool = setting("true", parse.flag, "Serve figures for Prometheus at `/metrics`.")
+    metrics: bool = setting("true", parse.flag, "Serve metrics for Prometheus at `/metrics`.")
     metrics_port: int | None = setting(
         None, parse.whole(0, 65535), "Serve them on this port instead; 0 takes a free one.")
     otel_exporter_otlp_endpoint: str | None = setting(
         None, parse.url,
-        "Trace, and send the spans to this OpenTelemetry collector, such as `http://127.0.0.1:4318`.")
+        "The OpenTelemetry collector to send traces to, such as `http://127.0.0.1:4318`.")
     otel_exporter_otlp_traces_endpoint: str | None = setting(
-        None, parse.url, "The same as a whole address, `/v1/traces` and all.")
+        None, parse.url, "Or the full URL for traces, including `/v1/traces`.")
     otel_exporter_otlp_protocol: str = setting(
-        "http/protobuf", parse.one_of("http/protobuf"), "How to speak to it.")
-    otel_traces_exporter: str = setting("otlp", parse.one_of("otlp", "none"), "`none`: no traces.")
-    otel_sdk_disabled: bool = setting("false", parse.flag, "`true`: no traces, either.")
+        "http/protobuf", parse.one_of("http/protobuf"), "The OTLP protocol.")
+    otel_traces_exporter: str = setting("otlp", parse.one_of("otlp", "none"), "`none` disables tracing.")
+    otel_sdk_disabled: bool = setting("false", parse.flag, "`true` disables tracing, too.")
     coze_connect_timeout: float = setting(
         "5", parse.number(0.01, 3600), "Time limit to connect to Coze.", unit="seconds")
     coze_first_event_timeout: float = setting(
         "60", parse.number(0.01, 3600), "Time limit until Coze begins to answer a chat.", unit="seconds")
     coze_event_timeout: float = setting(
-        "120", parse.number(0.01, 3600), "Time limit between two things Coze says in a chat.", unit="seconds")
+        "120", parse.number(0.01, 3600), "Longest silence of Coze within a chat.", unit="seconds")
     coze_chat_timeout: float = setting(
         "600", parse.number(0.01, 86_400), "Time limit for a whole chat.", unit="seconds")
     coze_request_timeout: float = setting(
         "15", parse.number(0.01, 3600), "Time limit for any other call to Coze.", unit="seconds")
     coze_upload_timeout: float = setting(
-        "120", parse.number(0.01, 3600), "Time limit to hand an uploaded file on to Coze.", unit="seconds")
+        "120", parse.number(0.01, 3600), "Time limit to pass an uploaded file on to Coze.", unit="seconds")
     heartbeat_interval: float = setting(
-        "15", parse.number(0.01, 3600), "Silence in a stream before a comment line.", unit="seconds")
+        "15", parse.number(0.01, 3600), "Silence in a stream before a comment line is sent.", unit="seconds")
     health_interval: float = setting(
-        "5", parse.number(0, 3600), "How long `/health` repeats what Coze answered.", unit="seconds")
+        "5", parse.number(0, 3600), "How long `/health` caches Coze's answer.", unit="seconds")
     request_body_timeout: float = setting(
         "30", parse.number(0.01, 3600),
         "How long a client may pause while it sends, or send less than 500 bytes a second.", unit="seconds")
     shutdown_grace: float = setting(
-        "30", parse.number(0, 3600), "How long running chats get to finish at a stop.", unit="seconds")
+        "30", parse.number(0, 3600), "How long running chats may go on at a stop.", unit="seconds")
     file_store: str | None = setting(
         ".files", parse.file_store,
         "Where uploads are kept for their `file_url`: a folder, `s3://bucket/prefix`, or `off`.")
     file_store_max_bytes: int = setting(
         "1073741824", parse.whole(1024 ** 2, 10 ** 15 - 1),
-        "What they may take there in all; the oldest make room.", unit="bytes")
+        "The most that they may take in all; the oldest are removed first.", unit="bytes")
     file_lifetime: int = setting(
-        "604800", parse.whole(1, 10 ** 9), "How long a file and the link to it live.", unit="seconds")
+        "604800", parse.whole(1, 10 ** 9), "How long a file and its link live.", unit="seconds")
     public_base_url: str | None = setting(
         None, parse.url,
-        "What links to files begin with, such as `https://api.example.com`; else where the request went.")
+        "The base of links to files, such as `https://api.example.com`; "
+        "by default the address that the request used.")
     aws_access_key_id: str | None = setting(
-        None, parse.word, "For S3. What is not set here is looked for as AWS's own tools do.", secret=True)
+        None, parse.word, "For S3. Credentials that are not set here are looked up as by AWS's own tools.", secret=True)
     aws_secret_access_key: str | None = setting(None, parse.word, "The key's secret.", secret=True)
     aws_session_token: str | None = setting(None, parse.word, "The token of temporary credentials.", secret=True)
     aws_region: str | None = setting(None, parse.word, "The bucket's region.")
-    aws_endpoint_url: str | None = setting(None, parse.url, "Where S3 is, if not at AWS.")
+    aws_endpoint_url: str | None = setting(None, parse.url, "Address of the S3 server, if it is not AWS.")
     max_concurrent_chats: int = setting(
-        "1000", parse.whole(1, 100_000), "Chats at once in each process; one more gets 503.")
+        "1000", parse.whole(1, 100_000), "Chats at once in each process; further ones are answered 503.")
     max_concurrent_uploads: int = setting(
         "64", parse.whole(1, 10_000),
-        "Uploads at once in each process; one more gets 503. Each takes up to 11 MiB of the temporary folder.")
+        "Uploads at once in each process; further ones are answered 503. Each takes "
+        "up to 11 MiB of the temporary folder.")
     workers: int = setting("1", parse.whole(1, 64), "Processes that share the port.")
     # Judged where they matter for the way to Coze (service/coze/http/route.py): they are for other programs, too.
     https_proxy: str | None = setting(
         None, str,
-        "The proxy to an `https://` Coze, such as `http://user:password@proxy.example:3128`. These four also in lower "
-        "case, which comes first.", secret=True)
+        "The proxy to an `https://` Coze, such as `http://user:password@proxy.example:3128`. All four also work in "
+        "lower case, which comes first.", secret=True)
     http_proxy: str | None = setting(None, str, "The proxy to an `http://` Coze.", secret=True)
     all_proxy: str | None = setting(None, str, "The proxy if the one above is not set.", secret=True)
     no_proxy: str | None = setting(
@@ -174,9 +178,9 @@ class Settings:
         "Where no proxy is used: hosts (and those below them), addresses, networks, each with a port or without, "
         "separated by commas; `*` is everywhere.")
     ssl_cert_file: str | None = setting(
-        None, str, "Whom to trust in place of the system's certificates: a file in PEM,")
+        None, str, "Trusted certificates in place of the system's: a file in PEM,")
     ssl_cert_dir: str | None = setting(
-        None, str, "and folders of hashed ones. If there are none at all, those of certifi.")
+        None, str, "and folders of hashed ones. If there are none at all, certifi's are used.")
     # No variable: the command's option.
     sandbox: bool = False
 
