@@ -75,14 +75,14 @@ class Transport:
         A `repeatable` request is sent once more if its connection ends without an answer.
         """
         try:
-            return await self._exchange(request)
+            return await self._exchange_once(request)
         except ServiceError as failure:
             # Coze may close an idle connection just as the request is sent.
             if not repeatable or failure.cause != NO_ANSWER:
                 raise
-        return await self._exchange(request)
+        return await self._exchange_once(request)
 
-    async def _exchange(self, request: HTTPRequest[Any]) -> tuple[Answer, bytes]:
+    async def _exchange_once(self, request: HTTPRequest[Any]) -> tuple[Answer, bytes]:
         # httpx encodes the form, as a stream of known length.
         form = request.as_httpx if request.files else None
         whole = _WholeAnswer()
