@@ -350,7 +350,8 @@ def test_no_setting_shows_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_page_of_settings_lists_every_variable_as_it_is() -> None:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
 
     def shown(setting: Setting) -> str:
         return f"`{setting.default}` {setting.unit}".strip() if setting.default else ""
