@@ -19,7 +19,7 @@ from service.sandbox.bots import BOTS
 
 pytestmark = pytest.mark.browser
 
-STATIC = ROOT / "service" / "playground" / "static"
+STATIC = ROOT / "service" / "pages" / "playground" / "static"
 
 
 @pytest.fixture(scope="module")

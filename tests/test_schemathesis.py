@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import ROOT, Start
 
 from service.contract import contract
@@ -17,6 +18,7 @@ COMMAND = Path(sysconfig.get_path("scripts")) / "schemathesis"
 PHASES = {"examples", "coverage", "fuzzing", "stateful"}
 
 
+@pytest.mark.timeout(900)  # it is some thousand requests, and other tests run beside it
 def test_the_service_keeps_its_contract(start: Start, tmp_path: Path) -> None:
     # With a sandbox of its own: thousands of requests would hide what other tests look for.
     service = start("--sandbox", SANDBOX_DELTA_SECONDS="0")
