@@ -27,6 +27,7 @@ usage: ./run.sh COMMAND
   logs      follow its log
   check     set up, then what takes a minute: format, lint, types, generated code, unit tests
   test      set up, then every check and every test; `test tests/test_chat.py -k stream` runs these tests alone
+  mutants   set up, then change the code in one place after the other, to see which changes no unit test notices
   supply    set up, then list in dist/supply what is shipped: hashes, licences, bill of materials, known weaknesses
   bench     set up, then measure what a chat costs, beside two others; `bench --help` says what more there is
 TEXT
@@ -49,7 +50,7 @@ find_python() {
 }
 
 # Makes .venv what uv.lock says: `set_up --no-dev` to run the service, `set_up` to test it too, `set_up --group bench` to
-# measure it too. Does nothing if it is that, or more than that, already.
+# measure it too, `set_up --group mutants` to measure its tests too. Does nothing if it is that, or more, already.
 set_up() {
   local python uv stamp=.venv/.set-up want had this
   want=$(cat uv.lock pyproject.toml run.sh | cksum)
@@ -57,7 +58,7 @@ set_up() {
   this="$want${*:+ $*}"
   if [ -x .venv/bin/python ]; then
     case "$had for $*" in
-      "$this for $*" | "$want --group bench for "* | "$want for --no-dev") return ;;
+      "$this for $*" | "$want --group "*" for " | "$want --group "*" for --no-dev" | "$want for --no-dev") return ;;
     esac
   fi
   python=$(find_python)
@@ -203,6 +204,7 @@ case "${1:-}" in
   logs) [ -f "$LOG_FILE" ] || fail "there is no log yet"; exec tail -n 100 -F "$LOG_FILE" ;;
   check) set_up; exec .venv/bin/python -m tests.check fast ;;
   test) shift; set_up; if [ $# = 0 ]; then set -- all; else set -- only "$@"; fi; exec .venv/bin/python -m tests.check "$@" ;;
+  mutants) shift; set_up --group mutants; exec .venv/bin/mutmut run "$@" ;;
   supply) shift; set_up; exec .venv/bin/python -m tests.supply "$@" ;;
   bench) shift; set_up --group bench; exec .venv/bin/python -m benchmarks "$@" ;;
   -h | --help | help) usage ;;

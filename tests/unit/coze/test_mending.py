@@ -1,10 +1,13 @@
 """Broken JSON, read as far as it goes. What comes of it in a chat is test_translation's."""
 
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.coze.mending import UNDECODABLE, parse, whole_characters
+from service.coze.mending import UNDECODABLE, lenient, parse, whole_characters
 
 
 @pytest.mark.parametrize(
@@ -46,3 +49,40 @@ def test_parse() -> None:
     for text in ("", "{", "[" * 100_000, "9" * 5000):
         with pytest.raises(UNDECODABLE):
             parse(text)
+
+
+class Thing(msgspec.Struct):
+    text: str | None = None
+    number: int | None = None
+    other: list[int] | None = msgspec.field(default=None, name="another")
+
+
+@pytest.mark.parametrize(
+    ("data", "thing"),
+    [
+        (b'{"text": "a", "number": 5, "another": [1]}', Thing("a", 5, [1])),
+        (b"{}", Thing()),
+        (b'{"text": "a", "number": "5", "another": ["1"]}', Thing("a", 5, [1])),
+        # A field that is not what it should be is absent, and takes no other with it.
+        (b'{"text": 1, "number": "5", "another": ["1"]}', Thing(None, 5, [1])),
+        (b'{"text": "a", "number": "five", "another": [1]}', Thing("a", None, [1])),
+        (b'{"text": "a", "number": 5, "another": {}}', Thing("a", 5, None)),
+        (b'{"text": [], "strange": {}}', Thing()),
+        # A broken character is replaced.
+        (b'{"text": "a\xff", "number": 5}', Thing("a\ufffd", 5)),
+        (b'{"text": "\xf0\x9f\x98", "number": 5}', Thing("\ufffd", 5)),
+        (rb'{"text": "a\ud83d", "number": 5}', Thing("a\ufffd", 5)),
+        (rb'{"text": "\ud83d\ude00\ud83d"}', Thing("😀\ufffd")),
+        ('{"text": "\t你"}'.encode(), Thing("\t你")),
+        (b'{"text": "a", "number": NaN}', Thing("a")),
+    ],
+)
+def test_a_lenient_decoder(data: bytes, thing: Thing) -> None:
+    assert lenient(Thing)(data) == thing
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"null", b'"text"', b'{"text": "a"', b"{" * 100_000])
+def test_what_is_no_object_does_not_decode(data: bytes) -> None:
+    decode: Any = lenient(Thing)
+    with pytest.raises(UNDECODABLE):
+        decode(data)

@@ -33,6 +33,21 @@ def test_a_history_without_a_conversation_goes_whole() -> None:
     assert sent(*history) == history
 
 
+def test_an_answer_of_the_history_goes_as_one() -> None:
+    messages = [
+        {"role": "user", "content": "1"},
+        {"role": "assistant", "content": "2", "content_type": None},
+        {"role": "user", "content": "3"},
+    ]
+    request = msgspec.convert({"user_id": "u", "messages": messages}, ChatRequest)
+    assert messages_for_coze(request)[1] == {
+        "role": "assistant",
+        "type": "answer",
+        "content": "2",
+        "content_type": "text",
+    }
+
+
 def test_with_a_conversation_only_what_follows_the_last_answer_goes() -> None:
     assert sent(("user", "1"), ("assistant", "2"), ("user", "3"), conversation="c") == [("user", "3")]
     assert sent(("user", "1"), ("assistant", "2"), ("user", "3"), ("user", "4"), conversation="c") == [
@@ -88,7 +103,10 @@ def test_without_a_question_there_is_no_chat(messages: list[tuple[str, str]]) ->
     for conversation in (None, "c"):
         with pytest.raises(ServiceError) as caught:
             sent(*messages, conversation=conversation)
-        assert caught.value.status == 400
+        assert (caught.value.status, caught.value.message) == (
+            400,
+            "The last message must be the user's. Empty and system messages do not count.",
+        )
 
 
 def with_parts(content: str) -> ChatRequest:
@@ -111,27 +129,32 @@ def test_object_string_goes_unchanged(content: str) -> None:
     ]
 
 
+NEEDS_PARTS = "With content_type object_string, content must be a JSON array of text, image, file and audio parts: "
+NEEDS_FILE = "An image, file or audio part of an object_string message needs a file_id or a file_url."
+
+
 @pytest.mark.parametrize(
-    "content",
+    ("content", "message"),
     [
-        "hello",
-        "{}",
-        "[]",
-        "null",
-        '"text"',
-        "[1]",
-        '[{"type":"video","file_id":"1"}]',
-        '[{"text":"no type"}]',
-        '[{"type":"text"}]',
-        '[{"type":"text","text":5}]',
-        '[{"type":"image"}]',
-        '[{"type":"image","file_id":""}]',
-        '[{"type":"file","file_id":7}]',
-        "[" * 100_000,
+        ("hello", NEEDS_PARTS + "it is not valid JSON"),
+        ("{}", NEEDS_PARTS + "Expected `array`, got `object`"),
+        ("[]", NEEDS_PARTS + "Expected `array` of length >= 1"),
+        ("null", NEEDS_PARTS + "Expected `array`, got `null`"),
+        ('"text"', NEEDS_PARTS + "Expected `array`, got `str`"),
+        ("[1]", NEEDS_PARTS + "Expected `object`, got `int` - at `$[0]`"),
+        ('[{"type":"video","file_id":"1"}]', NEEDS_PARTS + "Invalid value 'video' - at `$[0].type`"),
+        ('[{"text":"no type"}]', NEEDS_PARTS + "Object missing required field `type` - at `$[0]`"),
+        ('[{"type":"text"}]', NEEDS_PARTS + "Object missing required field `text` - at `$[0]`"),
+        ('[{"type":"text","text":5}]', NEEDS_PARTS + "Expected `str`, got `int` - at `$[0].text`"),
+        ('[{"type":"image"}]', NEEDS_FILE),
+        ('[{"type":"image","file_id":""}]', NEEDS_FILE),
+        ('[{"type":"text","text":"a"},{"type":"audio","file_url":""}]', NEEDS_FILE),
+        ('[{"type":"file","file_id":7}]', NEEDS_PARTS + "Expected `str | null`, got `int` - at `$[0].file_id`"),
+        ("[" * 100_000, NEEDS_PARTS + "Expected `object`, got `array` - at `$[0]`"),
+        ("[", NEEDS_PARTS + "it is not valid JSON"),
     ],
 )
-def test_object_string_that_is_none(content: str) -> None:
+def test_object_string_that_is_none(content: str, message: str) -> None:
     with pytest.raises(ServiceError) as caught:
         messages_for_coze(with_parts(content))
-    assert caught.value.status == 400
-    assert "object_string" in caught.value.message
+    assert (caught.value.status, caught.value.message) == (400, message)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from generated.models import ChatCompletedEvent, FollowUpEvent, MessageDeltaEvent, ReasoningDeltaEvent
-from service.coze.errors import Asked
+from service.coze.errors import Asked, coze_failure
 from service.coze.translation import ChatEvent, Translation
 from service.errors import ServiceError
 
@@ -318,6 +318,7 @@ def test_a_question_to_the_user_ends_a_good_turn(end: list[Event]) -> None:
     assert text(events) == "Where to?"
     assert isinstance(events[-1], ChatCompletedEvent)
     assert events[-1].conversation_id == "2"
+    assert {event.timestamp for event in events} == {NOW}
     assert translation.over
     assert translation.completed
 
@@ -404,6 +405,15 @@ def test_the_code_of_a_failure_is_for_the_log() -> None:
         with pytest.raises(ServiceError) as caught:
             translate(("chat.failed", data))
         assert caught.value.code == 4016
+
+
+@pytest.mark.parametrize("event", ["chat.failed", "error", "chat.completed"])
+@pytest.mark.parametrize("asked", Asked)
+def test_whose_fault_a_failure_is_depends_on_what_was_asked(event: str, asked: Asked) -> None:
+    translation = Translation(asked)
+    with pytest.raises(ServiceError) as caught:
+        feed(translation, event, {**CHAT, "status": "failed", "last_error": {"code": 4015}}, [])
+    assert caught.value.failure == coze_failure(asked, code=4015)
 
 
 @pytest.mark.parametrize(
