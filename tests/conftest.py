@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 
 from service import sandbox
@@ -19,6 +20,9 @@ from service import sandbox
 ROOT = Path(__file__).resolve().parent.parent
 BOT = sandbox.DEFAULT_BOT_ID
 START_SECONDS = 180
+# How long an example takes is no promise: machines are slow at times.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 COMMAND = (sys.executable, "-W", "error", "-m", "service")
 
 
