@@ -20,13 +20,17 @@ def test_an_id_is_known_by_what_was_asked_and_when(monkeypatch: pytest.MonkeyPat
     for later, known in ((0, True), (599, True), (600, False), (601, False), (-600, True), (-602, False)):
         monkeypatch.setattr(time, "time", lambda: now + later)  # noqa: B023
         assert is_answered(end, ASKED) is known, later
+    for moment, known in ((1_800_000_600.0, True), (1_800_000_600.5, False)):
+        monkeypatch.setattr(time, "time", lambda: moment)  # noqa: B023
+        assert is_answered(end, ASKED) is known
 
 
 @pytest.mark.parametrize("other", [b"", b'{"stream":true}', b'{"stream": true} '])
 def test_another_question_is_not_answered(other: bytes) -> None:
-    assert fingerprint(other) != ASKED
-    assert is_answered(end_id(ASKED), ASKED)
-    assert not is_answered(end_id(ASKED), fingerprint(other))
+    asked = fingerprint(b'{"stream": true}')
+    assert fingerprint(other) != asked
+    assert is_answered(end_id(asked), asked)
+    assert not is_answered(end_id(asked), fingerprint(other))
 
 
 @pytest.mark.parametrize(
