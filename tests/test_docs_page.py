@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from browser import chromium, keep_screenshot, page_on
 from conftest import Service, Start, Upstream
+from envelope import assert_envelope
 from operations import Operation, each_operation
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
@@ -82,7 +83,7 @@ def test_a_failing_call(page: Page) -> None:
     block.locator("textarea").fill(json.dumps(question))
     status, body = executed(block)
     assert status == 404
-    assert json.loads(body)["success"] is False
+    assert_envelope(json.loads(body), "/api/v1/chat")
     keep_screenshot(page, "docs-failing")
 
 
@@ -111,7 +112,8 @@ def test_a_service_that_asks_for_a_key(browser: Browser, start: Start) -> None:
     service = start(API_KEYS=hashlib.sha256(b"key-of-the-docs").hexdigest())
     with page_on(browser, f"{service.url}/docs", statuses=(401,)) as page:
         status, body = executed(opened(page, "System", "getConfig"))
-        assert (status, json.loads(body)["success"]) == (401, False)
+        assert status == 401
+        assert_envelope(json.loads(body), "/api/v1/config")
         page.locator(".auth-wrapper .authorize").first.click()
         page.locator(".modal-ux input").fill("key-of-the-docs")
         page.locator(".modal-ux .authorize").click()
