@@ -1,0 +1,355 @@
+"""The store of one machine: a SQLite database in a folder, which the machine's processes share.
+
+It is in WAL mode: readers and the one writer do not wait for each other, and a process that is killed leaves whole
+transactions (https://www.sqlite.org/wal.html). All of it runs in one thread of its own, so that a slow disk holds up
+nobody who does not ask the store.
+"""
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+from service.store.model import Conversation, Page, Position, StoreDown, StoreUnusable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_FILE = "coze-service.sqlite3"
+# How long SQLite waits for another process that writes. A write takes about a millisecond.
+_BUSY_SECONDS = 2.0
+# How long a caller waits at all. A disk that hangs holds the store's thread, but nobody else.
+_ANSWER_SECONDS = 5.0
+# How often what is overdue is looked for, and how much is removed at once, so that no writer waits long for it.
+_CLEAN_SECONDS = 3600.0
+_CLEAN_ROWS = 500
+
+# One script for each version, each applied once, in order; `PRAGMA user_version` counts them. Released ones stay as
+# they are. A deleted conversation keeps its row, without its name, so that its id does not become free.
+_SCHEMA = (
+    """
+    CREATE TABLE conversations (
+        conversation_id TEXT PRIMARY KEY,
+        user_id TEXT NOT NULL,
+        bot_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        deleted INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID;
+    CREATE INDEX conversations_of_user ON conversations (user_id, updated_at DESC, conversation_id DESC)
+        WHERE NOT deleted;
+    CREATE INDEX conversations_with_bot ON conversations (user_id, bot_id, updated_at DESC, conversation_id DESC)
+        WHERE NOT deleted;
+    CREATE INDEX conversations_by_age ON conversations (updated_at);
+    CREATE TABLE chats (
+        chat_id TEXT PRIMARY KEY,
+        conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE
+    ) WITHOUT ROWID;
+    CREATE INDEX chats_of_conversation ON chats (conversation_id);
+    CREATE TABLE files (file_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, expires_at INTEGER NOT NULL)
+        WITHOUT ROWID;
+    CREATE INDEX files_by_age ON files (expires_at);
+    CREATE TABLE secrets (name TEXT PRIMARY KEY, secret BLOB NOT NULL) WITHOUT ROWID;
+    """,
+)
+
+
+class SqliteStore:
+    """The database in `folder`, which is made if it is not there."""
+
+    def __init__(self, folder: Path, lifetime_seconds: int) -> None:
+        self._folder = folder
+        self._path = folder / _FILE
+        self._lifetime = lifetime_seconds * 1000
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        # Only the thread touches these.
+        self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None  # device and number of the file that it is connected to
+        self._cleaned = -_CLEAN_SECONDS
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._run(lambda connection: None)
+        except BaseException as error:
+            await self.__aexit__()
+            if isinstance(error, StoreDown):
+                raise StoreUnusable(f"STORE={self._folder}: {error}") from None
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._thread.submit(self._disconnect)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def record_turn(self, conversation: Conversation, chat_id: str) -> bool:
+        return await self._write(_record_turn, conversation, chat_id)
+
+    async def conversation(self, conversation_id: str) -> Conversation | None:
+        return await self._run(_conversation, conversation_id, self._oldest())
+
+    async def is_deleted(self, conversation_id: str) -> bool:
+        return await self._run(_is_deleted, conversation_id)
+
+    async def conversations(self, user_id: str, bot_id: str | None, limit: int, after: Position | None) -> Page:
+        return await self._run(_conversations, user_id, bot_id, limit, after, self._oldest())
+
+    async def rename(self, conversation_id: str, name: str) -> bool:
+        return await self._write(_rename, conversation_id, name, self._oldest())
+
+    async def delete(self, conversation_id: str) -> bool:
+        return await self._write(_delete, conversation_id, self._oldest())
+
+    async def conversation_of_chat(self, chat_id: str) -> str | None:
+        return await self._run(_conversation_of_chat, chat_id, self._oldest())
+
+    async def record_file(self, file_id: str, user_id: str, expires_at: int) -> None:
+        await self._write(_record_file, file_id, user_id, expires_at)
+
+    async def file_owners(self, file_ids: list[str]) -> dict[str, str]:
+        return await self._run(_file_owners, file_ids, _now())
+
+    async def shared_secret(self, name: str, proposed: bytes) -> bytes:
+        return await self._write(_shared_secret, name, proposed)
+
+    def _oldest(self) -> int:
+        """The time of the last turn that a conversation must have had so as not to be forgotten."""
+        return _now() - self._lifetime
+
+    async def _write(
+        self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Returns the result of `work` in a transaction of its own."""
+
+        def in_transaction(connection: sqlite3.Connection) -> T:
+            with _transaction(connection):
+                done = work(connection, *args, **kwargs)
+            self._clean(connection)
+            return done
+
+        return await self._run(in_transaction)
+
+    async def _run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Returns the result of `work` in the store's thread: one statement that reads, or a transaction."""
+
+        def in_thread() -> T:
+            try:
+                return work(self._connected(), *args, **kwargs)
+            except (sqlite3.Error, OSError) as error:
+                # The next one begins anew: the file may have been replaced, or the disk have come back.
+                self._disconnect()
+                raise StoreDown(_cause(error)) from None
+
+        running = asyncio.get_running_loop().run_in_executor(self._thread, in_thread)
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await running
+        except TimeoutError:
+            raise StoreDown(f"no answer within {_ANSWER_SECONDS:g} seconds") from None
+
+    def _connected(self) -> sqlite3.Connection:
+        # A file that was removed or replaced would be written to, unseen by anybody, for as long as it is open.
+        if self._connection is not None and self._opened != _identity(self._path):
+            self._disconnect()
+        if self._connection is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._path.touch(mode=0o600)
+            connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+            try:
+                _prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+            self._opened = _identity(self._path)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _clean(self, connection: sqlite3.Connection) -> None:
+        if time.monotonic() < self._cleaned + _CLEAN_SECONDS:
+            return
+        with _transaction(connection):
+            found = _remove_overdue(connection, self._oldest(), _now())
+        if found < _CLEAN_ROWS:
+            # Else there is more, which goes with the next calls.
+            self._cleaned = time.monotonic()
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Sets the connection up, and the schema if it is not this version's. Raises StoreUnusable for a newer one."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    # In WAL mode a loss of power may cost the last transactions, never the database; a killed process costs nothing.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    if _version(connection) == len(_SCHEMA):
+        return
+    with _transaction(connection):
+        # Another process may have been quicker.
+        version = _version(connection)
+        if version > len(_SCHEMA):
+            raise StoreUnusable("STORE was written by a newer version of the service; run that one, or name another")
+        for script in _SCHEMA[version:]:
+            for statement in script.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(_SCHEMA)}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _cause(error: sqlite3.Error | OSError) -> str:
+    return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)
+
+
+# The columns are those of Conversation, in its order.
+_SELECT = "SELECT conversation_id, user_id, bot_id, name, created_at, updated_at FROM conversations WHERE"
+
+
+def _record_turn(connection: sqlite3.Connection, conversation: Conversation, chat_id: str) -> bool:
+    changed = connection.execute(
+        """
+        INSERT INTO conversations (conversation_id, user_id, bot_id, name, created_at, updated_at)
+        VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (conversation_id) DO UPDATE SET updated_at = max(updated_at, excluded.updated_at)
+        WHERE user_id = excluded.user_id AND NOT deleted
+        """,
+        conversation,
+    ).rowcount
+    if changed:
+        connection.execute(
+            "INSERT OR IGNORE INTO chats (chat_id, conversation_id) VALUES (?, ?)",
+            (chat_id, conversation.conversation_id),
+        )
+    return bool(changed)
+
+
+def _conversation(connection: sqlite3.Connection, conversation_id: str, oldest: int) -> Conversation | None:
+    row = connection.execute(
+        f"{_SELECT} conversation_id = ? AND NOT deleted AND updated_at >= ?",
+        (conversation_id, oldest),
+    ).fetchone()
+    return Conversation(*row) if row else None
+
+
+def _is_deleted(connection: sqlite3.Connection, conversation_id: str) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM conversations WHERE conversation_id = ? AND deleted", (conversation_id,)
+    ).fetchone()
+    return found is not None
+
+
+def _conversations(
+    connection: sqlite3.Connection, user_id: str, bot_id: str | None, limit: int, after: Position | None, oldest: int
+) -> Page:
+    where, values = ["user_id = ?", "NOT deleted", "updated_at >= ?"], [user_id, oldest]
+    if bot_id is not None:
+        where.append("bot_id = ?")
+        values.append(bot_id)
+    if after is not None:
+        where.append("(updated_at, conversation_id) < (?, ?)")
+        values += after
+    rows = connection.execute(
+        f"{_SELECT} {' AND '.join(where)} ORDER BY updated_at DESC, conversation_id DESC LIMIT ?",
+        (*values, limit + 1),
+    ).fetchall()
+    return Page.of([Conversation(*row) for row in rows], limit)
+
+
+def _rename(connection: sqlite3.Connection, conversation_id: str, name: str, oldest: int) -> bool:
+    changed = connection.execute(
+        "UPDATE conversations SET name = ? WHERE conversation_id = ? AND NOT deleted AND updated_at >= ?",
+        (name, conversation_id, oldest),
+    ).rowcount
+    return bool(changed)
+
+
+def _delete(connection: sqlite3.Connection, conversation_id: str, oldest: int) -> bool:
+    changed = connection.execute(
+        """
+        UPDATE conversations SET deleted = 1, name = ''
+        WHERE conversation_id = ? AND NOT deleted AND updated_at >= ?
+        """,
+        (conversation_id, oldest),
+    ).rowcount
+    connection.execute("DELETE FROM chats WHERE conversation_id = ?", (conversation_id,))
+    return bool(changed)
+
+
+def _conversation_of_chat(connection: sqlite3.Connection, chat_id: str, oldest: int) -> str | None:
+    row = connection.execute(
+        "SELECT conversation_id FROM chats JOIN conversations USING (conversation_id)"
+        " WHERE chat_id = ? AND updated_at >= ?",
+        (chat_id, oldest),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _record_file(connection: sqlite3.Connection, file_id: str, user_id: str, expires_at: int) -> None:
+    connection.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?)", (file_id, user_id, expires_at))
+
+
+def _file_owners(connection: sqlite3.Connection, file_ids: list[str], now: int) -> dict[str, str]:
+    # As JSON, since a message may name more files than a statement takes values.
+    rows = connection.execute(
+        "SELECT file_id, user_id FROM files WHERE file_id IN (SELECT value FROM json_each(?)) AND expires_at > ?",
+        (json.dumps(file_ids), now),
+    ).fetchall()
+    return dict(rows)
+
+
+def _shared_secret(connection: sqlite3.Connection, name: str, proposed: bytes) -> bytes:
+    connection.execute("INSERT OR IGNORE INTO secrets VALUES (?, ?)", (name, proposed))
+    secret: bytes = connection.execute("SELECT secret FROM secrets WHERE name = ?", (name,)).fetchone()[0]
+    return secret
+
+
+def _remove_overdue(connection: sqlite3.Connection, oldest: int, now: int) -> int:
+    """How many rows of the fullest table were removed, at most _CLEAN_ROWS of each."""
+    conversations = connection.execute(
+        """
+        DELETE FROM conversations WHERE conversation_id IN
+        (SELECT conversation_id FROM conversations WHERE updated_at < ? LIMIT ?)
+        """,
+        (oldest, _CLEAN_ROWS),
+    ).rowcount
+    files = connection.execute(
+        "DELETE FROM files WHERE file_id IN (SELECT file_id FROM files WHERE expires_at <= ? LIMIT ?)",
+        (now, _CLEAN_ROWS),
+    ).rowcount
+    return max(conversations, files)

@@ -1,0 +1,258 @@
+"""The store of several machines: a Valkey or Redis server, version 6.2 or newer.
+
+What belongs together changes in one script, which the server runs alone and whole. Users' ids and bots' ids are hashed
+in the names of keys: those are seen by whoever operates the server.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import structlog
+from valkey.asyncio import BlockingConnectionPool, Valkey
+from valkey.exceptions import ValkeyError
+
+from service.store.model import Conversation, Page, Position, StoreDown, StoreUnusable
+
+log = structlog.get_logger()
+
+_PREFIX = "coze-service:"
+# The form of what is kept; a service that finds a higher number leaves it alone.
+_SCHEMA = 1
+# How long a caller waits. An answer takes about a millisecond.
+_ANSWER_SECONDS = 2.0
+_MAX_CONNECTIONS = 32
+
+_FIELDS = ("user", "bot", "name", "created", "updated")
+
+# KEYS: conversation, chat, list of the user's, list of the user's with this bot.
+# ARGV: id, user, bot, name, created, updated, lifetime.
+_RECORD_TURN = """
+local found = redis.call('HMGET', KEYS[1], 'user', 'deleted', 'updated', 'list')
+local updated = tonumber(ARGV[6])
+local with_bot = KEYS[4]
+if found[1] then
+    if found[1] ~= ARGV[2] or found[2] then return 0 end
+    updated = math.max(updated, tonumber(found[3]))
+    with_bot = found[4]
+    redis.call('HSET', KEYS[1], 'updated', string.format('%.0f', updated))
+else
+    redis.call('HSET', KEYS[1], 'user', ARGV[2], 'bot', ARGV[3], 'name', ARGV[4], 'created', ARGV[5],
+        'updated', string.format('%.0f', updated), 'list', with_bot)
+end
+redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', updated + ARGV[7]))
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[7], 'NX')
+for _, list in ipairs({KEYS[3], with_bot}) do
+    redis.call('ZADD', list, updated, ARGV[1])
+    redis.call('ZREMRANGEBYSCORE', list, '-inf', string.format('(%.0f', updated - ARGV[7]))
+    redis.call('PEXPIRE', list, ARGV[7])
+end
+return 1
+"""
+
+# KEYS: the list. ARGV: how many, the position's time and id or two empty texts, prefix of conversations, oldest time.
+_LIST = """
+local ids = {}
+local from = '+inf'
+if ARGV[2] ~= '' then
+    local same = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[2], ARGV[2])
+    for i = #same, 1, -1 do
+        if same[i] < ARGV[3] then table.insert(ids, same[i]) end
+    end
+    from = '(' .. ARGV[2]
+end
+for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[1], from, ARGV[5], 'LIMIT', 0, ARGV[1])) do
+    table.insert(ids, id)
+end
+local found = {}
+for i = 1, math.min(#ids, tonumber(ARGV[1])) do
+    local row = redis.call('HMGET', ARGV[4] .. ids[i], 'user', 'bot', 'name', 'created', 'updated')
+    if row[1] then table.insert(found, {ids[i], row[1], row[2], row[3], row[4], row[5]}) end
+end
+return found
+"""
+
+# KEYS: conversation. ARGV: name.
+_RENAME = """
+local found = redis.call('HMGET', KEYS[1], 'user', 'deleted')
+if not found[1] or found[2] then return 0 end
+redis.call('HSET', KEYS[1], 'name', ARGV[1])
+return 1
+"""
+
+# KEYS: conversation. ARGV: id, list of the user's.
+_DELETE = """
+local found = redis.call('HMGET', KEYS[1], 'user', 'deleted', 'list')
+if not found[1] or found[2] then return 0 end
+redis.call('HSET', KEYS[1], 'deleted', '1', 'name', '')
+redis.call('ZREM', ARGV[2], ARGV[1])
+redis.call('ZREM', found[3], ARGV[1])
+return 1
+"""
+
+
+class ValkeyStore:
+    """The store at `uri`, of which only host and port are ever shown."""
+
+    def __init__(self, uri: str, lifetime_seconds: int) -> None:
+        parts = urlsplit(uri)
+        self._address = f"{parts.hostname}:{parts.port or 6379}"
+        self._lifetime = lifetime_seconds * 1000
+        # Left to itself the client would take any server's certificate for this one's.
+        tls = {"ssl_check_hostname": True} if parts.scheme in ("rediss", "valkeys") else {}
+        pool = BlockingConnectionPool.from_url(
+            uri, max_connections=_MAX_CONNECTIONS, timeout=None, decode_responses=False, **tls
+        )
+        self._client = Valkey.from_pool(pool)
+        self._record_turn = self._client.register_script(_RECORD_TURN)
+        self._list = self._client.register_script(_LIST)
+        self._rename = self._client.register_script(_RENAME)
+        self._delete = self._client.register_script(_DELETE)
+        self._known = False  # that what is there has this form
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._check()
+        except StoreDown as error:
+            # It may come while the service runs; what needs it is refused until then.
+            log.warning("the store does not answer", store=self._address, cause=str(error))
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with contextlib.suppress(ValkeyError, OSError):
+            await self._client.aclose()
+
+    async def record_turn(self, conversation: Conversation, chat_id: str) -> bool:
+        identity, user_id, bot_id, name, created_at, updated_at = conversation
+        done = await self._ask(
+            lambda: self._record_turn(
+                keys=[_conversation(identity), _chat(chat_id), _list(user_id), _list(user_id, bot_id)],
+                args=[identity, user_id, bot_id, name, created_at, updated_at, self._lifetime],
+            )
+        )
+        return bool(done)
+
+    async def conversation(self, conversation_id: str) -> Conversation | None:
+        row = await self._ask(lambda: self._client.hmget(_conversation(conversation_id), [*_FIELDS, "deleted"]))
+        deleted = row.pop()
+        return _row(conversation_id, row) if row[0] is not None and not deleted else None
+
+    async def is_deleted(self, conversation_id: str) -> bool:
+        return bool(await self._ask(lambda: self._client.hexists(_conversation(conversation_id), "deleted")))
+
+    async def conversations(self, user_id: str, bot_id: str | None, limit: int, after: Position | None) -> Page:
+        position = ("", "") if after is None else (after.updated_at, after.conversation_id)
+        rows = await self._ask(
+            lambda: self._list(
+                keys=[_list(user_id, bot_id)],
+                args=[limit + 1, *position, _conversation(""), _now() - self._lifetime],
+            )
+        )
+        return Page.of([_row(row[0].decode(), row[1:]) for row in rows], limit)
+
+    async def rename(self, conversation_id: str, name: str) -> bool:
+        return bool(await self._ask(lambda: self._rename(keys=[_conversation(conversation_id)], args=[name])))
+
+    async def delete(self, conversation_id: str) -> bool:
+        owner = await self._ask(lambda: self._client.hget(_conversation(conversation_id), "user"))
+        if owner is None:
+            return False
+        done = await self._ask(
+            lambda: self._delete(keys=[_conversation(conversation_id)], args=[conversation_id, _list(owner.decode())])
+        )
+        return bool(done)
+
+    async def conversation_of_chat(self, chat_id: str) -> str | None:
+        found = await self._ask(lambda: self._client.get(_chat(chat_id)))
+        if found is None or await self.conversation(found.decode()) is None:
+            return None
+        conversation_id: str = found.decode()
+        return conversation_id
+
+    async def record_file(self, file_id: str, user_id: str, expires_at: int) -> None:
+        await self._ask(lambda: self._client.set(_file(file_id), user_id, nx=True, pxat=expires_at))
+
+    async def file_owners(self, file_ids: list[str]) -> dict[str, str]:
+        if not file_ids:
+            return {}
+        owners = await self._ask(lambda: self._client.mget([_file(file_id) for file_id in file_ids]))
+        return {file_id: owner.decode() for file_id, owner in zip(file_ids, owners, strict=True) if owner is not None}
+
+    async def shared_secret(self, name: str, proposed: bytes) -> bytes:
+        key = f"{_PREFIX}secret:{name}"
+        await self._ask(lambda: self._client.set(key, proposed, nx=True))
+        secret = await self._ask(lambda: self._client.get(key))
+        if secret is None:
+            raise StoreDown("it forgets what it was told to keep")
+        assert isinstance(secret, bytes)
+        return secret
+
+    async def _check(self) -> None:
+        key = f"{_PREFIX}schema"
+        async with _in_time():
+            await self._client.set(key, _SCHEMA, nx=True)
+            found = await self._client.get(key)
+        if found is not None and found != b"%d" % _SCHEMA:
+            raise StoreUnusable("STORE was written by a newer version of the service; run that one, or name another")
+        self._known = True
+
+    async def _ask(self, command: Callable[[], Any]) -> Any:
+        if not self._known:
+            try:
+                await self._check()
+            except StoreUnusable as error:
+                raise StoreDown(str(error)) from None
+        async with _in_time():
+            return await command()
+
+
+@contextlib.asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            yield
+    except TimeoutError:
+        raise StoreDown(f"no answer within {_ANSWER_SECONDS:g} seconds") from None
+    except (ValkeyError, OSError) as error:
+        # Its text may hold the address with its password.
+        raise StoreDown(type(error).__name__) from None
+
+
+def _row(conversation_id: str, row: list[bytes]) -> Conversation:
+    user_id, bot_id, name, created_at, updated_at = row
+    return Conversation(
+        conversation_id, user_id.decode(), bot_id.decode(), name.decode(), int(created_at), int(updated_at)
+    )
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _conversation(conversation_id: str) -> str:
+    return f"{_PREFIX}conversation:{conversation_id}"
+
+
+def _chat(chat_id: str) -> str:
+    return f"{_PREFIX}chat:{chat_id}"
+
+
+def _file(file_id: str) -> str:
+    return f"{_PREFIX}file:{file_id}"
+
+
+def _list(user_id: str, bot_id: str | None = None) -> str:
+    """The sorted set of the user's conversations by their last turn, with one bot or with any."""
+    key = f"{_PREFIX}conversations:{_digest(user_id)}"
+    return key if bot_id is None else f"{key}:{_digest(bot_id)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

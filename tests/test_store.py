@@ -1,0 +1,433 @@
+"""What the service remembers, in a real database file and on a real Valkey server: whole or not there."""
+
+import asyncio
+import contextlib
+import os
+import random
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from test_shared_limit import Store as Server
+
+from service.store import Conversation, Position, Store, StoreDown, StoreUnusable, open_store
+
+T = TypeVar("T")
+
+DAY = 24 * 3600
+NOW = time.time_ns() // 1_000_000
+FILE = "coze-service.sqlite3"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    running = Server()
+    running.start()
+    yield running
+    running.kill()
+    running.client.connection_pool.disconnect()
+
+
+@pytest.fixture(params=["folder", "valkey"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "folder":
+        return str(tmp_path / "data")
+    server: Server = request.getfixturevalue("server")
+    server.client.flushall()
+    return server.uri()
+
+
+def with_store(where: str, work: Callable[[Store], Awaitable[T]], lifetime: int = DAY) -> T:
+    async def run() -> T:
+        async with open_store(where, lifetime) as store:
+            return await work(store)
+
+    return asyncio.run(run())
+
+
+def conversation(number: int, user: str = "ada", bot: str = "7", at: int | None = None) -> Conversation:
+    time = NOW + number if at is None else at
+    return Conversation(f"{7000 + number}", user, bot, f"Question {number}", time, time)
+
+
+def test_a_turn_is_recorded_once_and_moves_its_conversation_to_the_front(where: str) -> None:
+    async def work(store: Store) -> None:
+        first, second = conversation(1), conversation(2)
+        assert await store.record_turn(first, "91")
+        assert await store.record_turn(second, "92")
+        assert await store.conversation("7001") == first
+        again = first._replace(name="Another name", bot_id="8", created_at=NOW + 50, updated_at=NOW + 50)
+        assert await store.record_turn(again, "93")
+        moved = first._replace(updated_at=NOW + 50)
+        assert await store.conversation("7001") == moved
+        # A clock that was set back moves nothing back.
+        assert await store.record_turn(first, "94")
+        assert (await store.conversations("ada", None, 10, None)).conversations == [moved, second]
+        assert (await store.conversations("ada", "7", 10, None)).conversations == [moved, second]
+        assert (await store.conversations("ada", "8", 10, None)).conversations == []
+        for chat, its in {"91": "7001", "92": "7002", "93": "7001", "94": "7001", "95": None}.items():
+            assert await store.conversation_of_chat(chat) == its
+
+    with_store(where, work)
+
+
+def test_another_users_conversation_stays_theirs(where: str) -> None:
+    async def work(store: Store) -> None:
+        hers = conversation(1)
+        assert await store.record_turn(hers, "91")
+        assert not await store.record_turn(hers._replace(user_id="bob", updated_at=NOW + 9), "92")
+        assert await store.conversation("7001") == hers
+        assert await store.conversation_of_chat("92") is None
+        assert (await store.conversations("bob", None, 10, None)).conversations == []
+
+    with_store(where, work)
+
+
+def test_a_deleted_conversation_is_gone_and_its_id_does_not_become_free(where: str) -> None:
+    async def work(store: Store) -> None:
+        one = conversation(1)
+        assert await store.record_turn(one, "91")
+        assert not await store.is_deleted("7001")
+        assert await store.rename("7001", "名字")
+        assert await store.conversation("7001") == one._replace(name="名字")
+        assert await store.delete("7001")
+        assert not await store.delete("7001")
+        assert not await store.rename("7001", "again")
+        assert await store.conversation("7001") is None
+        assert await store.conversation_of_chat("91") is None
+        assert (await store.conversations("ada", None, 10, None)).conversations == []
+        assert (await store.conversations("ada", "7", 10, None)).conversations == []
+        assert await store.is_deleted("7001")
+        for user in ("ada", "bob"):
+            assert not await store.record_turn(one._replace(user_id=user), "92")
+        for unknown in (store.delete("1"), store.rename("1", "x"), store.is_deleted("1"), store.conversation("1")):
+            assert not await unknown
+
+    with_store(where, work)
+
+
+def test_pages_neither_repeat_nor_lose_while_new_ones_come(where: str) -> None:
+    # Some of them at the same millisecond.
+    all_of_them = [conversation(number, at=NOW + number // 3) for number in range(25)]
+
+    async def work(store: Store) -> None:
+        for one in all_of_them:
+            assert await store.record_turn(one, f"9{one.conversation_id}")
+        seen: list[Conversation] = []
+        position: Position | None = None
+        for page_number in range(5):
+            page = await store.conversations("ada", "7", 6, position)
+            seen += page.conversations
+            position = page.next
+            assert await store.record_turn(conversation(100 + page_number), f"8{page_number}")
+        assert position is None
+        assert seen == sorted(all_of_them, key=lambda one: (one.updated_at, one.conversation_id), reverse=True)
+
+    with_store(where, work)
+
+
+def test_a_page_that_just_holds_the_rest_is_the_last(where: str) -> None:
+    async def work(store: Store) -> None:
+        for number in range(4):
+            await store.record_turn(conversation(number), f"9{number}")
+        page = await store.conversations("ada", None, 2, None)
+        assert page.next == Position(page.conversations[-1].updated_at, page.conversations[-1].conversation_id)
+        rest = await store.conversations("ada", None, 2, page.next)
+        assert len(rest.conversations) == 2
+        assert rest.next is None
+
+    with_store(where, work)
+
+
+def test_a_conversation_is_forgotten_a_lifetime_after_its_last_turn(where: str) -> None:
+    async def work(store: Store) -> None:
+        old, fresh = conversation(1, at=NOW - 2 * DAY * 1000), conversation(2)
+        assert await store.record_turn(old, "91")
+        assert await store.record_turn(fresh, "92")
+        assert await store.conversation("7001") is None
+        assert await store.conversation_of_chat("91") is None
+        assert (await store.conversations("ada", None, 10, None)).conversations == [fresh]
+        assert not await store.rename("7001", "x")
+        assert not await store.delete("7001")
+
+    with_store(where, work)
+
+
+def test_files_are_their_users_until_they_expire(where: str) -> None:
+    async def work(store: Store) -> None:
+        await store.record_file("51", "ada", NOW + 60_000)
+        await store.record_file("51", "bob", NOW + 60_000)
+        await store.record_file("52", "bob", NOW - 1)
+        many = [str(number) for number in range(100_000, 101_500)]
+        assert await store.file_owners(["51", "52", "53", *many]) == {"51": "ada"}
+        assert await store.file_owners([]) == {}
+
+    with_store(where, work)
+
+
+def test_a_secret_is_the_first_that_anybody_proposed(where: str) -> None:
+    async def work(store: Store) -> None:
+        secrets = await asyncio.gather(*(store.shared_secret("visitors", bytes([n]) * 32) for n in range(20)))
+        assert len(set(secrets)) == 1
+        assert await store.shared_secret("visitors", b"other") == secrets[0]
+        assert await store.shared_secret("another", b"\x00'\"") == b"\x00'\""
+
+    with_store(where, work)
+
+
+def test_odd_texts_come_back_as_they_were(where: str) -> None:
+    odd = ["名字 👩‍👩‍👧", "a\x00b", "'; DROP TABLE conversations; --", "a:b", "*", " ", "x" * 1000]
+
+    async def work(store: Store) -> None:
+        for number, text in enumerate(odd):
+            one = Conversation(f"{number}", text, text, text, NOW, NOW)
+            assert await store.record_turn(one, f"9{number}")
+            assert (await store.conversations(text, text, 10, None)).conversations == [one]
+
+    with_store(where, work)
+
+
+TURNS = f"""
+import asyncio, sys
+from service.store import Conversation, open_store
+async def main(where, mine):
+    async with open_store(where, 9999) as store:
+        for n in range(150):
+            one = Conversation(mine + str(n), "ada", "7", "x", {NOW}, {NOW} + n)
+            await store.record_turn(one, mine + str(n))
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_two_processes_write_at_once(where: str) -> None:
+    # The two make the schema at once, too.
+    both = [subprocess.Popen([sys.executable, "-c", TURNS, where, mine]) for mine in "12"]
+    assert [process.wait(120) for process in both] == [0, 0]
+
+    async def length(store: Store) -> int:
+        page = await store.conversations("ada", None, 1000, None)
+        return len(page.conversations)
+
+    assert with_store(where, length) == 300
+
+
+# Forks a writer for each folder it is told, so that none has to import anything. A line is one write, and whole.
+WRITERS = f"""
+import asyncio, os, sys
+from itertools import count
+from service.store import Conversation, open_store
+async def main(folder):
+    async with open_store(folder, 9999) as store:
+        for n in count(1):
+            await store.record_turn(Conversation(str(n), "ada", "7", "x", {NOW}, {NOW} + n), "9" + str(n))
+            os.write(1, b"%d\\n" % n)
+            if n % 3 == 0:
+                await store.delete(str(n))
+for line in sys.stdin:
+    if not (writer := os.fork()):
+        asyncio.run(main(line.strip()))
+    os.write(1, b"writer %d\\n" % writer)
+    os.waitpid(writer, 0)
+    os.write(1, b"ended\\n")
+"""
+
+
+@pytest.fixture
+def writers() -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    yield process
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_a_process_that_is_killed_leaves_nothing_half(writers: subprocess.Popen[str], tmp_path: Path) -> None:
+    assert writers.stdin is not None
+    assert writers.stdout is not None
+    # Fixed, so that a failure can be looked at again.
+    chance = random.Random(1)
+    for attempt in range(100):
+        folder = tmp_path / str(attempt)
+        writers.stdin.write(f"{folder}\n")
+        lines = [writers.stdout.readline() for _ in range(chance.randrange(2, 40))]
+        time.sleep(chance.random() / 200)
+        pid = next(int(line.split()[1]) for line in lines if line.startswith("writer"))
+        os.kill(pid, signal.SIGKILL)
+        while (line := writers.stdout.readline()) != "ended\n":
+            lines.append(line)
+        told = int([line for line in lines if not line.startswith("writer")][-1])
+        with contextlib.closing(sqlite3.connect(folder / FILE)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+            kept = {int(row[0]) for row in database.execute("SELECT conversation_id FROM conversations")}
+            chats = {int(row[0]) for row in database.execute("SELECT conversation_id FROM chats")}
+            deleted = {
+                int(row[0]) for row in database.execute("SELECT conversation_id FROM conversations WHERE deleted")
+            }
+        # What was answered is there, and at most one more; each with its chat, unless it was deleted.
+        assert kept in (set(range(1, told + 1)), set(range(1, told + 2)))
+        assert chats == kept - deleted
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
+        database.execute("PRAGMA user_version = 1000")
+    with pytest.raises(StoreUnusable, match="newer version"):
+        with_store(str(tmp_path), lambda store: store.conversation("1"))
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
+        assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+def test_a_server_with_a_newer_form_is_refused(server: Server) -> None:
+    server.client.flushall()
+    server.client.set("coze-service:schema", 1000)
+    with pytest.raises(StoreUnusable, match="newer version"):
+        with_store(server.uri(), lambda store: store.conversation("1"))
+
+
+@pytest.mark.parametrize("kind", ["a file", "no database"])
+def test_what_is_no_store_ends_the_start(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "data"
+    if kind == "a file":
+        place.write_text("text")
+    else:
+        place.mkdir()
+        (place / FILE).write_text("text" * 1000)
+    with pytest.raises(StoreUnusable, match=f"STORE={place}"):
+        with_store(str(place), lambda store: store.conversation("1"))
+
+
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        assert await store.record_turn(conversation(1), "91")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        # A file that may not grow fails as a full disk does; the signal would end the process.
+        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+        try:
+            with pytest.raises(StoreDown):
+                await store.record_turn(conversation(2), "92")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+        assert await store.conversation("7001") == conversation(1)
+        assert await store.conversation("7002") is None
+        assert await store.record_turn(conversation(2), "92")
+
+    with_store(str(tmp_path / "data"), work)
+
+
+def test_a_folder_that_goes_and_comes_back(tmp_path: Path) -> None:
+    place, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+
+    async def work(store: Store) -> None:
+        assert await store.record_turn(conversation(1), "91")
+        place.rename(elsewhere)
+        place.write_text("in the way")
+        with pytest.raises(StoreDown):
+            await store.conversation("7001")
+        place.unlink()
+        elsewhere.rename(place)
+        assert await store.conversation("7001") == conversation(1)
+        assert await store.record_turn(conversation(2), "92")
+
+    with_store(str(place), work)
+
+
+def test_a_locked_database_is_waited_for_a_while(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        assert await store.record_turn(conversation(1), "91")
+        with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert await store.conversation("7001") == conversation(1)
+            with pytest.raises(StoreDown, match="locked"):
+                await store.record_turn(conversation(2), "92")
+            other.execute("COMMIT")
+        assert await store.record_turn(conversation(2), "92")
+
+    with_store(str(tmp_path), work)
+
+
+def test_a_server_that_goes_and_comes_back() -> None:
+    server = Server()
+
+    async def work(store: Store) -> None:
+        with pytest.raises(StoreDown):
+            await store.conversation("7001")
+        server.start()
+        assert await store.record_turn(conversation(1), "91")
+        server.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(StoreDown, match="no answer"):
+            await store.conversation("7001")
+        server.process.send_signal(signal.SIGCONT)
+        assert await store.conversation("7001") == conversation(1)
+        server.kill()
+        with pytest.raises(StoreDown):
+            await store.record_turn(conversation(2), "92")
+        server.start()
+        assert await store.record_turn(conversation(2), "92")
+        assert await store.conversation("7001") is None
+
+    try:
+        with_store(server.uri(), work)
+    finally:
+        server.kill()
+        server.client.connection_pool.disconnect()
+
+
+def test_nothing_shows_the_servers_password(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    async def work(store: Store) -> None:
+        with pytest.raises(StoreDown) as caught:
+            await store.conversation("1")
+        assert "wrong" not in str(caught.value)
+
+    with_store(server.uri().replace("store-secret", "wrong-secret"), work)
+    assert "wrong-secret" not in "".join(capfd.readouterr())
+
+
+def test_what_is_overdue_leaves_the_file(tmp_path: Path) -> None:
+    old = NOW - 2 * DAY * 1000
+
+    async def fill(store: Store) -> None:
+        for number in range(3):
+            await store.record_turn(conversation(number, at=old), f"9{number}")
+        await store.record_file("51", "ada", old)
+
+    async def use(store: Store) -> None:
+        await store.record_turn(conversation(10), "99")
+
+    with_store(str(tmp_path), fill, lifetime=10 * DAY)
+    with_store(str(tmp_path), use)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
+        rows = [
+            database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("conversations", "chats", "files")
+        ]
+    assert rows == [1, 1, 0]
+
+
+def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
+    with_store(str(tmp_path / "data"), lambda store: store.record_turn(conversation(1), "91"))
+    assert os.stat(tmp_path / "data" / FILE).st_mode & 0o077 == 0
+
+
+def test_a_page_of_a_large_list_reads_no_more_than_itself(tmp_path: Path) -> None:
+    with_store(str(tmp_path), lambda store: store.conversation("1"))
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
+        for bot in ("", "AND bot_id = '7'"):
+            plan = database.execute(
+                "EXPLAIN QUERY PLAN SELECT name FROM conversations WHERE user_id = 'ada' AND NOT deleted"
+                f" AND updated_at >= 0 {bot} AND (updated_at, conversation_id) < (9, '9')"
+                " ORDER BY updated_at DESC, conversation_id DESC LIMIT 20"
+            ).fetchall()
+            text = str(plan)
+            assert "USING INDEX" in text
+            assert "TEMP B-TREE" not in text
