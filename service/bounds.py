@@ -146,6 +146,33 @@ class Bounds:
     # For one call, retries included.
     bucket_seconds: float = 60
 
+    # --- What the service remembers ---
+    # For which a call waits for the store, in a folder or on a server. The usual is a millisecond.
+    store_seconds: float = 3.0
+    # For another process that writes into the same folder. Less than the above, so that the cause is told.
+    store_lock_seconds: float = 2.0
+    # Between two clean-ups of a folder's database, and the rows that one removes, so that no writer waits long for it.
+    store_clean_seconds: float = 3600.0
+    store_clean_rows: int = 500
+    store_connections: int = 32
+
+    # --- Users' tokens ---
+    # Those of login services stay below 4 KiB.
+    user_token_characters: int = 16 * 1024
+    # By how much the clocks of the signer and of the service may differ.
+    user_token_leeway_seconds: int = 60
+    user_id_characters: int = 256
+    # For which published keys serve before they are fetched again, so that a withdrawn key ends.
+    published_keys_fresh_seconds: float = 3600.0
+    # Between two fetches, whatever keys the tokens name and whether or not the first succeeded; shorter while there are
+    # no keys yet.
+    published_keys_retry_seconds: float = 30.0
+    published_keys_first_seconds: float = 2.0
+    # For one fetch.
+    published_keys_seconds: float = 5.0
+    published_keys_bytes: int = 256 * 1024
+    published_keys: int = 100
+
     # --- Traces ---
     # At the end of the process, for the last spans to be exported.
     spans_goodbye_seconds: float = 3.0

@@ -222,6 +222,7 @@ def test_two_processes_write_at_once(where: str) -> None:
 WRITERS = f"""
 import asyncio, os, sys
 from itertools import count
+import service.store.sqlite
 from service.store import Conversation, open_store
 async def main(folder):
     async with open_store(folder, 9999) as store:

@@ -1,19 +1,21 @@
-"""The store as its users see it, whichever keeps it.
+"""The interface of a store, whichever keeps it.
 
 Times are whole milliseconds since 1970 (UTC). An operation is done as a whole or not at all, also if its process is
 killed meanwhile.
 """
 
-from pathlib import Path
 from typing import NamedTuple, Protocol, Self
+
+# Why a store of a later form is left alone.
+NEWER = "it was written by a newer version of the service; run that one, or name another store"
 
 
 class StoreDown(Exception):
-    """The store does not answer just now, or cannot write. The text says why in a few words, without secrets."""
+    """The store does not answer now, or cannot write. The text says why in a few words, without secrets."""
 
 
 class StoreUnusable(Exception):
-    """The store cannot be used at all, whatever is waited for: a reason not to start. The text is for the operator."""
+    """The store will not work however long one waits: a reason not to start. The text is one line for the operator."""
 
 
 class Conversation(NamedTuple):
@@ -49,14 +51,15 @@ class Page(NamedTuple):
 
 
 class Store(Protocol):
-    """To be entered before use, which raises StoreUnusable; everything else may raise StoreDown."""
+    """An asynchronous context manager. Entering it raises StoreUnusable; any call may raise StoreDown."""
 
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *_: object) -> None: ...
 
     async def record_turn(self, conversation: Conversation, chat_id: str) -> bool:
-        """Takes note of a chat in a conversation, which is new or has been used again; its name and creation stay.
+        """Records a chat in a conversation. An unknown conversation becomes the user's; a known one keeps its bot, its
+        name and its creation.
 
         False, and nothing is changed, if it is another user's or was deleted.
         """
@@ -74,31 +77,16 @@ class Store(Protocol):
         """False if there is no such conversation."""
 
     async def delete(self, conversation_id: str) -> bool:
-        """Forgets the conversation but for its id. False if there is no such conversation."""
+        """Forgets all of the conversation but whose it was. False if there is no such conversation."""
 
     async def conversation_of_chat(self, chat_id: str) -> str | None:
         """The id of the conversation that the chat belongs to."""
 
     async def record_file(self, file_id: str, user_id: str, expires_at: int) -> None:
-        """Takes note of whose a file is, until it expires."""
+        """Records whose a file is, until it expires. The first owner stays."""
 
     async def file_owners(self, file_ids: list[str]) -> dict[str, str]:
-        """The user of each file of which one is known."""
+        """The user of each file whose owner is known."""
 
     async def shared_secret(self, name: str, proposed: bytes) -> bytes:
-        """The secret of this name, the same for all who share the store; `proposed` becomes it if there is none yet."""
-
-
-def open_store(where: str, lifetime_seconds: int) -> Store:
-    """The store at `where`: the path of a folder, or a URI with the scheme redis, rediss, valkey or valkeys.
-
-    A conversation is forgotten `lifetime_seconds` after its last turn.
-    """
-    if "://" in where:
-        # Only here: its client is large, and one machine needs none.
-        from service.store.valkey import ValkeyStore
-
-        return ValkeyStore(where, lifetime_seconds)
-    from service.store.sqlite import SqliteStore
-
-    return SqliteStore(Path(where), lifetime_seconds)
+        """The secret of this name, one for all that share the store; `proposed` becomes it if there is none yet."""

@@ -1,12 +1,13 @@
 """The store of one machine: a SQLite database in a folder, which the machine's processes share.
 
 It is in WAL mode: readers and the one writer do not wait for each other, and a process that is killed leaves whole
-transactions (https://www.sqlite.org/wal.html). All of it runs in one thread of its own, so that a slow disk holds up
-nobody who does not ask the store.
+transactions (https://www.sqlite.org/wal.html). All calls run in one thread of their own, so that a slow disk delays
+only those who ask the store.
 """
 
 import asyncio
 import contextlib
+import errno
 import json
 import sqlite3
 import time
@@ -15,19 +16,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from service.store.model import Conversation, Page, Position, StoreDown, StoreUnusable
+import structlog
+
+from service.bounds import BOUNDS
+from service.store.model import NEWER, Conversation, Page, Position, StoreDown, StoreUnusable
+
+log = structlog.get_logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _FILE = "coze-service.sqlite3"
-# How long SQLite waits for another process that writes. A write takes about a millisecond.
-_BUSY_SECONDS = 2.0
-# How long a caller waits at all. A disk that hangs holds the store's thread, but nobody else.
-_ANSWER_SECONDS = 5.0
-# How often what is overdue is looked for, and how much is removed at once, so that no writer waits long for it.
-_CLEAN_SECONDS = 3600.0
-_CLEAN_ROWS = 500
+# Faults that may pass by themselves. After any other one the folder cannot be used until the operator mends it.
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}
+_PASSING_OS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 # One script for each version, each applied once, in order; `PRAGMA user_version` counts them. Released ones stay as
 # they are. A deleted conversation keeps its row, without its name, so that its id does not become free.
@@ -60,6 +62,10 @@ _SCHEMA = (
 )
 
 
+class _Lasting(StoreDown):
+    """A fault that does not pass by itself: a reason not to start. The store of a running service may come back."""
+
+
 class SqliteStore:
     """The database in `folder`, which is made if it is not there."""
 
@@ -71,15 +77,19 @@ class SqliteStore:
         # Only the thread touches these.
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None  # device and number of the file that it is connected to
-        self._cleaned = -_CLEAN_SECONDS
+        self._cleaned = -BOUNDS.store_clean_seconds
 
     async def __aenter__(self) -> Self:
         try:
             await self._run(lambda connection: None)
-        except BaseException as error:
+        except _Lasting as error:
             await self.__aexit__()
-            if isinstance(error, StoreDown):
-                raise StoreUnusable(f"STORE={self._folder}: {error}") from None
+            raise StoreUnusable(f"STORE={self._folder}: {error}") from None
+        except StoreDown as error:
+            # A lock or a full disk passes while the service runs.
+            log.warning("the store does not answer", store=str(self._folder), cause=str(error))
+        except BaseException:
+            await self.__aexit__()
             raise
         return self
 
@@ -141,25 +151,25 @@ class SqliteStore:
             try:
                 return work(self._connected(), *args, **kwargs)
             except (sqlite3.Error, OSError) as error:
-                # The next one begins anew: the file may have been replaced, or the disk have come back.
+                # The next call begins anew: the file may have been replaced, or the disk have come back.
                 self._disconnect()
-                raise StoreDown(_cause(error)) from None
+                raise _failure(error) from None
 
         running = asyncio.get_running_loop().run_in_executor(self._thread, in_thread)
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(BOUNDS.store_seconds):
                 return await running
         except TimeoutError:
-            raise StoreDown(f"no answer within {_ANSWER_SECONDS:g} seconds") from None
+            raise StoreDown(f"no answer within {BOUNDS.store_seconds:g} seconds") from None
 
     def _connected(self) -> sqlite3.Connection:
         # A file that was removed or replaced would be written to, unseen by anybody, for as long as it is open.
         if self._connection is not None and self._opened != _identity(self._path):
             self._disconnect()
         if self._connection is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path.touch(mode=0o600)
-            connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+            connection = sqlite3.connect(self._path, timeout=BOUNDS.store_lock_seconds, isolation_level=None)
             try:
                 _prepare(connection)
             except BaseException:
@@ -176,17 +186,17 @@ class SqliteStore:
             self._connection = None
 
     def _clean(self, connection: sqlite3.Connection) -> None:
-        if time.monotonic() < self._cleaned + _CLEAN_SECONDS:
+        if time.monotonic() < self._cleaned + BOUNDS.store_clean_seconds:
             return
         with _transaction(connection):
             found = _remove_overdue(connection, self._oldest(), _now())
-        if found < _CLEAN_ROWS:
+        if found < BOUNDS.store_clean_rows:
             # Else there is more, which goes with the next calls.
             self._cleaned = time.monotonic()
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Sets the connection up, and the schema if it is not this version's. Raises StoreUnusable for a newer one."""
+    """Sets the connection up, and the schema if it is not this version's. Raises _Lasting for a newer one."""
     connection.execute("PRAGMA journal_mode = WAL")
     # In WAL mode a loss of power may cost the last transactions, never the database; a killed process costs nothing.
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -197,7 +207,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
         # Another process may have been quicker.
         version = _version(connection)
         if version > len(_SCHEMA):
-            raise StoreUnusable("STORE was written by a newer version of the service; run that one, or name another")
+            raise _Lasting(NEWER)
         for script in _SCHEMA[version:]:
             for statement in script.split(";"):
                 connection.execute(statement)
@@ -233,8 +243,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _cause(error: sqlite3.Error | OSError) -> str:
-    return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)
+def _failure(error: sqlite3.Error | OSError) -> StoreDown:
+    if isinstance(error, OSError):
+        passing, cause = error.errno in _PASSING_OS, error.strerror or "input/output error"
+    else:
+        # The lowest byte is the primary code (https://www.sqlite.org/rescode.html). Python's own errors have none.
+        passing, cause = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_BUSY) & 0xFF in _PASSING, str(error)
+    return StoreDown(cause) if passing else _Lasting(cause)
 
 
 # The columns are those of Conversation, in its order.
@@ -340,16 +355,16 @@ def _shared_secret(connection: sqlite3.Connection, name: str, proposed: bytes) -
 
 
 def _remove_overdue(connection: sqlite3.Connection, oldest: int, now: int) -> int:
-    """How many rows of the fullest table were removed, at most _CLEAN_ROWS of each."""
+    """How many rows of the fullest table were removed, at most `store_clean_rows` of each."""
     conversations = connection.execute(
         """
         DELETE FROM conversations WHERE conversation_id IN
         (SELECT conversation_id FROM conversations WHERE updated_at < ? LIMIT ?)
         """,
-        (oldest, _CLEAN_ROWS),
+        (oldest, BOUNDS.store_clean_rows),
     ).rowcount
     files = connection.execute(
         "DELETE FROM files WHERE file_id IN (SELECT file_id FROM files WHERE expires_at <= ? LIMIT ?)",
-        (now, _CLEAN_ROWS),
+        (now, BOUNDS.store_clean_rows),
     ).rowcount
     return max(conversations, files)

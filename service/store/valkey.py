@@ -1,7 +1,7 @@
 """The store of several machines: a Valkey or Redis server, version 6.2 or newer.
 
-What belongs together changes in one script, which the server runs alone and whole. Users' ids and bots' ids are hashed
-in the names of keys: those are seen by whoever operates the server.
+What belongs together changes in one script, which the server runs alone and whole. The names of keys hold users' and
+bots' ids only as hashes, since the server's tools show them.
 """
 
 import asyncio
@@ -16,17 +16,14 @@ import structlog
 from valkey.asyncio import BlockingConnectionPool, Valkey
 from valkey.exceptions import ValkeyError
 
-from service.store.model import Conversation, Page, Position, StoreDown, StoreUnusable
+from service.bounds import BOUNDS
+from service.store.model import NEWER, Conversation, Page, Position, StoreDown, StoreUnusable
 
 log = structlog.get_logger()
 
 _PREFIX = "coze-service:"
 # The form of what is kept; a service that finds a higher number leaves it alone.
 _SCHEMA = 1
-# How long a caller waits. An answer takes about a millisecond.
-_ANSWER_SECONDS = 2.0
-_MAX_CONNECTIONS = 32
-
 _FIELDS = ("user", "bot", "name", "created", "updated")
 
 # KEYS: conversation, chat, list of the user's, list of the user's with this bot.
@@ -105,14 +102,14 @@ class ValkeyStore:
         # Left to itself the client would take any server's certificate for this one's.
         tls = {"ssl_check_hostname": True} if parts.scheme in ("rediss", "valkeys") else {}
         pool = BlockingConnectionPool.from_url(
-            uri, max_connections=_MAX_CONNECTIONS, timeout=None, decode_responses=False, **tls
+            uri, max_connections=BOUNDS.store_connections, timeout=None, decode_responses=False, **tls
         )
         self._client = Valkey.from_pool(pool)
         self._record_turn = self._client.register_script(_RECORD_TURN)
         self._list = self._client.register_script(_LIST)
         self._rename = self._client.register_script(_RENAME)
         self._delete = self._client.register_script(_DELETE)
-        self._known = False  # that what is there has this form
+        self._checked = False  # that what is kept there has this form
 
     async def __aenter__(self) -> Self:
         try:
@@ -190,7 +187,7 @@ class ValkeyStore:
         await self._ask(lambda: self._client.set(key, proposed, nx=True))
         secret = await self._ask(lambda: self._client.get(key))
         if secret is None:
-            raise StoreDown("it forgets what it was told to keep")
+            raise StoreDown("it does not keep what it is given")
         assert isinstance(secret, bytes)
         return secret
 
@@ -200,11 +197,11 @@ class ValkeyStore:
             await self._client.set(key, _SCHEMA, nx=True)
             found = await self._client.get(key)
         if found is not None and found != b"%d" % _SCHEMA:
-            raise StoreUnusable("STORE was written by a newer version of the service; run that one, or name another")
-        self._known = True
+            raise StoreUnusable(f"STORE at {self._address}: {NEWER}")
+        self._checked = True
 
     async def _ask(self, command: Callable[[], Any]) -> Any:
-        if not self._known:
+        if not self._checked:
             try:
                 await self._check()
             except StoreUnusable as error:
@@ -216,10 +213,10 @@ class ValkeyStore:
 @contextlib.asynccontextmanager
 async def _in_time() -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(BOUNDS.store_seconds):
             yield
     except TimeoutError:
-        raise StoreDown(f"no answer within {_ANSWER_SECONDS:g} seconds") from None
+        raise StoreDown(f"no answer within {BOUNDS.store_seconds:g} seconds") from None
     except (ValkeyError, OSError) as error:
         # Its text may hold the address with its password.
         raise StoreDown(type(error).__name__) from None

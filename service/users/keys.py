@@ -1,10 +1,13 @@
-"""The keys that users' tokens are signed with: one that the operator gives, or those that a JWKS server publishes.
+"""The keys that users' tokens are checked with: one from the settings, or those that a server publishes (JWKS).
 
-A key says which algorithms it is for; a token only names one of them. So a token cannot choose to be checked in a
-weaker way (RFC 8725, sections 2.1 and 3.1).
+The key decides which algorithms it takes; the token only names one of them, and cannot choose a weaker check
+(RFC 8725, sections 2.1 and 3.1).
 """
 
 import asyncio
+import contextlib
+import math
+import ssl
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -12,18 +15,15 @@ from typing import Any, NamedTuple, Protocol
 import httpx
 import msgspec
 import structlog
-from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
+
+from service.bounds import BOUNDS
+from service.coze.http import Route
 
 log = structlog.get_logger()
 
-# How soon a JWKS server is asked again, for a token that names a key which is not known.
-_REFETCH_SECONDS = 30.0
-# How long a set of keys serves before it is fetched again, so that a key that was withdrawn ends.
-_FRESH_SECONDS = 3600.0
-_FETCH_SECONDS = 5.0
-_MAX_JWKS_BYTES = 256 * 1024
-_MAX_KEYS = 100
+# RFC 7518, sections 3.2 and 3.3.
+MIN_SECRET_BYTES = 32
 _MIN_RSA_BITS = 2048
 
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
@@ -50,14 +50,17 @@ class VerifyingKey(NamedTuple):
 
 
 class KeySource(Protocol):
-    """Where the keys come from."""
+    """The keys, wherever they come from."""
 
     async def keys(self, kid: str | None) -> list[VerifyingKey]:
-        """The keys that a token which names `kid` may have been signed with. Raises KeysUnavailableError."""
+        """The keys that may have signed a token that names `kid`. Raises KeysUnavailableError if none are known yet."""
+
+    async def newer_keys(self, kid: str | None) -> list[VerifyingKey]:
+        """The same, fetched anew because none of `keys` has signed the token; empty if that brought nothing new."""
 
 
 class FixedKey:
-    """One key that stays."""
+    """One key from the settings."""
 
     def __init__(self, key: VerifyingKey) -> None:
         self._keys = [key]
@@ -65,56 +68,86 @@ class FixedKey:
     async def keys(self, kid: str | None) -> list[VerifyingKey]:
         return self._keys
 
+    async def newer_keys(self, kid: str | None) -> list[VerifyingKey]:
+        return []
+
 
 class JwksKeys:
-    """The keys published at `url` (RFC 7517). They are fetched when first needed and kept; the old ones serve on while
-    the server cannot be reached.
+    """The keys that a server publishes as a JWKS (RFC 7517). They are fetched when first needed, and kept.
+
+    Old keys serve on while the server does not answer, and no token that they can check waits for it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, route: Route) -> None:
+        """`route` leads to the server of `url`."""
         self._url = url
+        self._route = route
         self._keys: list[VerifyingKey] | None = None
-        self._fetched = self._tried = -_FRESH_SECONDS
-        self._fetching = asyncio.Lock()
+        self._fetched = self._tried = -math.inf
+        self._fetching: asyncio.Task[None] | None = None
 
     async def keys(self, kid: str | None) -> list[VerifyingKey]:
-        if not self._serves(kid):
-            async with self._fetching:
-                # Another token may have had them fetched meanwhile.
-                if not self._serves(kid) and time.monotonic() >= self._tried + _REFETCH_SECONDS:
-                    await self._fetch()
         if self._keys is None:
-            raise KeysUnavailableError("no keys yet")
+            await self._fetch()
+        elif time.monotonic() >= self._fetched + BOUNDS.published_keys_fresh_seconds:
+            self._begin_fetch()
+        if self._keys is None:
+            raise KeysUnavailableError("the keys of users' tokens cannot be fetched")
         return [key for key in self._keys if kid is None or key.kid is None or key.kid == kid]
 
-    def _serves(self, kid: str | None) -> bool:
-        if self._keys is None or time.monotonic() >= self._fetched + _FRESH_SECONDS:
-            return False
-        return kid is None or any(key.kid == kid for key in self._keys)
+    async def newer_keys(self, kid: str | None) -> list[VerifyingKey]:
+        known = self._keys
+        await self._fetch()
+        return [] if self._keys is known else await self.keys(kid)
 
     async def _fetch(self) -> None:
-        self._tried = time.monotonic()
+        self._begin_fetch()
+        if self._fetching is not None:
+            # A client that leaves must not end it for the others.
+            await asyncio.shield(self._fetching)
+
+    def _begin_fetch(self) -> None:
+        """Begins a fetch unless one is under way or was a short while ago."""
+        pause = BOUNDS.published_keys_first_seconds if self._keys is None else BOUNDS.published_keys_retry_seconds
+        if self._fetching is None and time.monotonic() >= self._tried + pause:
+            self._tried = time.monotonic()
+            self._fetching = asyncio.create_task(self._replace())
+            self._fetching.add_done_callback(self._end_fetch)
+
+    def _end_fetch(self, _: asyncio.Task[None]) -> None:
+        self._fetching = None
+
+    async def _replace(self) -> None:
         try:
-            async with asyncio.timeout(_FETCH_SECONDS):
-                self._keys = _keys_in(await _read(self._url))
-        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+            async with asyncio.timeout(BOUNDS.published_keys_seconds):
+                self._keys = _keys_in(await _read(self._url, self._route))
+        except (httpx.HTTPError, OSError, ValueError) as error:
             log.warning("the keys of users' tokens cannot be fetched", cause=str(error) or type(error).__name__)
-            return
-        self._fetched = self._tried
+        else:
+            self._fetched = time.monotonic()
 
 
-async def _read(url: str) -> bytes:
-    """The document at `url`. Raises ValueError if it is no good answer, or too long."""
+async def _read(url: str, route: Route) -> bytes:
+    """The document at `url`. Raises ValueError for any other answer than a document of bounded length."""
+    proxy = None
+    if route.proxy is not None:
+        scheme = "https" if route.proxy.address.tls else "http"
+        own = {"Proxy-Authorization": route.proxy.authorization} if route.proxy.authorization else {}
+        proxy = httpx.Proxy(f"{scheme}://{route.proxy.address}", headers=own, ssl_context=route.tls)
+    # Without TLS there is nobody to trust; the client would load certificates all the same.
+    tls = route.tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Bytes as they come: compressed ones could be far more than they seem.
+    headers = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
     async with (
-        httpx.AsyncClient(timeout=_FETCH_SECONDS, follow_redirects=False) as client,
-        client.stream("GET", url, headers={"Accept": "application/json"}) as response,
+        httpx.AsyncClient(verify=tls, proxy=proxy, trust_env=False, timeout=BOUNDS.published_keys_seconds) as client,
+        client.stream("GET", url, headers=headers) as response,
     ):
         if response.status_code != 200:
             raise ValueError(f"HTTP {response.status_code}")
         body = bytearray()
-        async for part in response.aiter_bytes():
+        async for part in response.aiter_raw():
             body += part
-            if len(body) > _MAX_JWKS_BYTES:
+            if len(body) > BOUNDS.published_keys_bytes:
                 raise ValueError("the document is too long")
         return bytes(body)
 
@@ -123,43 +156,48 @@ def _keys_in(document: bytes) -> list[VerifyingKey]:
     """The keys of a JWKS that can verify. Raises ValueError if there is none."""
     try:
         rows = msgspec.json.decode(document)["keys"]
-    except (msgspec.DecodeError, LookupError, TypeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError, LookupError, TypeError):
         raise ValueError("the document is no JWKS") from None
     found = []
-    for row in rows[:_MAX_KEYS] if isinstance(rows, list) else ():
-        # A secret in a public document is nobody's proof; keys for encryption do not sign.
+    for row in rows[: BOUNDS.published_keys] if isinstance(rows, list) else ():
+        # A published secret proves nothing, and keys for encryption do not sign.
         if isinstance(row, dict) and row.get("kty") in ("RSA", "EC", "OKP") and row.get("use", "sig") == "sig":
-            try:
-                found.append(_verifying_key(import_key(row), row))
-            except (BadKeyError, JoseError, ValueError, TypeError, LookupError):
-                continue
+            # A key that is broken or of a new kind must not spoil its neighbours.
+            with contextlib.suppress(BadKeyError):
+                found.append(_verifying_key(_imported(row), row))
     if not found:
-        raise ValueError("the document holds no key that verifies")
+        raise ValueError("the document holds no key that can be used")
     return found
 
 
 def secret_key(secret: str) -> VerifyingKey:
-    """The key of HS256."""
-    if len(secret.encode()) < 32:
-        raise BadKeyError("at least 32 bytes")
+    """The key of HS256. Raises BadKeyError if it is short enough to be found by trying."""
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise BadKeyError(f"at least {MIN_SECRET_BYTES} bytes")
     return VerifyingKey(OctKey.import_key(secret), ("HS256",))
 
 
 def public_key(pem: str) -> VerifyingKey:
-    """The key in a PEM text: RS256, ES256 (and its kin by the curve) or EdDSA, by its kind. Raises BadKeyError."""
-    wants = "a public key as PEM: RSA of 2048 bits or more, EC (P-256, P-384, P-521) or Ed25519"
-    if "PRIVATE" in pem or "PUBLIC" not in pem:
-        raise BadKeyError(wants)
-    for kind in ("RSA", "EC", "OKP"):
-        try:
-            return _verifying_key(import_key(pem, kind), {})
-        except (BadKeyError, JoseError, ValueError, TypeError):
-            continue
-    raise BadKeyError(wants)
+    """The key in a PEM text. Its kind decides: RS256, ES256 (for other curves ES384, ES512) or EdDSA.
+
+    Raises BadKeyError.
+    """
+    for kind in ("RSA", "EC", "OKP") if "PUBLIC KEY" in pem and "PRIVATE" not in pem else ():
+        with contextlib.suppress(BadKeyError):
+            return _verifying_key(_imported(pem, kind), {})
+    raise BadKeyError("a public key in PEM: RSA of 2048 bits or more, EC (P-256, P-384, P-521) or Ed25519")
+
+
+def _imported(source: Any, kind: Any = None) -> Any:
+    """The key in a JWK or a PEM text. Raises BadKeyError, since there is no list of what the libraries below raise."""
+    try:
+        return import_key(source, kind)
+    except Exception:
+        raise BadKeyError("a key that can be read") from None
 
 
 def _verifying_key(key: Any, row: Mapping[str, Any]) -> VerifyingKey:
-    """The key with what it is for: its kind decides, and `alg` of a JWK narrows that."""
+    """The key with its algorithms: those of its kind, of which `alg` in its JWK, `row`, chooses. Raises BadKeyError."""
     algorithms: tuple[str, ...] = ()
     if isinstance(key, RSAKey) and key.raw_value.key_size >= _MIN_RSA_BITS:
         algorithms = _RSA if row else ("RS256",)

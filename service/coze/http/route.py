@@ -64,7 +64,12 @@ class Route:
 
 def route_to_coze(settings: Settings) -> Route:
     """Makes the route from the settings. Raises SettingsError for a proxy or certificate file that cannot be used."""
-    coze = _address(settings.coze_api_base)
+    return route_to(settings.coze_api_base, settings)
+
+
+def route_to(url: str, settings: Settings) -> Route:
+    """The same to another server, by the same proxies and certificates."""
+    coze = _address(url)
     proxy = _proxy(coze, settings)
     if not coze.tls and (proxy is None or not proxy.address.tls):
         return Route(coze, proxy)
