@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -20,7 +20,7 @@ class RootStatus(Struct, kw_only=True):
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
     ]
-    version: Annotated[str, Meta(description="The version of the service and of this contract.", examples=["1.0.0"])]
+    version: Annotated[str, Meta(description="The version of the service and of this contract.", examples=["1.1.0"])]
 
 
 class HealthStatus(Struct, kw_only=True):
@@ -43,7 +43,7 @@ class HealthStatus(Struct, kw_only=True):
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
     ]
-    version: Annotated[str, Meta(description="The version of the service and of this contract.", examples=["1.0.0"])]
+    version: Annotated[str, Meta(description="The version of the service and of this contract.", examples=["1.1.0"])]
 
 
 class ErrorResponse(Struct, kw_only=True):
@@ -136,6 +136,21 @@ class ErrorResponse(Struct, kw_only=True):
     ) = UNSET
 
 
+MetaDataAdditionalProperty: TypeAlias = Annotated[
+    str, Meta(description="A fact. 自定义信息的值。", examples=["checkout"], max_length=512, min_length=1)
+]
+
+
+MetaData: TypeAlias = Annotated[
+    dict[str, MetaDataAdditionalProperty],
+    Meta(
+        description="At most 16 texts by names of 1 to 64 characters. 最多 16 项，键长 1 至 64 个字符。",
+        examples=[{"page": "checkout"}],
+        max_length=16,
+    ),
+]
+
+
 class ChatMessage(Struct, kw_only=True):
     role: Annotated[
         Literal["user", "assistant", "system"],
@@ -206,6 +221,21 @@ class Usage(Struct, kw_only=True):
     ) = UNSET
 
 
+class ChatStartedEvent(Struct, kw_only=True, tag_field="type", tag="chat_started"):
+    conversation_id: Annotated[
+        str, Meta(description="Send it with the next turn. 会话 ID，用于下一轮对话。", examples=["7553486125417578548"])
+    ]
+    chat_id: Annotated[str, Meta(description="Coze's id of this turn. 本轮对话 ID。", examples=["7553486125417578549"])]
+    timestamp: Annotated[
+        str,
+        Meta(
+            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            examples=["2025-01-01T12:00:00.000Z"],
+            pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
+        ),
+    ]
+
+
 class MessageDeltaEvent(Struct, kw_only=True, tag_field="type", tag="message_delta"):
     content: Annotated[str, Meta(description="The piece.", examples=["你好"])]
     timestamp: Annotated[
@@ -254,6 +284,26 @@ class ChatCompletedEvent(Struct, kw_only=True, tag_field="type", tag="chat_compl
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
     ]
+    chat_id: (
+        Annotated[
+            str,
+            Meta(
+                description="Coze's id of this turn, where Coze named it. 本轮对话 ID。",
+                examples=["7553486125417578549"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    message_id: (
+        Annotated[
+            str,
+            Meta(
+                description="The id of the bot's answer, where Coze named it; of several the last one. 回答的消息 ID。",
+                examples=["7553486125417578551"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     usage: Usage | UnsetType = UNSET
 
 
@@ -599,6 +649,39 @@ class ChatRequest(Struct, kw_only=True):
         | UnsetType
         | None
     ) = False
+    parameters: (
+        Annotated[
+            dict[str, Any],
+            Meta(
+                description="What the start node of a chatflow bot takes, by name. Other bots take none.\n对话流智能体开始节点的输入参数。\n",
+                examples=[{}],
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+    custom_variables: (
+        Annotated[
+            dict[str, str],
+            Meta(
+                description="Values for the variables in the bot's prompt. 智能体提示词中的变量取值。\n",
+                examples=[{"name": "小明"}],
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+    meta_data: (
+        Annotated[
+            MetaData,
+            Meta(
+                description="Facts of your own that Coze keeps with the chat. 随对话保存在扣子的自定义信息。\n",
+                examples=[{"page": "checkout"}],
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
 
 
 class ChatData(Struct, kw_only=True):
@@ -619,6 +702,26 @@ class ChatData(Struct, kw_only=True):
     ]
     bot_id: Annotated[str, Meta(description="The bot that answered.", examples=["7537334510896185359"])]
     user_id: Annotated[str, Meta(description="The request's user_id.", examples=["user123"])]
+    chat_id: (
+        Annotated[
+            str,
+            Meta(
+                description="Coze's id of this turn, where Coze named it. 本轮对话 ID。",
+                examples=["7553486125417578549"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    message_id: (
+        Annotated[
+            str,
+            Meta(
+                description="The id of the bot's answer, where Coze named it; of several the last one. 回答的消息 ID。",
+                examples=["7553486125417578551"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     reasoning_content: (
         Annotated[
             str,
@@ -636,8 +739,16 @@ class ChatData(Struct, kw_only=True):
 
 
 ChatStreamEvent: TypeAlias = Annotated[
-    MessageDeltaEvent | ReasoningDeltaEvent | FollowUpEvent | ChatCompletedEvent | ErrorEvent | EndEvent,
-    Meta(description="One event of a streamed chat; `type` tells which. 流式事件。"),
+    ChatStartedEvent
+    | MessageDeltaEvent
+    | ReasoningDeltaEvent
+    | FollowUpEvent
+    | ChatCompletedEvent
+    | ErrorEvent
+    | EndEvent,
+    Meta(
+        description="One event of a streamed chat; `type` tells which. A newer service may send others: pass over a type you do not know.\n流式事件；请忽略未知类型。\n"
+    ),
 ]
 
 
@@ -683,7 +794,7 @@ class Config(Struct, kw_only=True):
             description="What the operator calls this installation; `sandbox` on the sandbox.", examples=["production"]
         ),
     ]
-    version: Annotated[str, Meta(description="The version of the service and of this contract.", examples=["1.0.0"])]
+    version: Annotated[str, Meta(description="The version of the service and of this contract.", examples=["1.1.0"])]
     features: Features
 
 

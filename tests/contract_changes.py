@@ -26,6 +26,8 @@ _HIGHER = ("minLength", "minItems", "minimum", "minProperties")
 ACCEPTED = {
     "POST /api/v1/chat.user_id has a tighter maxLength: 255": "Coze Studio stores no longer one, and OpenID Connect, "
     "from whose subjects such ids come, has none.",
+    "POST /api/v1/chat 200.data may be ChatStartedEvent, too": "Readers pass over events of types "
+    "that they do not know, as the API document's own do.",
 }
 
 

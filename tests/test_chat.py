@@ -301,3 +301,65 @@ def test_fewer_files_than_chats_take(tmp_path: Path) -> None:
     with running_service(tmp_path, command=command, COZE_API_TOKEN="pat_test", WORKERS="2") as service:
         told = [line for line in service.lines() if line["event"] == FEW_FILES]
         assert [(line["allowed"], line["taken"], line["level"]) for line in told] == [(256, 2200, "warning")]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_chat_names_its_ids(service: Service, upstream: Upstream, stream: bool) -> None:
+    upstream.reset()
+    answer = service.chat(stream=stream)
+    (chat,) = upstream.state()["chats"]
+    ids = {"conversation_id": chat["conversation_id"], "chat_id": chat["id"]}
+    if stream:
+        first, *_, last, _ = events_of(answer.text)
+        assert first == {"type": "chat_started", **ids, "timestamp": first["timestamp"]}
+        assert last.items() >= {"type": "chat_completed", **ids}.items()
+        assert last["message_id"]
+    else:
+        data = answer.json()["data"]
+        assert (answer.json()["conversation_id"], data["chat_id"]) == (chat["conversation_id"], chat["id"])
+        assert data["message_id"]
+
+
+EXTRAS: dict[str, Any] = {
+    "parameters": {"深": [1, {"two": None}], "big": 2**70},
+    "custom_variables": {"user_name": "小明", "empty": ""},
+    "meta_data": {str(number): "x" * 512 for number in range(15)} | {"k" * 64: "v"},
+}
+
+
+def test_what_else_a_chat_carries_comes_to_coze_as_it_is(service: Service, upstream: Upstream) -> None:
+    upstream.reset()
+    assert service.chat(**EXTRAS).status_code == 200
+    nothing: dict[str, Any] = dict.fromkeys(EXTRAS)
+    assert service.chat(**nothing).status_code == 200
+    with_them, without = upstream.state()["chats"]
+    assert {name: with_them[name] for name in EXTRAS} == EXTRAS
+    assert not any(without[name] for name in EXTRAS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("parameters", "text"),
+        ("parameters", []),
+        ("custom_variables", {"a b": "x"}),
+        ("custom_variables", {"a\n": "x"}),
+        ("custom_variables", {"": "x"}),
+        ("custom_variables", {"a": 1}),
+        ("custom_variables", {"a": None}),
+        ("meta_data", {str(number): "x" for number in range(17)}),
+        ("meta_data", {"": "x"}),
+        ("meta_data", {"k" * 65: "x"}),
+        ("meta_data", {"k": ""}),
+        ("meta_data", {"k": "x" * 513}),
+        ("meta_data", {"k": 1}),
+        ("meta_data", ["k"]),
+    ],
+    ids=str,
+)
+def test_what_else_a_chat_carries_has_coze_s_limits(
+    service: Service, upstream: Upstream, field: str, value: Any
+) -> None:
+    upstream.reset()
+    assert field in assert_error(service.chat(**{field: value}), 400)
+    assert not upstream.state()["chats"]

@@ -184,7 +184,7 @@ def test_the_javascript_client(service: Service, upstream: Upstream, bots: dict[
     assert (got["health"], got["user"]) == ("healthy", "User info retrieved successfully")
     assert got["workspaces"] > 0
     assert got["file"]["description"] == "My notes"
-    assert set(got["events"]) == {"message_delta", "follow_up", "chat_completed"}
+    assert set(got["events"]) == {"chat_started", "message_delta", "follow_up", "chat_completed"}
     assert got["aborted"] == "AbortError"
     assert got["broken"][:2] == [True, True]
     assert got["limited"] == [429, 7, True]

@@ -455,7 +455,7 @@ def test_a_malformed_chunk_is_noticed_at_once_over_tls(start: Start, tls: ssl.SS
         service = start(COZE_API_BASE=base, SSL_CERT_FILE=str(tmp_path / "cert.pem"), COZE_REQUEST_TIMEOUT="1")
         chat = service.chat(stream=True)
         assert chat.status_code == 200
-        assert [event["type"] for event in events_of(chat.text)] == ["error", "end"]
+        assert [event["type"] for event in events_of(chat.text)] == ["chat_started", "error", "end"]
         assert_error(service.chat(), 503)
         over.set()
         listener.shutdown(socket.SHUT_RDWR)
@@ -493,7 +493,7 @@ def test_what_comes_over_tls_while_a_client_is_slow(tls: ssl.SSLContext, tmp_pat
             chat.listen(heard.extend)
             chat.pause()
             await asyncio.to_thread(ended.wait, 30)
-            assert len(heard) == 1
+            assert len(heard) == 2
             chat.resume()
             assert await chat.completed(math.inf)
             chat.leave()
@@ -503,7 +503,7 @@ def test_what_comes_over_tls_while_a_client_is_slow(tls: ssl.SSLContext, tmp_pat
         threading.Thread(target=serve, daemon=True).start()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             heard = runner.run(main(f"https://localhost:{listener.getsockname()[1]}"))
-    assert len(heard) == 52
+    assert len(heard) == 53
 
 
 def test_comments_alone_are_no_good_start(start: Start) -> None:

@@ -272,7 +272,7 @@ def test_what_nobody_listens_to_is_left_with_coze(upstream: Upstream, bots: dict
             kept = len(heard[0])
             assert await chat.completed(math.inf)
             chat.leave()
-        assert sum(map(len, heard)) == 71
+        assert sum(map(len, heard)) == 72
         return kept
 
     assert asyncio.run(kept()) < 30

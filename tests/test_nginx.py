@@ -114,6 +114,7 @@ def test_events_arrive_while_the_chat_still_runs_and_a_client_that_leaves_frees_
 ) -> None:
     with front.stream("POST", "/api/v1/chat", json=chat(bots["for-ever"])) as answer:
         lines = (line for line in answer.iter_lines() if line)
+        assert next(lines).startswith('data: {"type":"chat_started"')
         for _ in range(3):
             assert next(lines).startswith('data: {"type":"message_delta"')
             assert upstream.state(0)["streams"] == 1

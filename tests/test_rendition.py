@@ -124,7 +124,7 @@ def compare(old: Json, new: Json, where: str) -> None:
         assert new == old, where
         return
     types = [old["type"]] if isinstance(old.get("type"), str) else old.get("type", [])
-    assert new.get("nullable", False) == ("null" in types), where
+    assert new.get("nullable", False) == ("null" in types or {"type": "null"} in old.get("anyOf", ())), where
     if named := [name for name in types if name != "null"]:
         assert [new["type"]] == named, where
     values = [old["const"]] if "const" in old else old.get("enum")

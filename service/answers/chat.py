@@ -12,6 +12,7 @@ from generated.models import (
     ChatCompletedEvent,
     ChatData,
     ChatResponse,
+    ChatStartedEvent,
     EndEvent,
     ErrorEvent,
     FollowUpEvent,
@@ -29,7 +30,7 @@ from service.observe import metrics
 from service.observe.record import Outcome, RequestRecord, record_of
 
 _encode = msgspec.json.Encoder().encode
-_NEVER_CUT = (ChatCompletedEvent, FollowUpEvent)
+_NEVER_CUT = (ChatStartedEvent, ChatCompletedEvent, FollowUpEvent)
 # No blank line: some readers take that for the end of an event without data.
 _PING = b": ping\n"
 # Line readers, such as those of Python's HTTP clients, take these for the ends of lines.
@@ -132,6 +133,8 @@ async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_
                 case ChatCompletedEvent():
                     end = event
                     continue
+                case ChatStartedEvent():
+                    continue
             length += len(event.content)
         if length > BOUNDS.answer_characters:
             raise ServiceError(NOT_UNDERSTOOD, cause="an answer without end")
@@ -148,6 +151,8 @@ async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_
             timestamp=end.timestamp,
             bot_id=bot_id,
             user_id=user_id,
+            chat_id=end.chat_id,
+            message_id=end.message_id,
             reasoning_content="".join(reasoning) or UNSET,
             follow_ups=follow_ups or UNSET,
             usage=end.usage,

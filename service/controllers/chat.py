@@ -1,6 +1,8 @@
 """Tag Chat: chats with a bot, streamed or as one JSON document."""
 
 import codecs
+import math
+import re
 from typing import Any
 
 import msgspec
@@ -22,6 +24,11 @@ from service.services import Services
 from service.surrogates import without_halves
 
 _PATH = "/api/v1/chat"
+_SCHEMAS = contract().document["components"]["schemas"]
+_NAMES: dict[str, dict[str, Any]] = {
+    "custom_variables": _SCHEMAS["CustomVariables"]["propertyNames"],
+    "meta_data": _SCHEMAS["MetaData"]["propertyNames"],
+}
 _strictly = msgspec.json.Decoder(ChatRequest, strict=True).decode
 _MAX_BODY_BYTES = contract().max_body_bytes(_PATH)
 _TOO_LARGE = f"Request body too large. Maximum size is {_MAX_BODY_BYTES // 1024**2}MB"
@@ -73,7 +80,9 @@ async def _read(request: Request[Any, Any, Any], services: Services) -> tuple[Ch
     )
     body = await services.body_memory.whole(chunks)
     try:
-        return _decode(body), fingerprint(body)
+        chat = _decode(body)
+        _check_names(chat)
+        return chat, fingerprint(body)
     except msgspec.ValidationError as error:
         reason = str(error)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -83,6 +92,15 @@ async def _read(request: Request[Any, Any, Any], services: Services) -> tuple[Ch
     if len(reason) > BOUNDS.error_characters:
         reason = reason[: BOUNDS.error_characters] + "…"
     raise ServiceError(BAD_REQUEST, reason)
+
+
+def _check_names(chat: ChatRequest) -> None:
+    """Raises ValidationError if an object has a name that the contract does not allow: the models do not check them."""
+    for field, rule in _NAMES.items():
+        least, most = rule.get("minLength", 0), rule.get("maxLength", math.inf)
+        for name in getattr(chat, field) or {}:
+            if not (least <= len(name) <= most and re.fullmatch(rule.get("pattern", "(?s:.*)"), name)):
+                raise msgspec.ValidationError(f"{name!r} is no name that `{field}` takes")
 
 
 def _decode(body: bytes) -> ChatRequest:

@@ -20,6 +20,9 @@ from service.errors import BAD_REQUEST, FULL, STOPPING, ServiceError
 from service.lifecycle import Lifecycle
 from service.settings import Settings
 
+# Fields that are handed on to Coze as they are.
+_EXTRAS = ("parameters", "custom_variables", "meta_data")
+
 
 class Chats:
     """The chats of one process, which are ended at the end of its grace."""
@@ -51,6 +54,9 @@ class Chats:
             "stream": True,
             "auto_save_history": True,
         }
+        for name in _EXTRAS:
+            if value := getattr(request, name):
+                question[name] = value
         if self._lifecycle.stopping:
             raise ServiceError(STOPPING)
         if len(self._running) >= self._most:

@@ -11,6 +11,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from generated.models import (
     ChatCompletedEvent,
+    ChatStartedEvent,
     FollowUpEvent,
     MessageDeltaEvent,
     ReasoningDeltaEvent,
@@ -22,7 +23,7 @@ from service.coze.errors import BROKE_OFF, CANCELED, NEEDS_TOOL, NOT_UNDERSTOOD,
 from service.coze.mending import REPLACEMENT, whole_characters
 from service.errors import ServiceError
 
-ChatEvent = MessageDeltaEvent | ReasoningDeltaEvent | FollowUpEvent | ChatCompletedEvent
+ChatEvent = ChatStartedEvent | MessageDeltaEvent | ReasoningDeltaEvent | FollowUpEvent | ChatCompletedEvent
 
 _STARTED = {b"conversation.chat.created", b"conversation.chat.in_progress"}
 # Coze's cloud names no such event, Coze Studio spells it with two l.
@@ -58,8 +59,10 @@ class Translation:
         "_answers",
         "_asked",
         "_interrupted",
+        "_named",
         "chat_id",
         "conversation_id",
+        "message_id",
         "state",
     )
 
@@ -67,6 +70,8 @@ class Translation:
         self._asked = asked
         self.chat_id: str | None = None
         self.conversation_id: str | None = None
+        self.message_id: str | None = None  # of the last answer that is whole
+        self._named = False  # the caller has the ids
         self.state = AtCoze.ASKED
         self._answered = False  # some answer has text
         self._interrupted = False  # the bot's workflow waits for input
@@ -117,6 +122,7 @@ class Translation:
             case _ if name in _STARTED:
                 self._note(_facts(data))
                 self._move(AtCoze.RUNNING)
+                self._name(events, now)
             case _ if name in _CANCELED:
                 self._end()
                 raise ServiceError(CANCELED)
@@ -131,6 +137,13 @@ class Translation:
     def _note(self, chat: wire.ChatFacts) -> None:
         self.chat_id = wire.text_id(chat.id) or self.chat_id
         self.conversation_id = wire.text_id(chat.conversation_id) or self.conversation_id
+
+    def _name(self, events: list[ChatEvent], now: str) -> None:
+        """Tells the caller the chat's ids, once Coze has named both."""
+        if self.conversation_id and self.chat_id and not self._named:
+            self._named = True
+            ids = {"conversation_id": self.conversation_id, "chat_id": self.chat_id}
+            events.append(ChatStartedEvent(**ids, timestamp=now))
 
     def _failure(self, facts: wire.ChatFacts) -> ServiceError:
         code = (facts.last_error and facts.last_error.code) or facts.code
@@ -170,7 +183,15 @@ class Translation:
         self._move(AtCoze.COMPLETED)
         for answer in self._answers.values():
             self._send_rest(answer, wire.Message(), events, now)
-        events.append(ChatCompletedEvent(conversation_id=self.conversation_id, timestamp=now, usage=_usage(chat.usage)))
+        events.append(
+            ChatCompletedEvent(
+                conversation_id=self.conversation_id,
+                chat_id=self.chat_id or UNSET,
+                message_id=self.message_id or UNSET,
+                timestamp=now,
+                usage=_usage(chat.usage),
+            )
+        )
 
     def _delta(self, data: bytes, events: list[ChatEvent], now: str) -> None:
         odd = False
@@ -218,6 +239,7 @@ class Translation:
         answer = self._answer_of(message)
         self._send_rest(answer, message, events, now)
         answer.whole = True
+        self.message_id = wire.text_id(message.id) or self.message_id
         self._answers.pop("", None)
         self._answer = self._answer_id = None
 

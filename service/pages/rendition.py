@@ -20,6 +20,7 @@ _LIST = {"oneOf", "anyOf", "allOf"}
 _NAMED = {"properties"}
 # Keywords of JSON inside text.
 _CONTENT = {"contentMediaType", "contentSchema"}
+_NULL = {"type": "null"}
 # openapi-generator's PHP clients have a getConfig() of their own, which would clash.
 _OPERATION_IDS = {"getConfig": "getConfiguration"}
 
@@ -90,6 +91,11 @@ def _schema(schema: Any) -> Any:
     for key, value in schema.items():
         if key in _ONE:
             new[key] = _schema(value)
+        elif key == "anyOf" and _NULL in value:
+            (other,) = [child for child in value if child != _NULL]
+            new |= {"allOf": [_schema(other)], "nullable": True}
+        elif key == "propertyNames":
+            new["x-propertyNames"] = value
         elif key in _LIST:
             new[key] = [_schema(child) for child in value]
         elif key in _NAMED:

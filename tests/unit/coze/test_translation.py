@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from generated.models import ChatCompletedEvent, FollowUpEvent, MessageDeltaEvent, ReasoningDeltaEvent
+from generated.models import ChatCompletedEvent, ChatStartedEvent, FollowUpEvent, MessageDeltaEvent, ReasoningDeltaEvent
 from service.coze.errors import Asked, coze_failure
 from service.coze.translation import ChatEvent, Translation
 from service.errors import ServiceError
@@ -19,6 +19,7 @@ from service.errors import ServiceError
 NOW = "2025-01-01T12:00:00.000Z"
 CHAT = {"id": "1", "conversation_id": "2", "bot_id": "3", "status": "in_progress"}
 ENDED = {**CHAT, "status": "completed"}
+FINISHED = "chat.completed", ENDED
 Event = tuple[str, Any]
 
 
@@ -206,8 +207,7 @@ NOBODY_SEES = [
 def test_what_nobody_sees_need_not_be_understood(event: Event) -> None:
     translation, events = translate(("chat.created", CHAT), delta("hi"), event, ("chat.completed", ENDED))
     assert text(events) == "hi"
-    assert isinstance(events[-1], ChatCompletedEvent)
-    assert len(events) == 2
+    assert [type(event) for event in events] == [ChatStartedEvent, MessageDeltaEvent, ChatCompletedEvent]
     assert translation.completed
 
 
@@ -241,7 +241,9 @@ def test_usage(usage: Any, told: dict[str, int] | None) -> None:
 
 def test_reasoning_and_content_in_one_delta() -> None:
     _, events = translate(delta("", reasoning_content="hm"), delta("a", reasoning_content="so"))
-    assert [(type(event), event.content) for event in events if not isinstance(event, ChatCompletedEvent)] == [
+    assert [
+        (type(event), event.content) for event in events if isinstance(event, MessageDeltaEvent | ReasoningDeltaEvent)
+    ] == [
         (ReasoningDeltaEvent, "hm"),
         (ReasoningDeltaEvent, "so"),
         (MessageDeltaEvent, "a"),
@@ -333,12 +335,27 @@ def test_the_end() -> None:
         ("chat.created", CHAT), ("chat.completed", {**CHAT, "status": "completed", "usage": {"token_count": 3}})
     )
     assert (translation.chat_id, translation.conversation_id) == ("1", "2")
-    (end,) = events
+    start, end = events
+    assert start == ChatStartedEvent(conversation_id="2", chat_id="1", timestamp=NOW)
     assert isinstance(end, ChatCompletedEvent)
-    assert (end.conversation_id, end.timestamp) == ("2", NOW)
+    assert (end.conversation_id, end.chat_id, end.message_id, end.timestamp) == ("2", "1", UNSET, NOW)
     assert msgspec.to_builtins(end.usage) == {"token_count": 3}
     translation.feed(b"conversation.message.delta", b"whatever comes now", events, NOW)
-    assert len(events) == 1
+    assert len(events) == 2
+
+
+def test_the_ids_are_told_once_and_first() -> None:
+    early = {"id": "1", "status": "created"}
+    _, events = translate(("chat.created", early), ("chat.in_progress", CHAT), ("chat.in_progress", CHAT), delta("a"))
+    assert [type(event) for event in events] == [ChatStartedEvent, MessageDeltaEvent]
+
+
+def test_the_end_names_the_last_answer() -> None:
+    _, events = translate(
+        delta("a"), message("a"), message("b", id="n"), message("x", id="o", type="verbose"), FINISHED
+    )
+    assert isinstance(events[-1], ChatCompletedEvent)
+    assert events[-1].message_id == "n"
 
 
 @pytest.mark.parametrize(
