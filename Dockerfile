@@ -19,9 +19,9 @@ LABEL org.opencontainers.image.title="coze-service" \
 # The environment holds absolute paths: it stays where it was made.
 COPY --from=build /app/venv /app/venv
 ENV PATH=/app/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
-# Uploaded files, for as long as their links are valid; a volume is made with this owner.
+# What the service remembers, and uploaded files for as long as their links are valid; a volume is made with this owner.
 RUN install -d -o 10001 -g 10001 -m 700 /data
-ENV FILE_STORE=/data
+ENV STORE=/data FILE_STORE=/data
 VOLUME /data
 # The working folder: .env may be mounted here.
 WORKDIR /app

@@ -1,6 +1,7 @@
 """The command: `coze-service` or `python -m service`, and with `--sandbox` the same on a built-in Coze simulator."""
 
 import argparse
+import asyncio
 import contextlib
 import dataclasses
 import re
@@ -26,6 +27,8 @@ from service.process.server import serve
 from service.process.workers import Parent, Supervisor, worker_command
 from service.settings import Settings
 from service.settings.values import CALLER_NAME
+from service.store import StoreUnusable, open_store
+from service.users import user_tokens
 
 log = structlog.get_logger()
 
@@ -96,6 +99,9 @@ def _run(
     # Before anything serves there is nothing to drain.
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, lambda *_: sys.exit(0))
+    # What cannot work ends the start here, with one line, and not in each worker.
+    user_tokens(chosen)
+    asyncio.run(_try_store(chosen))
     files = RunFiles(
         chosen.pid_file, chosen.ready_file, chosen.shutdown_grace + BOUNDS.worker_stop_seconds + BOUNDS.end_seconds
     )
@@ -137,6 +143,16 @@ def _run(
         on_end=lambda pid: metrics.forget_worker(pid, folder) if folder else None,
     )
     return supervisor.run()
+
+
+async def _try_store(chosen: Settings) -> None:
+    """Opens the store once. Raises SettingsError if it cannot be used at all."""
+    if chosen.store is not None:
+        try:
+            async with open_store(chosen.store, chosen.conversation_lifetime):
+                pass
+        except StoreUnusable as error:
+            raise settings.SettingsError(str(error)) from None
 
 
 def _variables() -> str:

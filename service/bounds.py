@@ -161,7 +161,8 @@ class Bounds:
     user_token_characters: int = 16 * 1024
     # By how much the clocks of the signer and of the service may differ.
     user_token_leeway_seconds: int = 60
-    user_id_characters: int = 256
+    # The contract's own limit for one that a client names.
+    user_id_characters: int = 255
     # For which published keys serve before they are fetched again, so that a withdrawn key ends.
     published_keys_fresh_seconds: float = 3600.0
     # Between two fetches, whatever keys the tokens name and whether or not the first succeeded; shorter while there are

@@ -78,6 +78,12 @@ def test_the_port_is_the_services(container: dict[str, Any]) -> None:
     assert published.split(":")[-1] == DEFAULTS["PORT"]
 
 
+def test_pods_keep_nothing_in_a_folder_that_they_do_not_share(container: dict[str, Any]) -> None:
+    values = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+    for name in ("STORE", "FILE_STORE"):
+        assert values[name] == "off" or "://" in values[name], name
+
+
 def test_nothing_runs_with_rights_it_does_not_need(pod: dict[str, Any], container: dict[str, Any]) -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"]["readOnlyRootFilesystem"] is True

@@ -65,6 +65,7 @@ def test_it_serves(container: Container) -> None:
     assert sent.status_code == 200, sent.text
     kept = container.service.http.get(sent.json()["file_url"])
     assert len(kept.content) == 5_000_000
+    assert container.run("test", "-s", "/data/coze-service.sqlite3") == 0
     assert container.service.http.get("/docs/assets/swagger-ui.css").status_code == 200
 
 

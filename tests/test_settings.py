@@ -18,6 +18,10 @@ import pytest
         {"COZE_API_TOKEN": "pat_1", "HOST": "a..b"},
         {"COZE_API_TOKEN": "pat_1", "https_proxy": "socks5://user:secret@127.0.0.1:1", "WORKERS": "2"},
         {"COZE_API_TOKEN": "pat_1", "SSL_CERT_FILE": "/dev/null"},
+        {"COZE_API_TOKEN": "pat_1", "STORE": "/proc/nobody/may/make/this", "WORKERS": "2"},
+        {"COZE_API_TOKEN": "pat_1", "STORE": "/dev/null"},
+        {"COZE_API_TOKEN": "pat_1", "USER_TOKEN_SECRET": "short secret", "WORKERS": "2"},
+        {"COZE_API_TOKEN": "pat_1", "USER_TOKEN_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----\\nsecret"},
     ],
 )
 def test_a_start_that_cannot_be_ends_with_one_line(tmp_path: Path, env: dict[str, str]) -> None:
@@ -32,5 +36,5 @@ def test_a_start_that_cannot_be_ends_with_one_line(tmp_path: Path, env: dict[str
     )
     assert ended.returncode == 1
     assert len((ended.stdout + ended.stderr).splitlines()) == 1
-    assert re.search(r"COZE_API_TOKEN|PORT|HOST|HTTPS_PROXY|SSL_CERT_FILE", ended.stderr)
+    assert re.search(r"COZE_API_TOKEN|PORT|HOST|HTTPS_PROXY|SSL_CERT_FILE|STORE|USER_TOKEN", ended.stderr)
     assert "secret" not in ended.stderr

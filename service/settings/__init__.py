@@ -68,6 +68,10 @@ class Settings:
         "https://api.coze.cn", parse.url,
         "Coze's address: `https://api.coze.cn`, `https://api.coze.com`, or that of a self-hosted Coze Studio.")
     coze_bot_id: str | None = setting(None, parse.coze_id, "The bot of a chat that names none.")
+    bots: tuple[tuple[str, str], ...] = setting(
+        "", parse.bots,
+        "The bots that are served, besides `COZE_BOT_ID`, and their names here: `name:bot_id`, separated by commas. "
+        "Without it, any bot is.")
     coze_user_id: str | None = setting(
         None, parse.text, "A user id to suggest to frontends; shown in `/api/v1/config`.")
     host: str = setting("0.0.0.0", parse.host, "The address to listen on.")  # noqa: S104 - the documented default
@@ -83,9 +87,10 @@ class Settings:
     rate_limit_requests: int = setting("100", parse.whole(1, 1_000_000), "Calls that are allowed per window.")
     rate_limit_window: int = setting("60", parse.whole(1, 86_400), "Length of the window.", unit="seconds")
     rate_limit_storage: str = setting(
-        parse.MEMORY, parse.limit_storage,
-        "Where calls are counted: in each process, or in a shared store at "
-        "`redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`.",
+        parse.AUTO, parse.limit_storage,
+        "Where calls are counted: in each process (`memory://`), or in a shared store at "
+        "`redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`; `auto` is `STORE` if that is such a store, else "
+        "`memory://`.",
         secret=True)
     forwarded_allow_ips: tuple[str, ...] = setting(
         "", parse.networks,
@@ -100,6 +105,29 @@ class Settings:
         "*", parse.origins,
         "Websites and apps that may call: origins such as `https://shop.example` or `capacitor://localhost`, "
         "separated by commas; `*` is all.")
+    user_token_secret: str | None = setting(
+        None, parse.text, "The secret (HS256, 32 bytes or more) that your own login signs users' tokens with.",
+        secret=True)
+    # No secret, but a private key may have been put here by mistake.
+    user_token_public_key: str | None = setting(
+        None, parse.public_key,
+        "Or its public key in PEM (RS256, ES256 or EdDSA by its kind); line breaks may be written as `\\n`.",
+        secret=True)
+    # The key itself, read from the file that the variable names.
+    user_token_public_key_file: str | None = setting(
+        None, parse.public_key_file, "Or a file that holds the public key.", secret=True)
+    user_token_jwks_url: str | None = setting(
+        None, parse.jwks_url,
+        "Or the address of its public keys, such as `https://login.example/.well-known/jwks.json`.", secret=True)
+    user_token_issuer: str | None = setting(None, parse.text, "The `iss` that tokens must have.")
+    user_token_audience: str | None = setting(None, parse.text, "The `aud` that tokens must have.")
+    user_token_claim: str = setting("sub", parse.text, "The claim that holds the user's id.")
+    visitors: bool | None = setting(
+        "auto", parse.flag_or_auto,
+        "Give tokens to visitors without a login; `auto` does unless `API_KEYS`, a key of users' tokens or `STORE=off` "
+        "is set.")
+    visitor_token_lifetime: int = setting(
+        "15552000", parse.whole(60, 10 ** 9), "How long a visitor's token is valid.", unit="seconds")
     environment: str = setting(
         "production", parse.text, "What you call this installation; shown in `/api/v1/config`.")
     playground: bool = setting("true", parse.flag, "Serve the page to chat on at `/playground`.")
@@ -141,6 +169,14 @@ class Settings:
         "How long a client may pause while it sends, or send less than 500 bytes a second.", unit="seconds")
     shutdown_grace: float = setting(
         "30", parse.number(0, 3600), "How long running chats may go on at a stop.", unit="seconds")
+    store: str | None = setting(
+        ".data", parse.store,
+        "Where users' conversations are remembered: in a folder, for one machine; on a server that several share at "
+        "`redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`; or `off`.",
+        secret=True)
+    conversation_lifetime: int = setting(
+        "15552000", parse.whole(60, 10 ** 9),
+        "How long a conversation is kept after its last turn. Coze keeps it for 180 days.", unit="seconds")
     file_store: str | None = setting(
         ".files", parse.file_store,
         "Where uploads are kept for their `file_url`: a folder, `s3://bucket/prefix`, or `off`.")
@@ -190,6 +226,18 @@ class Settings:
         return bool(wanted) and self.otel_traces_exporter == "otlp" and not self.otel_sdk_disabled
 
     @property
+    def has_user_tokens(self) -> bool:
+        """Whether a user's own token, or an API key, is asked for."""
+        return any(getattr(self, name.lower()) is not None for name in USER_TOKEN_SETTINGS)
+
+    @property
+    def has_visitors(self) -> bool:
+        """Whether visitors get tokens: if nothing is said, where nobody is asked for anything else."""
+        if self.visitors is None:
+            return not self.api_keys and not self.has_user_tokens and self.store is not None
+        return self.visitors
+
+    @property
     def aws(self) -> dict[str, str]:
         """The AWS settings that are set, by their names."""
         names = (setting.name.lower() for setting in SETTINGS if setting.name.startswith("AWS_"))
@@ -206,6 +254,8 @@ _NAMES = [setting.name for setting in SETTINGS]
 _JWT = tuple(setting.name for setting in SETTINGS if setting.name.startswith("COZE_JWT_OAUTH_"))
 # All variables that configure a token, in three ways that exclude each other.
 TOKEN_SETTINGS = ("COZE_API_TOKEN", "COZE_API_TOKEN_FILE", *_JWT)
+# All variables that configure the keys of users' tokens, in ways that exclude each other.
+USER_TOKEN_SETTINGS = "USER_TOKEN_SECRET", "USER_TOKEN_PUBLIC_KEY", "USER_TOKEN_PUBLIC_KEY_FILE", "USER_TOKEN_JWKS_URL"
 PROXY_SETTINGS = tuple(setting.name for setting in SETTINGS if setting.name.endswith("_PROXY"))
 # Names that resemble variables of other programs, such as FTP_PROXY.
 _COMMON = {*PROXY_SETTINGS, "SSL_CERT_FILE", "SSL_CERT_DIR"}
@@ -228,6 +278,22 @@ def _check_ways_to_a_token(given: set[str]) -> None:
             raise SettingsError(f"{jwt[0]} is set, which also takes {' and '.join(missing)}.")
         if given >= {key, key_file}:
             raise SettingsError(f"{key} and {key_file} are set, but only one of them can be.")
+
+
+def _check_user_tokens(given: set[str]) -> None:
+    """Raises SettingsError if the variables in `given` configure more than one key, or what tokens need without one."""
+    ways = [name for name in USER_TOKEN_SETTINGS if name in given]
+    if len(ways) > 1:
+        raise SettingsError(f"{' and '.join(ways)} are set, but users' tokens can be checked in one way only.")
+    # Else nothing would be asked of anybody.
+    if not ways and (lost := [name for name in ("USER_TOKEN_ISSUER", "USER_TOKEN_AUDIENCE") if name in given]):
+        raise SettingsError(f"{lost[0]} is set, which also takes one of {', '.join(USER_TOKEN_SETTINGS)}.")
+
+
+def _check_bots(bots: tuple[tuple[str, str], ...], default: str | None) -> None:
+    """Raises SettingsError if the id of the default bot is the name of another one."""
+    if dict(bots).get(default or "", default) != default:
+        raise SettingsError("BOTS gives a bot the name that is another one's COZE_BOT_ID.")
 
 
 def environment_with(overrides: Mapping[str, str]) -> dict[str, str]:
@@ -301,7 +367,13 @@ def read(overrides: Mapping[str, str] | None = None, *, folder: Path | None = No
     for setting in SETTINGS:
         sources = (overrides,) if setting.name in overrides else (os.environ, dotenv)
         values[setting.name.lower()] = _read_one(setting, sources)
-    _check_ways_to_a_token({name for name in TOKEN_SETTINGS if values[name.lower()] is not None})
+    given = {setting.name for setting in SETTINGS if values[setting.name.lower()] is not None}
+    _check_ways_to_a_token(given)
+    _check_user_tokens(given)
+    _check_bots(values["bots"], values["coze_bot_id"])
+    if values["rate_limit_storage"] == parse.AUTO:
+        store = values["store"] or ""
+        values["rate_limit_storage"] = store if "://" in store else parse.MEMORY
     return Settings(**values)
 
 

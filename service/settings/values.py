@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-# The value of RATE_LIMIT_STORAGE that means this process alone.
+# The value of RATE_LIMIT_STORAGE that means this process alone, and the one that follows STORE.
 MEMORY = "memory://"
-# The name of the holder of an API key.
+AUTO = "auto"
+# The name of the holder of an API key, or of a bot.
 CALLER_NAME = "[A-Za-z0-9._-]{1,64}"
 # Quotation marks of keyboards and word processors.
 _QUOTES = tuple(
@@ -74,6 +75,20 @@ def private_key(value: str) -> str:
     return pem
 
 
+def public_key(value: str) -> str:
+    return value.replace("\\n", "\n").strip()
+
+
+def public_key_file(value: str) -> str:
+    takes = "the path of a file that holds a public key in PEM"
+    try:
+        return public_key(_content(Path(value)))
+    except OSError as error:
+        raise ValueError(f"{takes} ({error.strerror})") from None
+    except ValueError:
+        raise ValueError(takes) from None
+
+
 def private_key_file(value: str) -> str:
     takes = "the path of a file that holds an RSA private key in PEM, without a password"
     try:
@@ -115,6 +130,19 @@ def url(value: str) -> str:
     return value.rstrip("/")
 
 
+def jwks_url(value: str) -> str:
+    """An address that may have a query, in which some logins name the tenant."""
+    address, mark, query = value.partition("?")
+    try:
+        url(address)
+    except ValueError:
+        takes = "an http:// or https:// address without credentials or fragment"
+        raise ValueError(f"{takes}, such as https://login.example/.well-known/jwks.json") from None
+    if not re.fullmatch(r"[!-~]*", query) or "#" in query:
+        raise ValueError("an address whose query has only printable ASCII characters and no fragment")
+    return address + mark + query
+
+
 def file_store(value: str) -> str | None:
     """Returns None for `off`."""
     if value.lower() == "off":
@@ -125,6 +153,15 @@ def file_store(value: str) -> str | None:
     return value
 
 
+def store(value: str) -> str | None:
+    """Returns None for `off`."""
+    if value.lower() == "off":
+        return None
+    if ("://" in value and not _is_server(value)) or not value.isprintable():
+        raise ValueError("a folder, off, or an address such as valkey://user:password@host:6379/0")
+    return value
+
+
 def flag(value: str) -> bool:
     match value.lower():
         case "true" | "1" | "yes" | "on":
@@ -132,6 +169,16 @@ def flag(value: str) -> bool:
         case "false" | "0" | "no" | "off":
             return False
     raise ValueError("true or false")
+
+
+def flag_or_auto(value: str) -> bool | None:
+    """Returns None for `auto`."""
+    if value.lower() == AUTO:
+        return None
+    try:
+        return flag(value)
+    except ValueError:
+        raise ValueError("auto, true or false") from None
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -184,20 +231,21 @@ def networks(value: str) -> tuple[str, ...]:
 
 
 def limit_storage(value: str) -> str:
-    takes = (
-        "memory://, or an address such as valkey://user:password@host:6379/0 of scheme redis, rediss, valkey or valkeys"
-    )
-    if value == MEMORY:
-        return value
+    if value not in (AUTO, MEMORY) and not _is_server(value):
+        address = "an address such as valkey://user:password@host:6379/0 of scheme redis, rediss, valkey or valkeys"
+        raise ValueError(f"auto, memory://, or {address}")
+    return value
+
+
+def _is_server(value: str) -> bool:
+    """Whether it is the address of a Valkey or Redis server."""
     try:
         parts = urlsplit(value)
         good = bool(parts.scheme in ("redis", "rediss", "valkey", "valkeys") and parts.hostname and parts.port != 0)
     except ValueError:
-        raise ValueError(takes) from None
+        return False
     plain = re.fullmatch(r"[!-~]+", value) and re.fullmatch(r"(/[0-9]{0,4})?", parts.path)
-    if not good or not plain or parts.query or parts.fragment:
-        raise ValueError(takes)
-    return value
+    return bool(good and plain and not parts.query and not parts.fragment)
 
 
 def api_keys(value: str) -> tuple[tuple[str, bytes], ...]:
@@ -212,6 +260,22 @@ def api_keys(value: str) -> tuple[tuple[str, bytes], ...]:
         # Two keys may have one name, so that a key can be rotated without a break.
         keys[bytes.fromhex(match[2])] = match[1] or f"key-{number}"
     return tuple((name, digest) for digest, name in keys.items())
+
+
+def bots(value: str) -> tuple[tuple[str, str], ...]:
+    """Returns pairs of a name and an id."""
+    # Only an empty value means that any bot may be asked: a typing error must not open the others.
+    if not value:
+        return ()
+    found: dict[str, str] = {}
+    for part in value.split(","):
+        name, _, bot_id = (text.strip() for text in part.partition(":"))
+        if not re.fullmatch(CALLER_NAME, name) or not re.fullmatch(r"[!-~]{1,128}", bot_id) or name in found:
+            raise ValueError("entries `name:bot_id` separated by commas, each with another name of A-Z a-z 0-9 . _ -")
+        found[name] = bot_id
+    if any(name in found.values() and found[name] != name for name in found):
+        raise ValueError("names of which none is the id of another bot")
+    return tuple(found.items())
 
 
 def origins(value: str) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ def test_the_documented_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (chosen.environment, chosen.log_level, chosen.coze_user_id) == ("production", "INFO", None)
     assert chosen.shutdown_grace == 30
     assert chosen.heartbeat_interval == 15
+    assert (chosen.store, chosen.conversation_lifetime, chosen.visitor_token_lifetime) == (".data", 15552000, 15552000)
+    assert (chosen.user_token_claim, chosen.has_user_tokens, chosen.rate_limit_storage) == ("sub", False, "memory://")
 
 
 def test_the_environment_comes_before_dotenv_and_both_before_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +106,34 @@ def test_a_missing_token_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("FILE_STORE_MAX_BYTES", "1000"),
         ("FILE_LIFETIME", "0"),
         ("PUBLIC_BASE_URL", "api.example.com"),
+        ("STORE", "memory://"),
+        ("STORE", "sqlite:///data"),
+        ("STORE", "redis://"),
+        ("STORE", "valkey://127.0.0.1/first"),
+        ("STORE", "a\nb"),
+        ("CONVERSATION_LIFETIME", "0"),
+        ("CONVERSATION_LIFETIME", "180d"),
+        ("VISITOR_TOKEN_LIFETIME", "1"),
+        ("VISITORS", "maybe"),
+        ("USER_TOKEN_JWKS_URL", "login.example/jwks"),
+        ("USER_TOKEN_JWKS_URL", "file:///etc/passwd"),
+        ("USER_TOKEN_JWKS_URL", "https://user:secret@login.example/jwks"),
+        ("USER_TOKEN_JWKS_URL", "https://login.example/jwks#a"),
+        ("USER_TOKEN_JWKS_URL", "https://login.example/jwks?a=b#c"),
+        ("USER_TOKEN_PUBLIC_KEY_FILE", "missing.pem"),
+        ("USER_TOKEN_CLAIM", "a\nb"),
+        ("BOTS", ","),
+        ("BOTS", "7537334510896185359"),
+        ("BOTS", "shop:"),
+        ("BOTS", ":1"),
+        ("BOTS", "my shop:1"),
+        ("BOTS", "商店:1"),
+        ("BOTS", "shop:1,"),
+        ("BOTS", "shop:1,shop:2"),
+        ("BOTS", "shop:a b"),
+        ("BOTS", f"{'a' * 65}:1"),
+        ("BOTS", f"a:{'1' * 129}"),
+        ("BOTS", "a:1,1:2"),
     ],
 )
 def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -116,7 +146,15 @@ def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("RATE_LIMIT_STORAGE", "redis://:secret@127.0.0.1:x"), ("API_KEYS", "shop:secret"), ("API_KEYS", "secret")],
+    [
+        ("RATE_LIMIT_STORAGE", "redis://:secret@127.0.0.1:x"),
+        ("API_KEYS", "shop:secret"),
+        ("API_KEYS", "secret"),
+        ("STORE", "redis://:secret@127.0.0.1:x"),
+        ("USER_TOKEN_JWKS_URL", "https://user:secret@login.example/jwks"),
+        ("USER_TOKEN_SECRET", "secret\tsecret"),
+        ("USER_TOKEN_PUBLIC_KEY_FILE", "secret"),
+    ],
 )
 def test_a_bad_value_that_may_hold_a_secret_is_not_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -225,6 +263,75 @@ def test_one_way_to_a_token_is_set_and_whole(
         monkeypatch.setenv(*values[name])
     with pytest.raises(SettingsError, match=says):
         settings.read()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"SECRET": "s" * 32, "JWKS_URL": "https://a.example/jwks"}, "SECRET and USER_TOKEN_JWKS_URL are set, but "),
+        ({"PUBLIC_KEY": "x", "PUBLIC_KEY_FILE": "key.pem"}, "PUBLIC_KEY and USER_TOKEN_PUBLIC_KEY_FILE are set, but "),
+        ({"ISSUER": "https://login.example"}, "ISSUER is set, which also takes one of USER_TOKEN_SECRET, "),
+        ({"AUDIENCE": "shop"}, "AUDIENCE is set, which also takes one of USER_TOKEN_SECRET, "),
+    ],
+)
+def test_users_tokens_have_one_key_and_nothing_without_one(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], says: str
+) -> None:
+    Path("key.pem").write_text("key")
+    monkeypatch.setenv("COZE_API_TOKEN", "pat_1")
+    for name, value in given.items():
+        monkeypatch.setenv(f"USER_TOKEN_{name}", value)
+    with pytest.raises(SettingsError, match=f"^USER_TOKEN_{says}"):
+        settings.read()
+
+
+def test_a_login_may_name_the_tenant_in_the_address_of_its_keys() -> None:
+    url = "https://shop.b2clogin.com/shop/discovery/v2.0/keys?p=b2c_1_sign_in"
+    assert settings.read({"COZE_API_TOKEN": "pat_1", "USER_TOKEN_JWKS_URL": url}).user_token_jwks_url == url
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, True),
+        ({"VISITORS": "AUTO"}, True),
+        ({"STORE": "off"}, False),
+        ({"API_KEYS": f"shop:{'0' * 64}"}, False),
+        ({"USER_TOKEN_SECRET": "s" * 32}, False),
+        ({"USER_TOKEN_JWKS_URL": "https://login.example/jwks"}, False),
+        ({"USER_TOKEN_PUBLIC_KEY": "key"}, False),
+        ({"USER_TOKEN_SECRET": "s" * 32, "VISITORS": "true"}, True),
+        ({"API_KEYS": f"shop:{'0' * 64}", "VISITORS": "on"}, True),
+        ({"VISITORS": "false"}, False),
+    ],
+)
+def test_visitors_are_welcome_where_nobody_is_asked_for_more(given: dict[str, str], expected: bool) -> None:
+    assert settings.read({"COZE_API_TOKEN": "pat_1", **given}).has_visitors is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "memory://"),
+        ({"STORE": "off"}, "memory://"),
+        ({"STORE": "valkey://a"}, "valkey://a"),
+        ({"STORE": "valkey://a", "RATE_LIMIT_STORAGE": "memory://"}, "memory://"),
+        ({"STORE": "valkey://a", "RATE_LIMIT_STORAGE": "redis://b"}, "redis://b"),
+        ({"RATE_LIMIT_STORAGE": "auto"}, "memory://"),
+    ],
+)
+def test_calls_are_counted_on_the_server_that_remembers(given: dict[str, str], expected: str) -> None:
+    assert settings.read({"COZE_API_TOKEN": "pat_1", **given}).rate_limit_storage == expected
+
+
+def test_bots_have_names() -> None:
+    given = {"COZE_API_TOKEN": "pat_1", "BOTS": "shop:1, help-2.x : 2,3:3,also_shop:1"}
+    expected = (("shop", "1"), ("help-2.x", "2"), ("3", "3"), ("also_shop", "1"))
+    assert settings.read(given).bots == expected
+    assert settings.read(given | {"COZE_BOT_ID": "3"}).bots == expected
+    with pytest.raises(SettingsError, match=r"^BOTS "):
+        settings.read(given | {"COZE_BOT_ID": "shop"})
+    assert settings.read(given | {"BOTS": ""}).bots == ()
 
 
 def test_a_line_of_dotenv_that_says_nothing_is_not_passed_over() -> None:
