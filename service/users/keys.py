@@ -9,18 +9,23 @@ import contextlib
 import math
 import ssl
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import httpx
 import msgspec
 import structlog
+from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
 
 from service.bounds import BOUNDS
 from service.coze.http import Route
 
 log = structlog.get_logger()
+
+# Which keys and algorithms are taken is decided here. Logins still say EdDSA, which RFC 9864 renames.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 # RFC 7518, sections 3.2 and 3.3.
 MIN_SECRET_BYTES = 32
@@ -129,13 +134,14 @@ class JwksKeys:
 
 async def _read(url: str, route: Route) -> bytes:
     """The document at `url`. Raises ValueError for any other answer than a document of bounded length."""
-    proxy = None
-    if route.proxy is not None:
-        scheme = "https" if route.proxy.address.tls else "http"
-        own = {"Proxy-Authorization": route.proxy.authorization} if route.proxy.authorization else {}
-        proxy = httpx.Proxy(f"{scheme}://{route.proxy.address}", headers=own, ssl_context=route.tls)
     # Without TLS there is nobody to trust; the client would load certificates all the same.
     tls = route.tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    proxy = None
+    if route.proxy is not None:
+        address, authorization = route.proxy.address, route.proxy.authorization
+        scheme, own_tls = ("https", tls) if address.tls else ("http", None)
+        given = {"Proxy-Authorization": authorization} if authorization else {}
+        proxy = httpx.Proxy(f"{scheme}://{address}", ssl_context=own_tls, headers=given)
     # Bytes as they come: compressed ones could be far more than they seem.
     headers = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
     async with (

@@ -6,12 +6,11 @@ import json
 import re
 import secrets
 import time
-import warnings
 from typing import Any, NamedTuple
 
 import msgspec
 from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning
+from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 from joserfc.jws import JWSRegistry
 
@@ -22,9 +21,6 @@ from service.users.keys import KeySource, VerifyingKey
 _VISITORS = "coze-service-visitors"
 # Compact serialization (RFC 7515, section 7.1). Python's decoder of base64 passes over other characters.
 _TOKEN = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-
-# RFC 9864 renames EdDSA to Ed25519; what signs tokens today still says EdDSA.
-warnings.filterwarnings("ignore", "EdDSA is deprecated", SecurityWarning)
 
 
 class TokenRefusedError(Exception):
