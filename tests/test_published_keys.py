@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from javascript import TESTS, needs_packages, node, run_tool
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from structlog.testing import capture_logs
@@ -332,6 +333,33 @@ def test_alg_of_a_key_narrows_what_it_does(login: Login) -> None:
         assert await is_refused(tokens, token(one, "RS512"))
 
     checking(login, work)
+
+
+JOSE = """
+import { SignJWT, exportJWK, generateKeyPair } from "jose";
+const rows = [], tokens = {};
+for (const alg of ["RS256", "ES256", "EdDSA"]) {
+  const { publicKey, privateKey } = await generateKeyPair(alg);
+  rows.push({ ...(await exportJWK(publicKey)), kid: alg, use: "sig" });
+  const jwt = new SignJWT({ email: "ada@shop.example" }).setProtectedHeader({ alg, kid: alg, typ: "JWT" });
+  tokens[alg] = await jwt.setSubject("ada").setIssuer("https://a").setAudience("shop").setIssuedAt()
+    .setExpirationTime("1h").sign(privateKey);
+}
+console.log(JSON.stringify({ rows, tokens }));
+"""
+
+
+@pytest.mark.npm
+def test_tokens_by_jose(login: Login) -> None:
+    needs_packages("jose")
+    made = json.loads(run_tool(TESTS, node(), "--input-type=module", "--eval", JOSE))
+    login.keys = made["rows"]
+
+    async def work(tokens: UserTokens) -> None:
+        for one in made["tokens"].values():
+            assert await tokens.user_id(one) == "ada"
+
+    checking(login, work, USER_TOKEN_ISSUER="https://a", USER_TOKEN_AUDIENCE="shop")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
