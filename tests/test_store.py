@@ -4,20 +4,23 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import resource
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from test_shared_limit import Store as Server
 
-from service.store import Conversation, Position, Store, StoreDown, StoreUnusable, open_store
+from service.bounds import BOUNDS
+from service.store import Conversation, Position, Store, StoreDown, StoreUnusable, open_store, sqlite
 
 T = TypeVar("T")
 
@@ -196,6 +199,7 @@ def test_odd_texts_come_back_as_they_were(where: str) -> None:
 
 TURNS = f"""
 import asyncio, sys
+from service.bounds import BOUNDS
 from service.store import Conversation, open_store
 async def main(where, mine):
     async with open_store(where, 9999) as store:
@@ -223,6 +227,7 @@ WRITERS = f"""
 import asyncio, os, sys
 from itertools import count
 import service.store.sqlite
+from service.bounds import BOUNDS
 from service.store import Conversation, open_store
 async def main(folder):
     async with open_store(folder, 9999) as store:
@@ -287,6 +292,26 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path)
         assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
 
 
+def test_a_database_of_an_older_version_is_upgraded_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_store(str(tmp_path), lambda store: store.record_turn(conversation(1), "91"))
+    for script, fits in (
+        ("ALTER TABLE conversations ADD COLUMN one TEXT; ALTER TABLE nowhere ADD COLUMN two TEXT", False),
+        ("ALTER TABLE conversations ADD COLUMN one TEXT; ALTER TABLE chats ADD COLUMN two TEXT", True),
+    ):
+        with monkeypatch.context() as later:
+            later.setattr(sqlite, "SCHEMA", (*sqlite.SCHEMA, script))
+            with contextlib.nullcontext() if fits else pytest.raises(StoreUnusable, match="nowhere"):
+                assert with_store(str(tmp_path), lambda store: store.conversation("7001")) == conversation(1)
+        if not fits:
+            # Nothing of it is done, and the older version goes on.
+            assert with_store(str(tmp_path), lambda store: store.conversation("7001")) == conversation(1)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("SELECT one, conversation_id FROM conversations").fetchall() == [(None, "7001")]
+    with pytest.raises(StoreUnusable, match="newer version"):
+        with_store(str(tmp_path), lambda store: store.conversation("1"))
+
+
 def test_a_server_with_a_newer_form_is_refused(server: Server) -> None:
     server.client.flushall()
     server.client.set("coze-service:schema", 1000)
@@ -326,6 +351,95 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
     with_store(str(tmp_path / "data"), work)
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mounting, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a disk of its own")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_was_full_is_used_again(small_disk: Path) -> None:
+    """The service starts and runs while it is, and says so."""
+    place, filler = small_disk / "data", small_disk / "filler"
+
+    def fill() -> None:
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+
+    async def work(store: Store) -> None:
+        assert await store.record_turn(conversation(1), "91")
+        fill()
+        refused = 0
+        for number in range(2, 200):
+            try:
+                assert await store.record_turn(conversation(number)._replace(name="x" * 4000), f"9{number}")
+            except StoreDown:
+                refused += 1
+        assert refused
+        filler.unlink()
+        assert await store.conversation("7001") == conversation(1)
+        assert await store.record_turn(conversation(1000), "91000")
+
+    async def refused(store: Store) -> None:
+        with pytest.raises(StoreDown):
+            await store.record_turn(conversation(1), "91")
+        filler.unlink()
+        assert await store.record_turn(conversation(1), "91")
+
+    fill()
+    with_store(str(place), refused)
+    with_store(str(place), work)
+    with contextlib.closing(sqlite3.connect(place / FILE)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_folder_that_may_not_be_written_ends_the_start(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with_store(name, lambda store: store.record_turn(conversation(1), "91"))
+        folder.chmod(0o555)
+        (folder / FILE).chmod(0o444)
+        is_root = os.geteuid() == 0
+        if is_root:
+            # Root may write anywhere.
+            os.seteuid(65534)
+        try:
+            for place in (name, f"{name}/below"):
+                with pytest.raises(StoreUnusable, match=f"^STORE={place}: [^\\n]+$"):
+                    with_store(place, lambda store: store.conversation("7001"))
+        finally:
+            if is_root:
+                os.seteuid(0)
+            folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("gone", [(FILE,), (FILE, f"{FILE}-wal"), (FILE, f"{FILE}-wal", f"{FILE}-shm")])
+def test_a_database_that_is_removed_begins_anew(tmp_path: Path, gone: tuple[str, ...]) -> None:
+    """In all processes that have it open."""
+
+    async def work(store: Store) -> None:
+        async with open_store(str(tmp_path), DAY) as other:
+            assert await store.record_turn(conversation(1), "91")
+            assert await other.record_turn(conversation(2), "92")
+            for name in gone:
+                (tmp_path / name).unlink()
+            assert await store.conversation("7001") is None
+            assert await store.record_turn(conversation(3), "93")
+            assert await other.conversation("7003") == conversation(3)
+            assert await other.record_turn(conversation(4), "94")
+            assert (await store.conversations("ada", None, 9, None)).conversations == [conversation(4), conversation(3)]
+
+    with_store(str(tmp_path), work)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert database.execute("SELECT count(*) FROM conversations").fetchone() == (2,)
+
+
 def test_a_folder_that_goes_and_comes_back(tmp_path: Path) -> None:
     place, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
 
@@ -343,7 +457,9 @@ def test_a_folder_that_goes_and_comes_back(tmp_path: Path) -> None:
     with_store(str(place), work)
 
 
-def test_a_locked_database_is_waited_for_a_while(tmp_path: Path) -> None:
+def test_a_locked_database_is_waited_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BOUNDS, "store_lock_seconds", 0.2)
+
     async def work(store: Store) -> None:
         assert await store.record_turn(conversation(1), "91")
         with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
@@ -357,7 +473,8 @@ def test_a_locked_database_is_waited_for_a_while(tmp_path: Path) -> None:
     with_store(str(tmp_path), work)
 
 
-def test_a_server_that_goes_and_comes_back() -> None:
+def test_a_server_that_goes_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BOUNDS, "store_seconds", 0.5)
     server = Server()
 
     async def work(store: Store) -> None:
@@ -420,15 +537,38 @@ def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
     assert os.stat(tmp_path / "data" / FILE).st_mode & 0o077 == 0
 
 
-def test_a_page_of_a_large_list_reads_no_more_than_itself(tmp_path: Path) -> None:
-    with_store(str(tmp_path), lambda store: store.conversation("1"))
+def test_no_question_reads_more_than_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As SQLite plans each statement that the store executes: by an index, and without sorting."""
+    executed: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **options)
+        connection.set_trace_callback(executed.append)
+        return connection
+
+    async def work(store: Store) -> None:
+        await store.record_turn(conversation(1), "91")
+        await store.conversation("7001")
+        await store.is_deleted("7001")
+        for bot in (None, "7"):
+            for position in (None, Position(NOW, "7001")):
+                await store.conversations("ada", bot, 20, position)
+        await store.conversation_of_chat("91")
+        await store.record_file("51", "ada", NOW + 60_000)
+        await store.file_owners(["51", "52"])
+        await store.rename("7001", "name")
+        await store.delete("7001")
+
+    with monkeypatch.context() as watched:
+        watched.setattr(sqlite3, "connect", traced)
+        with_store(str(tmp_path), work)
+    asked = [text for text in executed if re.match(r"\s*(SELECT|UPDATE|DELETE)", text)]
+    assert len(asked) >= 13
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
-        for bot in ("", "AND bot_id = '7'"):
-            plan = database.execute(
-                "EXPLAIN QUERY PLAN SELECT name FROM conversations WHERE user_id = 'ada' AND NOT deleted"
-                f" AND updated_at >= 0 {bot} AND (updated_at, conversation_id) < (9, '9')"
-                " ORDER BY updated_at DESC, conversation_id DESC LIMIT 20"
-            ).fetchall()
-            text = str(plan)
-            assert "USING INDEX" in text
-            assert "TEMP B-TREE" not in text
+        for text in asked:
+            plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {text}")]
+            # json_each is the list of ids in the question itself.
+            scans = [step for step in plan if step.startswith("SCAN") and "json_each" not in step]
+            assert not scans, f"{text}: {plan}"
+            assert not any("TEMP B-TREE" in step for step in plan), f"{text}: {plan}"

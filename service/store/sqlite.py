@@ -33,7 +33,7 @@ _PASSING_OS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE
 
 # One script for each version, each applied once, in order; `PRAGMA user_version` counts them. Released ones stay as
 # they are. A deleted conversation keeps its row, without its name, so that its id does not become free.
-_SCHEMA = (
+SCHEMA = (
     """
     CREATE TABLE conversations (
         conversation_id TEXT PRIMARY KEY,
@@ -201,17 +201,17 @@ def _prepare(connection: sqlite3.Connection) -> None:
     # In WAL mode a loss of power may cost the last transactions, never the database; a killed process costs nothing.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
-    if _version(connection) == len(_SCHEMA):
+    if _version(connection) == len(SCHEMA):
         return
     with _transaction(connection):
         # Another process may have been quicker.
         version = _version(connection)
-        if version > len(_SCHEMA):
+        if version > len(SCHEMA):
             raise _Lasting(NEWER)
-        for script in _SCHEMA[version:]:
+        for script in SCHEMA[version:]:
             for statement in script.split(";"):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(_SCHEMA)}")
+        connection.execute(f"PRAGMA user_version = {len(SCHEMA)}")
 
 
 def _version(connection: sqlite3.Connection) -> int:
