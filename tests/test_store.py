@@ -533,8 +533,15 @@ def test_what_is_overdue_leaves_the_file(tmp_path: Path) -> None:
 
 
 def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
-    with_store(str(tmp_path / "data"), lambda store: store.record_turn(conversation(1), "91"))
-    assert os.stat(tmp_path / "data" / FILE).st_mode & 0o077 == 0
+    place = tmp_path / "data"
+
+    async def work(store: Store) -> None:
+        await store.record_turn(conversation(1), "91")
+        assert len(list(place.iterdir())) == 3
+        for path in (place, *place.iterdir()):
+            assert path.stat().st_mode & 0o077 == 0, path
+
+    with_store(str(place), work)
 
 
 def test_no_question_reads_more_than_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
