@@ -624,7 +624,7 @@ class ChatRequest(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="The bot. Absent, null or empty: the service's default bot (`COZE_BOT_ID`).\n智能体 ID，默认使用环境变量 COZE_BOT_ID。\n",
+                description="The bot. Absent, null or empty: the service's default bot (`COZE_BOT_ID`). A service may have names for its\nbots and serve no others; then this is a bot's name or its id, and any other is answered with 404.\n智能体 ID，默认使用环境变量 COZE_BOT_ID。服务可限定智能体并为其命名，此时可填名称或 ID，其他返回 404。\n",
                 examples=["7537334510896185359"],
                 max_length=128,
             ),

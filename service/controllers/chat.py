@@ -46,7 +46,7 @@ class ChatController(Controller):
         record.mode = "stream" if asked.stream else "json"
         chat = services.coze.chat(asked)
         record.chat_begun = True
-        stream, bot_id, user_id = asked.stream, asked.bot_id or services.settings.coze_bot_id or "", asked.user_id
+        stream, bot_id, user_id = asked.stream, services.coze.bots.id_of(asked.bot_id or None), asked.user_id
         # Release the messages, which may be long, before the answer, which may take long.
         del asked
         handed_on = False

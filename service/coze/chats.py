@@ -10,13 +10,14 @@ from msgspec import UNSET
 from generated.models import ChatRequest
 from service.bounds import BOUNDS
 from service.coze import wire
+from service.coze.bots import ServedBots
 from service.coze.calls import Calls
 from service.coze.chat import Chat, TimeLimits
 from service.coze.errors import Asked
 from service.coze.http import Exchange, Receiver
 from service.coze.observer import Observer
 from service.coze.question import messages_for_coze
-from service.errors import BAD_REQUEST, FULL, STOPPING, ServiceError
+from service.errors import FULL, STOPPING, ServiceError
 from service.lifecycle import Lifecycle
 from service.settings import Settings
 
@@ -27,8 +28,10 @@ _EXTRAS = ("parameters", "custom_variables", "meta_data")
 class Chats:
     """The chats of one process, which are ended at the end of its grace."""
 
-    def __init__(self, settings: Settings, calls: Calls, observer: Observer, lifecycle: Lifecycle) -> None:
-        self._default_bot_id = settings.coze_bot_id
+    def __init__(
+        self, settings: Settings, bots: ServedBots, calls: Calls, observer: Observer, lifecycle: Lifecycle
+    ) -> None:
+        self._bots = bots
         self._most = settings.max_concurrent_chats
         self._limits = TimeLimits(
             first_event=settings.coze_first_event_timeout,
@@ -44,11 +47,8 @@ class Chats:
 
     def begin(self, request: ChatRequest) -> Chat:
         """A chat, not yet opened. Raises ServiceError if the request makes no chat or no more chats are taken."""
-        bot_id = request.bot_id or self._default_bot_id
-        if not bot_id:
-            raise ServiceError(BAD_REQUEST, "bot_id is required either in request or environment variable COZE_BOT_ID")
         question = {
-            "bot_id": bot_id,
+            "bot_id": self._bots.id_of(request.bot_id or None),
             "user_id": request.user_id,
             "additional_messages": messages_for_coze(request),
             "stream": True,

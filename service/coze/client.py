@@ -8,6 +8,7 @@ from msgspec import UNSET
 from generated.models import ChatRequest, User, Workspace
 from service.bounds import BOUNDS
 from service.coze import wire
+from service.coze.bots import ServedBots
 from service.coze.calls import Calls
 from service.coze.chat import Chat
 from service.coze.chats import Chats
@@ -39,7 +40,8 @@ class Coze:
         """Raises SettingsError if no `route` is given and the settings make none."""
         self._settings = settings
         self._calls = Calls(settings, observer, route or route_to_coze(settings))
-        self._chats = Chats(settings, self._calls, observer, lifecycle)
+        self.bots = ServedBots(settings)
+        self._chats = Chats(settings, self.bots, self._calls, observer, lifecycle)
 
     async def __aenter__(self) -> "Coze":
         await self._calls.__aenter__()

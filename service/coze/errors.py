@@ -6,7 +6,7 @@ passes by itself. Sources: Coze's error code page, and the source of Coze Studio
 
 from enum import Enum
 
-from service.errors import FILE_TOO_LARGE, Failure
+from service.errors import FILE_TOO_LARGE, NO_BOT, Failure
 
 _SAID = "error"
 
@@ -78,7 +78,7 @@ _FILE_REFUSED = _said(
     400, "file_type_refused", "Coze does not support this type of file, or its content does not fit its name."
 )
 _NO_FILE = _said(400, "file_missing", "Coze found no file, or more than one, in the upload.")
-_NO_BOT = _said(404, "bot_not_found", "The bot does not exist or belongs to another account.")
+_COZE_HAS_NO_BOT = NO_BOT._replace(coze=_SAID)
 _NO_CONVERSATION = _said(
     404, "conversation_not_found", "The conversation does not exist or belongs to another account."
 )
@@ -145,7 +145,7 @@ _COZE: dict[int, Failure] = {
     4003: _INVALID,
     4004: _said(400, "too_many_messages", "Coze takes at most 100 messages in one chat."),
     4005: _said(400, "message_invalid", "Coze found a message that does not exist or is not valid."),
-    4006: _NO_BOT,
+    4006: _COZE_HAS_NO_BOT,
     4007: _SETUP,
     4008: _said(429, "user_limit_reached", "The bot has answered this user as often as it may today.", 3600),
     4009: _said(503, "coze_busy", "Coze has too many users just now. Try again in a moment.", 30),
@@ -184,7 +184,7 @@ _COZE: dict[int, Failure] = {
     103000001: _RIGHTS,
     103000002: _NO_CONVERSATION,
     103100001: _DOWN,
-    103100002: _NO_BOT,
+    103100002: _COZE_HAS_NO_BOT,
     103200001: _NOT_THERE,
     103200003: _NOT_THERE,
     103200004: _SETUP,
