@@ -73,6 +73,9 @@ class ErrorResponse(Struct, kw_only=True):
             "bot_not_published",
             "api_key_missing",
             "api_key_invalid",
+            "user_token_missing",
+            "user_token_invalid",
+            "user_mismatch",
             "not_found",
             "conversation_not_found",
             "bot_not_found",
@@ -102,6 +105,9 @@ class ErrorResponse(Struct, kw_only=True):
             "service_busy",
             "service_stopping",
             "files_unavailable",
+            "history_unavailable",
+            "history_off",
+            "user_keys_unavailable",
             "storage_unavailable",
             "coze_unreachable",
             "certificate_untrusted",
@@ -332,6 +338,9 @@ class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
             "bot_not_published",
             "api_key_missing",
             "api_key_invalid",
+            "user_token_missing",
+            "user_token_invalid",
+            "user_mismatch",
             "not_found",
             "conversation_not_found",
             "bot_not_found",
@@ -361,6 +370,9 @@ class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
             "service_busy",
             "service_stopping",
             "files_unavailable",
+            "history_unavailable",
+            "history_off",
+            "user_keys_unavailable",
             "storage_unavailable",
             "coze_unreachable",
             "certificate_untrusted",
@@ -490,6 +502,9 @@ class UploadErrorResponse(Struct, kw_only=True):
             "bot_not_published",
             "api_key_missing",
             "api_key_invalid",
+            "user_token_missing",
+            "user_token_invalid",
+            "user_mismatch",
             "not_found",
             "conversation_not_found",
             "bot_not_found",
@@ -519,6 +534,9 @@ class UploadErrorResponse(Struct, kw_only=True):
             "service_busy",
             "service_stopping",
             "files_unavailable",
+            "history_unavailable",
+            "history_off",
+            "user_keys_unavailable",
             "storage_unavailable",
             "coze_unreachable",
             "certificate_untrusted",
@@ -563,6 +581,55 @@ class User(Struct, kw_only=True):
     ]
 
 
+class VisitorToken(Struct, kw_only=True):
+    token: Annotated[
+        str,
+        Meta(
+            description="To be sent as `Authorization: Bearer …`. 访客令牌。",
+            examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ2In0.bm9ib2R5"],
+        ),
+    ]
+    user_id: Annotated[
+        str, Meta(description="The visitor's id. 访客 ID。", examples=["visitor_0198c2f0a6b97c3e8d5f1a2b3c4d5e6f"])
+    ]
+    expires_at: Annotated[
+        str,
+        Meta(
+            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            examples=["2025-01-01T12:00:00.000Z"],
+            pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
+        ),
+    ]
+
+
+class ConversationSummary(Struct, kw_only=True):
+    conversation_id: Annotated[str, Meta(description="Its id at Coze. 会话 ID。", examples=["7553486125417578548"])]
+    bot_id: Annotated[str, Meta(description="The bot it was begun with. 智能体 ID。", examples=["7537334510896185359"])]
+    name: Annotated[
+        str,
+        Meta(
+            description="The first question, cut at 60 characters, or the name that the user gave; may be empty. 会话名称。",
+            examples=["你好，请介绍一下自己"],
+        ),
+    ]
+    created_at: Annotated[
+        str,
+        Meta(
+            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            examples=["2025-01-01T12:00:00.000Z"],
+            pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
+        ),
+    ]
+    updated_at: Annotated[
+        str,
+        Meta(
+            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            examples=["2025-01-01T12:00:00.000Z"],
+            pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
+        ),
+    ]
+
+
 class Workspace(Struct, kw_only=True):
     id: Annotated[str, Meta(description="Its id.", examples=["workspace_123"])]
     name: Annotated[str, Meta(description="Its name.", examples=["我的工作空间"])]
@@ -603,15 +670,6 @@ class ConnectionTest(Struct, kw_only=True):
 
 
 class ChatRequest(Struct, kw_only=True):
-    user_id: Annotated[
-        str,
-        Meta(
-            description="Your own id for the person chatting; Coze keeps the memory of different ids apart. It is a claim: nothing\nchecks that the caller is this person.\n用户唯一标识，由调用方定义，服务不验证其真实性。\n",
-            examples=["user123"],
-            max_length=255,
-            min_length=1,
-        ),
-    ]
     messages: Annotated[
         list[ChatMessage],
         Meta(
@@ -632,11 +690,24 @@ class ChatRequest(Struct, kw_only=True):
         | UnsetType
         | None
     ) = UNSET
+    user_id: (
+        Annotated[
+            str,
+            Meta(
+                description="Your own id for the person chatting; Coze keeps the memory of different ids apart. Required, unless a user's\ntoken proves it. Without such a token it is a claim: nothing checks that the caller is this person, and\nthere is no history.\n用户唯一标识，由调用方定义；除非用户令牌已证明身份，否则必填，服务不验证其真实性。\n",
+                examples=["user123"],
+                max_length=255,
+                min_length=1,
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
     conversation_id: (
         Annotated[
             str,
             Meta(
-                description="The conversation to go on with, from an earlier answer. Absent, null or empty: a new one. Nothing checks\nthat it is the caller's: who knows the id may go on with the conversation.\n会话 ID，用于多轮对话，服务不验证其归属。\n",
+                description="The conversation to go on with, from an earlier answer. Absent, null or empty: a new one. A conversation of a\nuser with a token is that user's alone; for others nothing checks whose it is: who knows the id may go on\nwith it.\n会话 ID，用于多轮对话；持有令牌的用户的会话仅限本人使用，其他会话不验证归属。\n",
                 examples=["7553486125417578548"],
                 max_length=128,
             ),
@@ -701,7 +772,7 @@ class ChatData(Struct, kw_only=True):
         ),
     ]
     bot_id: Annotated[str, Meta(description="The bot that answered.", examples=["7537334510896185359"])]
-    user_id: Annotated[str, Meta(description="The request's user_id.", examples=["user123"])]
+    user_id: Annotated[str, Meta(description="The user who asked.", examples=["user123"])]
     chat_id: (
         Annotated[
             str,
@@ -771,6 +842,31 @@ class UserInfo(Struct, kw_only=True):
         | None
     )
     user: User
+
+
+class VisitorResponse(Struct, kw_only=True):
+    success: Annotated[bool, Meta(description="Always true.", examples=[True])]
+    message: Annotated[str, Meta(description="For people.", examples=["Visitor created successfully"])]
+    data: VisitorToken
+
+
+class ConversationsResponse(Struct, kw_only=True):
+    success: Annotated[bool, Meta(description="Always true.", examples=[True])]
+    message: Annotated[str, Meta(description="For people.", examples=["Conversations retrieved successfully"])]
+    data: Annotated[
+        list[ConversationSummary],
+        Meta(description="The conversations, the one used last first. 会话，最近使用的在前。"),
+    ]
+    next_cursor: (
+        Annotated[
+            str,
+            Meta(
+                description="The `cursor` of the next page; null at the end of the list. 下一页的游标，末页为 null。",
+                examples=["1735732800000.7553486125417578548"],
+            ),
+        ]
+        | None
+    )
 
 
 class WorkspacesResponse(Struct, kw_only=True):

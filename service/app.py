@@ -15,7 +15,7 @@ from service.contract import contract
 from service.controllers import CONTROLLERS
 from service.coze import Coze
 from service.files import Files
-from service.gate.callers import Callers, RequireKey
+from service.gate.callers import Callers, Identify, RequireCaller
 from service.gate.cors import Cors, RefuseForeignPages
 from service.gate.forwarded import Forwarded
 from service.gate.head import HeadCheck
@@ -25,12 +25,16 @@ from service.gate.target import Target
 from service.http.body import BodyDrain, BodyMemory
 from service.http.form import Uploads
 from service.lifecycle import Lifecycle
+from service.ownership import Ownership
 from service.pages.docs import DOCS
 from service.pages.metrics import metrics_page
 from service.pages.playground import playground
 from service.readiness import Readiness
 from service.services import Services
 from service.settings import Settings
+from service.store import open_store
+from service.users import user_tokens
+from service.users.visitors import SharedVisitors
 
 if TYPE_CHECKING:
     from service.observe.tracing import Tracing
@@ -40,14 +44,21 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
     """Returns the service as one ASGI application, which enters and leaves `coze` with the server's lifespan."""
     limit = settings.rate_limit_requests, settings.rate_limit_window, settings.rate_limit_storage
     limiter = RateLimiter(*limit) if settings.enable_rate_limit else None
-    callers = Callers(settings.api_keys)
+    store = open_store(settings.store, settings.conversation_lifetime) if settings.store is not None else None
+    ownership = Ownership(store)
+    visitors = (
+        SharedVisitors(ownership.shared_secret, settings.visitor_token_lifetime) if settings.has_visitors else None
+    )
+    callers = Callers(settings.api_keys, user_tokens(settings), visitors)
     files = Files(settings)
     uploads = Uploads(settings.max_concurrent_uploads, timeout=settings.request_body_timeout)
-    services = Services(settings, coze, Readiness(coze, settings, lifecycle), files, BodyMemory(), uploads)
+    services = Services(
+        settings, coze, Readiness(coze, settings, lifecycle), files, BodyMemory(), uploads, ownership, visitors
+    )
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with coze, files, limiter or nullcontext():
+        async with ownership, coze, files, limiter or nullcontext():
             yield
 
     # With METRICS_PORT they have a server of their own, which __main__ starts.
@@ -72,10 +83,11 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
         BodyDrain,
         HeadCheck,
         partial(Cors, origins=origins),
+        partial(Identify, callers=callers),
         # Before the checks below, so that refused calls count and keys cannot be tried without limit.
-        partial(RateLimit, limiter=limiter, callers=callers) if limiter else None,
+        partial(RateLimit, limiter=limiter) if limiter else None,
         None if "*" in origins else partial(RefuseForeignPages, origins=origins, public_url=settings.public_base_url),
-        partial(RequireKey, callers=callers) if settings.api_keys else None,
+        partial(RequireCaller, callers=callers),
     ]
     served: ASGIApp = app
     for middleware in reversed(middlewares):

@@ -14,3 +14,9 @@ def timestamp() -> str:
         # Called for every event of a stream: only the milliseconds change within a second.
         _second, _text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
     return f"{_text}.{milliseconds:03d}Z"
+
+
+def timestamp_of(milliseconds: int) -> str:
+    """Returns a time that is given in milliseconds since 1970 (UTC) in the same format."""
+    second, rest = divmod(milliseconds, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z"

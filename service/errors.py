@@ -70,6 +70,9 @@ FOREIGN_WEBSITE = Failure(400, "website_not_allowed", "This website may not call
 FOREIGN_METHOD = Failure(400, "website_method_not_allowed", "This method may not be called from a browser.")
 KEY_MISSING = Failure(401, "api_key_missing", "This service asks for an API key in the Authorization header.")
 KEY_WRONG = Failure(401, "api_key_invalid", "The API key is not valid.")
+USER_TOKEN_MISSING = Failure(401, "user_token_missing", "This needs a token that proves who the user is.")
+USER_TOKEN_WRONG = Failure(401, "user_token_invalid", "The user's token is not valid, or not any more.")
+OTHER_USER = Failure(403, "user_mismatch", "The token proves another user than the request names.")
 NOT_FOUND = Failure(404, "not_found", "There is nothing at this address.")
 METHOD_NOT_ALLOWED = Failure(405, "method_not_allowed", "This address does not take this method.")
 BODY_TOO_LARGE = Failure(413, "body_too_large", "Request body too large.")
@@ -82,6 +85,16 @@ TAKING_IN = Failure(503, "service_busy", "The service is taking in as much as it
 STOPPING = Failure(503, "service_stopping", "The service is stopping. Try again in a moment.", 5)
 RANGE_NOT_THERE = Failure(416, "range_not_satisfiable", "The file has no such range of bytes.")
 NO_FILES = Failure(503, "files_unavailable", "The file cannot be read just now. Try again in a moment.", 5)
+HISTORY_UNAVAILABLE = Failure(
+    503,
+    "history_unavailable",
+    "The service cannot look up whose this is just now. Try again in a moment.",
+    5,
+)
+HISTORY_OFF = Failure(503, "history_off", "This service keeps no history: its operator has set STORE=off.")
+USER_KEYS_UNAVAILABLE = Failure(
+    503, "user_keys_unavailable", "The keys of users' tokens cannot be fetched just now. Try again in a moment.", 5
+)
 NO_SPACE = Failure(503, "storage_unavailable", "The service cannot store the file just now. Try again in a moment.", 30)
 
 

@@ -6,8 +6,10 @@ from service.coze import Coze
 from service.files import Files
 from service.http.body import BodyMemory
 from service.http.form import Uploads
+from service.ownership import Ownership
 from service.readiness import Readiness
 from service.settings import Settings
+from service.users.visitors import SharedVisitors
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +22,5 @@ class Services:
     files: Files
     body_memory: BodyMemory
     uploads: Uploads
+    ownership: Ownership
+    visitors: SharedVisitors | None

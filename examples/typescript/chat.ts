@@ -10,6 +10,7 @@ function shown(event: StreamEvent): string {
       return event.content;
     case "chat_completed":
       return `\n(conversation ${event.conversation_id}, ${event.usage?.token_count ?? "?"} tokens)\n`;
+    case "chat_started":
     case "reasoning_delta":
     case "follow_up":
     case "error":

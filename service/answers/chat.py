@@ -112,7 +112,7 @@ def leave(chat: Chat, record: RequestRecord) -> None:
 
 
 async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_id: str) -> ChatResponse:
-    """The whole chat, opened and listened to until Coze has completed it. Raises ServiceError if it does not."""
+    """The whole chat, listened to until Coze has completed it. Raises ServiceError if it does not."""
     content: list[str] = []
     reasoning: list[str] = []
     follow_ups: list[str] = []
@@ -139,7 +139,6 @@ async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_
         if length > BOUNDS.answer_characters:
             raise ServiceError(NOT_UNDERSTOOD, cause="an answer without end")
 
-    await chat.open()
     chat.listen(keep)
     await chat.completed(math.inf)
     assert end is not None

@@ -8,7 +8,17 @@ from litestar.exceptions import HTTPException
 from litestar.response.base import ASGIResponse
 from litestar.types import ExceptionHandlersMap, Scope
 
-from service.errors import BAD_REQUEST, BUG, METHOD_NOT_ALLOWED, NOT_FOUND, ClientLeft, ServiceError, envelope
+from service.errors import (
+    BAD_REQUEST,
+    BUG,
+    KEY_WRONG,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    USER_TOKEN_WRONG,
+    ClientLeft,
+    ServiceError,
+    envelope,
+)
 from service.observe.record import record_of
 
 log = structlog.get_logger()
@@ -17,6 +27,9 @@ log = structlog.get_logger()
 _FRAMEWORK = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
 # nginx's status for a client that disconnected. Only the log sees it.
 _CLIENT_LEFT = 499
+# RFC 6750, section 3.
+_CHALLENGE = 'Bearer realm="coze-service"'
+_INVALID = (KEY_WRONG, USER_TOKEN_WRONG)
 
 
 def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | None = None) -> ASGIResponse:
@@ -25,6 +38,10 @@ def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | No
     headers = dict(headers or {})
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = (
+            f'{_CHALLENGE}, error="invalid_token"' if error.failure in _INVALID else _CHALLENGE
+        )
     return ASGIResponse(
         body=envelope(scope["path"], error),
         status_code=error.status,

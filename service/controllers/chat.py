@@ -16,12 +16,14 @@ from service.answers.chat import EventStream, chat_document, leave
 from service.answers.last_event import fingerprint, is_answered
 from service.bounds import BOUNDS
 from service.contract import contract
+from service.coze import file_ids, words
 from service.errors import BAD_REQUEST, BODY_TOO_LARGE, ServiceError
 from service.http.body import body_chunks
 from service.http.connection import connection_of, unless_client_leaves
 from service.observe.record import Outcome, record_of
 from service.services import Services
 from service.surrogates import without_halves
+from service.users.caller import caller_of, user_of
 
 _PATH = "/api/v1/chat"
 _SCHEMAS = contract().document["components"]["schemas"]
@@ -42,22 +44,28 @@ class ChatController(Controller):
         asked, question = await _read(request, services)
         if asked.stream and is_answered(request.headers.get("last-event-id", ""), question):
             return ASGIResponse(status_code=204)
+        user = user_of(caller_of(request.scope), asked.user_id or None)
+        await services.ownership.check_chat(user, asked.conversation_id or None, file_ids(asked))
         record = record_of(request.scope)
         record.mode = "stream" if asked.stream else "json"
+        asked.user_id = user.user_id
         chat = services.coze.chat(asked)
         record.chat_begun = True
-        stream, bot_id, user_id = asked.stream, services.coze.bots.id_of(asked.bot_id or None), asked.user_id
+        stream, bot_id, first_words = asked.stream, services.coze.bots.id_of(asked.bot_id or None), words(asked)
         # Release the messages, which may be long, before the answer, which may take long.
         del asked
+        connection = connection_of(request.scope)
         handed_on = False
         try:
+            await unless_client_leaves(connection, chat.open())
+            conversation_id, chat_id = chat.ids
+            if conversation_id and chat_id:
+                await services.ownership.record_turn(user, conversation_id, chat_id, bot_id, first_words)
             if stream:
-                await unless_client_leaves(connection_of(request.scope), chat.open())
                 handed_on = True
                 return EventStream(chat, services.settings.heartbeat_interval, question)
             document = await unless_client_leaves(
-                connection_of(request.scope),
-                chat_document(chat, record, bot_id=bot_id, user_id=user_id),
+                connection, chat_document(chat, record, bot_id=bot_id, user_id=user.user_id)
             )
             record.end(Outcome.COMPLETED)
             return ASGIResponse(body=msgspec.json.encode(document), media_type="application/json")

@@ -10,11 +10,15 @@ from msgspec import UNSET
 
 from generated.models import UploadResponse
 from service.answers.file import FileAnswer
+from service.controllers.parameters import Parameters
 from service.errors import NOT_FOUND, UPLOAD_PATH, ServiceError
 from service.files.links import FILES_PATH, base_url
 from service.http.connection import connection_of, unless_client_leaves
 from service.pages.handlers import get
 from service.services import Services
+from service.users.caller import caller_of, user_of
+
+_UPLOAD = Parameters("post", UPLOAD_PATH)
 
 
 class FilesController(Controller):
@@ -22,9 +26,13 @@ class FilesController(Controller):
 
     @post(UPLOAD_PATH, operation_id="uploadFile", status_code=200)
     async def upload_file(self, request: Request[Any, Any, Any], services: NamedDependency[Services]) -> UploadResponse:
+        caller, named = caller_of(request.scope), _UPLOAD.text(request, "user_id")
+        user = user_of(caller, named) if named is not None or caller.user_id is not None else None
         async with services.uploads.read(request) as form:
             upload = form.upload
             file_id, file_url = await unless_client_leaves(connection_of(request.scope), services.coze.upload(upload))
+            if user is not None:
+                await services.ownership.record_file(user, file_id)
             if file_url is None:
                 base = base_url(request.scope["scheme"], request.headers, services.settings.public_base_url)
                 file_url = await services.files.keep(upload.file, form.size, upload.name, base)

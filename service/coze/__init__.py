@@ -3,6 +3,7 @@
 from service.coze.chat import Chat
 from service.coze.client import Coze, Upload
 from service.coze.http import Answer, Route, route_to_coze
+from service.coze.question import file_ids, words
 from service.coze.translation import ChatEvent
 
-__all__ = ["Answer", "Chat", "ChatEvent", "Coze", "Route", "Upload", "route_to_coze"]
+__all__ = ["Answer", "Chat", "ChatEvent", "Coze", "Route", "Upload", "file_ids", "route_to_coze", "words"]

@@ -79,9 +79,7 @@ _FILE_REFUSED = _said(
 )
 _NO_FILE = _said(400, "file_missing", "Coze found no file, or more than one, in the upload.")
 _COZE_HAS_NO_BOT = NO_BOT._replace(coze=_SAID)
-_NO_CONVERSATION = _said(
-    404, "conversation_not_found", "The conversation does not exist or belongs to another account."
-)
+NO_CONVERSATION = _said(404, "conversation_not_found", "The conversation does not exist or belongs to another account.")
 _BUSY = _said(
     429,
     "conversation_busy",
@@ -89,7 +87,7 @@ _BUSY = _said(
     3,
 )
 _CHAT_OVER = _said(400, "chat_over", "The chat is over already.")
-_NOT_THERE = _said(404, "resource_not_found", "What the request names does not exist or belongs to another account.")
+NOT_THERE = _said(404, "resource_not_found", "What the request names does not exist or belongs to another account.")
 TOKEN_REFUSED = _said(
     500,
     "coze_token_refused",
@@ -141,7 +139,7 @@ class Asked(Enum):
 _COZE: dict[int, Failure] = {
     4000: _INVALID,
     4001: _said(404, "chat_not_found", "The chat does not exist or belongs to another account."),
-    4002: _NO_CONVERSATION,
+    4002: NO_CONVERSATION,
     4003: _INVALID,
     4004: _said(400, "too_many_messages", "Coze takes at most 100 messages in one chat."),
     4005: _said(400, "message_invalid", "Coze found a message that does not exist or is not valid."),
@@ -168,25 +166,25 @@ _COZE: dict[int, Failure] = {
     4102: _said(503, "risk_control_refused", "Coze's risk control refused the request.", 60),
     4104: _CHAT_OVER,
     4105: _REFUSED_CONTENT,
-    4200: _NOT_THERE,
+    4200: NOT_THERE,
     4201: _INVALID,
     4300: _NO_FILE,
     4301: _NO_FILE,
     4302: _TOO_LARGE,
     4303: _FILE_REFUSED,
     4304: _FILE_REFUSED,
-    4314: _NOT_THERE,
+    4314: NOT_THERE,
     4315: _INVALID,
     5000: _DOWN,
     700012006: TOKEN_REFUSED,
     # Coze Studio's own.
     103000000: _INVALID,
     103000001: _RIGHTS,
-    103000002: _NO_CONVERSATION,
+    103000002: NO_CONVERSATION,
     103100001: _DOWN,
     103100002: _COZE_HAS_NO_BOT,
-    103200001: _NOT_THERE,
-    103200003: _NOT_THERE,
+    103200001: NOT_THERE,
+    103200003: NOT_THERE,
     103200004: _SETUP,
     103200005: _CHAT_OVER,
     104000003: _FILE_REFUSED,

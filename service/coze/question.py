@@ -1,10 +1,12 @@
 """The messages of a chat request as Coze wants them: which, in which order, in which roles."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from generated.models import ChatMessage, ChatRequest, ObjectString, TextPart
+from generated.models import AudioPart, ChatMessage, ChatRequest, FilePart, ImagePart, ObjectString, TextPart
 from service.errors import BAD_REQUEST, ServiceError
 from service.surrogates import without_halves
 
@@ -59,3 +61,23 @@ def _for_coze(message: ChatMessage) -> dict[str, Any]:
         "content": message.content,
         "content_type": message.content_type or "text",
     }
+
+
+def file_ids(request: ChatRequest) -> list[str]:
+    """Returns the ids of the files that the messages name. Content that is not valid names none."""
+    return [part.file_id for part in _parts(request.messages) if not isinstance(part, TextPart) and part.file_id]
+
+
+def words(request: ChatRequest) -> str:
+    """Returns the text of the user's question."""
+    question = [message for message in request.messages if message.role == "user" and message.content][-1:]
+    if question and question[0].content_type != "object_string":
+        return question[0].content
+    return " ".join(part.text for part in _parts(question) if isinstance(part, TextPart))
+
+
+def _parts(messages: list[ChatMessage]) -> Iterator[TextPart | ImagePart | FilePart | AudioPart]:
+    for message in messages:
+        if message.content_type == "object_string" and message.content:
+            with contextlib.suppress(msgspec.MsgspecError):
+                yield from _decode_object_string(message.content)

@@ -13,7 +13,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.answers.errors import error_answer
 from service.errors import TOO_MANY_REQUESTS, ServiceError
-from service.gate.callers import Callers, is_api_call
+from service.gate.callers import is_api_call, limit_key
 from service.http.headers import Header, adding
 from service.settings.values import MEMORY
 
@@ -108,15 +108,14 @@ class RateLimiter:
 class RateLimit:
     """ASGI middleware: counts calls by caller, and answers 429 to those beyond the limit."""
 
-    def __init__(self, app: ASGIApp, limiter: RateLimiter, callers: Callers) -> None:
+    def __init__(self, app: ASGIApp, limiter: RateLimiter) -> None:
         self._app = app
-        self._callers = callers
         self._limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not is_api_call(scope):
             await self._app(scope, receive, send)
             return
-        allowed, left, seconds = await self._limiter.hit(self._callers.limit_key(scope))
+        allowed, left, seconds = await self._limiter.hit(limit_key(scope))
         app = self._app if allowed else error_answer(scope, self._limiter.refusal(seconds))
         await app(scope, receive, adding(self._limiter.headers(left, seconds), send))

@@ -43,6 +43,7 @@ _REQUESTS = Counter(
 _REQUEST_SECONDS = Histogram(
     "request_duration_seconds", "Time to the end of the answer.", ["route"], buckets=_BUCKETS, **_NAME
 )
+_CALLS = Counter("calls", "Calls of the API by what their callers have proven.", ["caller"], **_NAME)
 _CHATS = Counter(
     "chats",
     "Chats by how they ended: completed; failed; left by the client; unread, as the client took no more; "
@@ -97,6 +98,8 @@ def observe(record: RequestRecord, method: str | None, route: str | None, second
     _REQUEST_SECONDS.labels(route).observe(seconds)
     if record.failure is not None and (error := coze_error(record.failure, record.code)):
         _COZE_ERRORS.labels(*error).inc()
+    if record.caller_kind is not None:
+        _CALLS.labels(record.caller_kind).inc()
     if record.mode is None:
         return
     if record.outcome is not None:

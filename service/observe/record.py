@@ -37,6 +37,7 @@ class RequestRecord:
     started: float = field(default_factory=time.perf_counter)
     status: int | None = None  # None: nothing was answered
     caller: str | None = None  # the name of the API key
+    caller_kind: str | None = None  # of a call of the API whose caller is known
     failure: Failure | None = None
     code: int | None = None  # Coze's
     cause: str | None = None

@@ -43,6 +43,7 @@ def rendition() -> Rendition:
 
 def in_openapi_3_0(document: Json) -> Json:
     """Translates a document of OpenAPI 3.1 into 3.0.3."""
+    document = _without_nulls(document, document["components"]["schemas"])
     new: Json = _part(document) | {"openapi": "3.0.3"}
     info = new["info"]
     info["description"] = f"{info.pop('summary')}\n\n{info['description']}"
@@ -50,6 +51,23 @@ def in_openapi_3_0(document: Json) -> Json:
     schemas = document["components"]["schemas"]
     new["components"]["schemas"] = {name: _schema(schema) for name, schema in schemas.items()}
     return new
+
+
+def _without_nulls(node: Any, schemas: Json) -> Any:
+    """Writes what a schema refers to in its place where null is the alternative: 3.0 has no null beside a reference."""
+    if isinstance(node, list):
+        return [_without_nulls(child, schemas) for child in node]
+    if not isinstance(node, dict):
+        return node
+    if _NULL in node.get("anyOf", ()):
+        (other,) = [child for child in node["anyOf"] if child != _NULL]
+        schema = schemas[other["$ref"].rpartition("/")[2]]
+        node = {
+            **schema,
+            **{key: value for key, value in node.items() if key != "anyOf"},
+            "type": [schema["type"], "null"],
+        }
+    return {key: _without_nulls(child, schemas) for key, child in node.items()}
 
 
 def _part(node: Any, key: str = "") -> Any:
@@ -91,9 +109,6 @@ def _schema(schema: Any) -> Any:
     for key, value in schema.items():
         if key in _ONE:
             new[key] = _schema(value)
-        elif key == "anyOf" and _NULL in value:
-            (other,) = [child for child in value if child != _NULL]
-            new |= {"allOf": [_schema(other)], "nullable": True}
         elif key == "propertyNames":
             new["x-propertyNames"] = value
         elif key in _LIST:

@@ -28,11 +28,11 @@ class TokenRefusedError(Exception):
 
 
 class Visitor(NamedTuple):
-    """A visitor and their token; `expires_at` is in seconds since 1970 (UTC)."""
+    """A visitor and their token; `expires` is in seconds since 1970 (UTC)."""
 
     token: str
     user_id: str
-    expires_at: int
+    expires: int
 
 
 class UserTokens:

@@ -274,7 +274,7 @@ def test_a_visitor_is_the_same_for_as_long_as_the_token_is_valid() -> None:
     assert first.user_id != second.user_id
     assert visitors.are_named_by(first.token)
     assert visitors.user_id(first.token) == first.user_id
-    assert NOW + 100 <= first.expires_at <= NOW + 200
+    assert NOW + 100 <= first.expires <= NOW + 200
     renewed = visitors.welcome(first.user_id)
     assert visitors.user_id(renewed.token) == first.user_id
 

@@ -1,0 +1,115 @@
+"""Whose conversations and files there are: the one place that lets a user in, or says that there is nothing.
+
+What is not the user's is answered as what does not exist. While the store is away, whatever needs to know an owner is
+503; a turn that was begun goes on and is missing in the list.
+"""
+
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Self
+
+import structlog
+
+from service.coze.errors import NO_CONVERSATION, NOT_THERE
+from service.errors import HISTORY_OFF, HISTORY_UNAVAILABLE, ServiceError
+from service.observe.metrics import STORE_FAILURES
+from service.store import Conversation, Page, Position, Store, StoreDown
+from service.users.caller import Principal
+
+log = structlog.get_logger()
+
+# How long Coze keeps a file: three months.
+_FILE_MILLISECONDS = 92 * 24 * 3600 * 1000
+_NAME_CHARACTERS = 60
+# In Coze's words, but Coze has no part in it.
+_NO_CONVERSATION = NO_CONVERSATION._replace(coze=None)
+_NO_FILE = NOT_THERE._replace(coze=None)
+
+
+class Ownership:
+    """The owners that the store knows; without a store nobody owns anything. An asynchronous context."""
+
+    def __init__(self, store: Store | None) -> None:
+        self._store = store
+        self._failures = STORE_FAILURES.labels("history")
+
+    async def __aenter__(self) -> Self:
+        if self._store is not None:
+            await self._store.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._store is not None:
+            await self._store.__aexit__(*exc)
+
+    async def shared_secret(self, name: str, proposed: bytes) -> bytes:
+        """Returns the secret of that name, which is the same for all who share the store. Raises ServiceError (503)."""
+        async with self._needed() as store:
+            return await store.shared_secret(name, proposed)
+
+    async def check_chat(self, user: Principal, conversation_id: str | None, file_ids: list[str]) -> None:
+        """Raises ServiceError (404) if the conversation or a file is another user's, or the conversation was deleted.
+
+        A conversation that is not known may be gone on with: its row may be missing.
+        """
+        if self._store is None or not (conversation_id or file_ids):
+            return
+        async with self._needed() as store:
+            if conversation_id:
+                conversation = await store.conversation(conversation_id)
+                owner = conversation.user_id if conversation else None
+                if not _may_use(user, owner) or (owner is None and await store.is_deleted(conversation_id)):
+                    raise ServiceError(_NO_CONVERSATION)
+            if file_ids:
+                owners = await store.file_owners(file_ids)
+                if not all(_may_use(user, owner) for owner in owners.values()):
+                    raise ServiceError(_NO_FILE)
+
+    async def record_turn(
+        self, user: Principal, conversation_id: str, chat_id: str, bot_id: str, question: str
+    ) -> None:
+        """Records a turn that Coze has begun, if somebody owns it. A store that is away does not end the turn."""
+        now = time.time_ns() // 1_000_000
+        conversation = Conversation(conversation_id, user.user_id, bot_id, name_of(question), now, now)
+        await self._record(user, lambda store: store.record_turn(conversation, chat_id), "turn")
+
+    async def record_file(self, user: Principal, file_id: str) -> None:
+        """Records an upload, if somebody owns it."""
+        expires_at = time.time_ns() // 1_000_000 + _FILE_MILLISECONDS
+        await self._record(user, lambda store: store.record_file(file_id, user.user_id, expires_at), "file")
+
+    async def conversations(self, user: Principal, bot_id: str | None, limit: int, after: Position | None) -> Page:
+        """Returns a page of the user's conversations. Raises ServiceError (503)."""
+        async with self._needed() as store:
+            return await store.conversations(user.user_id, bot_id, limit, after)
+
+    async def _record(self, user: Principal, record: Callable[[Store], Awaitable[object]], what: str) -> None:
+        if self._store is None or not user.owned:
+            return
+        try:
+            await record(self._store)
+        except StoreDown as error:
+            self._failures.inc()
+            log.error("not recorded", what=what, cause=str(error))
+
+    @asynccontextmanager
+    async def _needed(self) -> AsyncIterator[Store]:
+        """Yields the store. Raises ServiceError (503) where there is none, or it fails."""
+        if self._store is None:
+            raise ServiceError(HISTORY_OFF)
+        try:
+            yield self._store
+        except StoreDown as error:
+            self._failures.inc()
+            raise ServiceError(HISTORY_UNAVAILABLE, cause=f"store: {error}") from None
+
+
+def _may_use(user: Principal, owner: str | None) -> bool:
+    return owner is None or (user.owned and owner == user.user_id)
+
+
+def name_of(question: str) -> str:
+    """Returns the name of a conversation that begins with this question."""
+    return re.sub(r"\s+", " ", question).strip()[:_NAME_CHARACTERS]
