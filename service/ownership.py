@@ -67,12 +67,10 @@ class Ownership:
                 if not all(_may_use(user, owner) for owner in owners.values()):
                     raise ServiceError(_NO_FILE)
 
-    async def record_turn(
-        self, user: Principal, conversation_id: str, chat_id: str, bot_id: str, question: str
-    ) -> None:
+    async def record_turn(self, user: Principal, conversation_id: str, chat_id: str, bot_id: str, name: str) -> None:
         """Records a turn that Coze has begun, if somebody owns it. A store that is away does not end the turn."""
         now = time.time_ns() // 1_000_000
-        conversation = Conversation(conversation_id, user.user_id, bot_id, name_of(question), now, now)
+        conversation = Conversation(conversation_id, user.user_id, bot_id, name, now, now)
         await self._record(user, lambda store: store.record_turn(conversation, chat_id), "turn")
 
     async def record_file(self, user: Principal, file_id: str) -> None:

@@ -190,6 +190,7 @@ def test_a_store_that_hangs(start: Start, store: Store) -> None:
     assert said(service, LOST) == 1
 
 
+@pytest.mark.alone
 def test_a_crowd_is_no_failure_of_the_store(start: Start, store: Store) -> None:
     """So many calls at once that most wait for longer than the store has time, though each of its answers is quick."""
     with long_way(store, 0.05) as port:
@@ -210,6 +211,7 @@ def test_a_store_that_is_not_there_at_the_start(start: Start, store: Store) -> N
     assert calls(service, 3) == [200, 200, 429]
 
 
+@pytest.mark.alone
 def test_a_wrong_password_is_a_store_that_does_not_answer(start: Start, store: Store) -> None:
     uri = f"redis://user:wrong-secret@127.0.0.1:{store.port}/0"
     service = start(ENABLE_RATE_LIMIT="true", RATE_LIMIT_REQUESTS="2", RATE_LIMIT_STORAGE=uri, WORKERS="2")

@@ -25,7 +25,13 @@ from service.store import Conversation, Position, Store, StoreDown, StoreUnusabl
 T = TypeVar("T")
 
 DAY = 24 * 3600
-NOW = time.time_ns() // 1_000_000
+
+
+def now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+NOW = now()
 FILE = "coze-service.sqlite3"
 
 
@@ -165,9 +171,9 @@ def test_a_conversation_is_forgotten_a_lifetime_after_its_last_turn(where: str) 
 
 def test_files_are_their_users_until_they_expire(where: str) -> None:
     async def work(store: Store) -> None:
-        await store.record_file("51", "ada", NOW + 60_000)
-        await store.record_file("51", "bob", NOW + 60_000)
-        await store.record_file("52", "bob", NOW - 1)
+        await store.record_file("51", "ada", now() + 60_000)
+        await store.record_file("51", "bob", now() + 60_000)
+        await store.record_file("52", "bob", now() - 1)
         many = [str(number) for number in range(100_000, 101_500)]
         assert await store.file_owners(["51", "52", "53", *many]) == {"51": "ada"}
         assert await store.file_owners([]) == {}
@@ -562,7 +568,7 @@ def test_no_question_reads_more_than_its_answer(tmp_path: Path, monkeypatch: pyt
             for position in (None, Position(NOW, "7001")):
                 await store.conversations("ada", bot, 20, position)
         await store.conversation_of_chat("91")
-        await store.record_file("51", "ada", NOW + 60_000)
+        await store.record_file("51", "ada", now() + 60_000)
         await store.file_owners(["51", "52"])
         await store.rename("7001", "name")
         await store.delete("7001")

@@ -21,6 +21,7 @@ from service.errors import BAD_REQUEST, BODY_TOO_LARGE, ServiceError
 from service.http.body import body_chunks
 from service.http.connection import connection_of, unless_client_leaves
 from service.observe.record import Outcome, record_of
+from service.ownership import name_of
 from service.services import Services
 from service.surrogates import without_halves
 from service.users.caller import caller_of, user_of
@@ -51,7 +52,7 @@ class ChatController(Controller):
         asked.user_id = user.user_id
         chat = services.coze.chat(asked)
         record.chat_begun = True
-        stream, bot_id, first_words = asked.stream, services.coze.bots.id_of(asked.bot_id or None), words(asked)
+        stream, bot_id, name = asked.stream, services.coze.bots.id_of(asked.bot_id or None), name_of(words(asked))
         # Release the messages, which may be long, before the answer, which may take long.
         del asked
         connection = connection_of(request.scope)
@@ -60,7 +61,7 @@ class ChatController(Controller):
             await unless_client_leaves(connection, chat.open())
             conversation_id, chat_id = chat.ids
             if conversation_id and chat_id:
-                await services.ownership.record_turn(user, conversation_id, chat_id, bot_id, first_words)
+                await services.ownership.record_turn(user, conversation_id, chat_id, bot_id, name)
             if stream:
                 handed_on = True
                 return EventStream(chat, services.settings.heartbeat_interval, question)

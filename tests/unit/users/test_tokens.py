@@ -25,6 +25,14 @@ SECRET = "a secret of thirty-two bytes or more"
 RSA, EC, ED = RSAKey.generate_key(2048), ECKey.generate_key("P-256"), OKPKey.generate_key("Ed25519")
 KEYS: dict[str, Any] = {"HS256": OctKey.import_key(SECRET), "RS256": RSA, "ES256": EC, "EdDSA": ED}
 NOW = int(time.time())
+
+
+@pytest.fixture(autouse=True)
+def _standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests are about times before and after NOW, however long it is since they were collected."""
+    monkeypatch.setattr(time, "time", lambda: NOW)
+
+
 CLAIMS = {"sub": "ada", "exp": NOW + 3600}
 
 
