@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from conftest import BOT, Service, Start, Upstream
+from envelope import assert_error
 
 from service.contract import contract
 
@@ -69,6 +70,15 @@ def test_an_odd_workspace_spoils_nothing(service: Service, upstream: Upstream) -
     assert len(body["data"]) >= 3
     for workspace in body["data"]:
         assert all(isinstance(workspace[name], str) for name in ("id", "name", "icon_url", "role_type"))
+
+
+@pytest.mark.parametrize("data", ["text", ["a list"], 7, {"user_id": {}}], ids=ascii)
+def test_a_user_that_makes_no_sense(service: Service, upstream: Upstream, data: object) -> None:
+    upstream.set(fail={"/v1/users/me": {"kind": "body", "body": {"code": 0, "data": data}}})
+    try:
+        assert_error(service.http.get("/api/v1/user/info"), 503)
+    finally:
+        upstream.set(fail={})
 
 
 def test_config(start: Start, upstream: Upstream) -> None:

@@ -18,7 +18,7 @@ REPLACEMENT = "\ufffd"
 T = TypeVar("T", bound=Struct)
 
 
-def lenient(kind: type[T]) -> Callable[[bytes], T]:
+def lenient(kind: type[T]) -> Callable[[bytes | Raw], T]:
     """Makes a decoder that raises UNDECODABLE only if the input is no JSON object.
 
     A field of the wrong type counts as absent, a broken character as U+FFFD. Numbers may be strings.
@@ -29,11 +29,11 @@ def lenient(kind: type[T]) -> Callable[[bytes], T]:
         for field in msgspec.structs.fields(kind)
     ]
 
-    def decode_leniently(data: bytes) -> T:
+    def decode_leniently(data: bytes | Raw) -> T:
         try:
             return decode(data)
         except UNDECODABLE:
-            found = _decode_object(_mended(data))
+            found = _decode_object(_mended(bytes(data)))
         given = {}
         for encoded, name, decode_field in decode_fields:
             if encoded in found:
