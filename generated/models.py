@@ -630,6 +630,74 @@ class ConversationSummary(Struct, kw_only=True):
     ]
 
 
+class DoneResponse(Struct, kw_only=True):
+    success: Annotated[bool, Meta(description="Always true.", examples=[True])]
+    message: Annotated[str, Meta(description="For people.", examples=["Conversation deleted successfully"])]
+    data: Annotated[None, Meta(description="Always null.")] | None
+
+
+class ConversationResponse(Struct, kw_only=True):
+    success: Annotated[bool, Meta(description="Always true.", examples=[True])]
+    message: Annotated[str, Meta(description="For people.", examples=["Conversation renamed successfully"])]
+    data: ConversationSummary
+
+
+class RenameRequest(Struct, kw_only=True):
+    name: Annotated[str, Meta(description="The name. 会话名称。", examples=["自我介绍"], max_length=100, min_length=1)]
+
+
+Reason: TypeAlias = Annotated[str, Meta(description="A reason.", examples=["不准确"], max_length=30, min_length=1)]
+
+
+class FeedbackRequest(Struct, kw_only=True):
+    rating: Annotated[Literal["like", "unlike"], Meta(description="Good or bad. 点赞或点踩。", examples=["like"])]
+    reasons: (
+        Annotated[
+            list[Reason],
+            Meta(description="Why, in words of the page's own. 原因标签。", examples=[["不准确"]], max_length=10),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+    comment: (
+        Annotated[str, Meta(description="Why, in the user's words. 补充说明。", examples=["年份不对"], max_length=250)]
+        | UnsetType
+        | None
+    ) = UNSET
+
+
+class MessageFile(Struct, kw_only=True):
+    type: Annotated[
+        Literal["image", "file", "audio"], Meta(description="What it was sent as. 文件类型。", examples=["image"])
+    ]
+    file_id: (
+        Annotated[str, Meta(description="Its id, if it was uploaded. 文件 ID。", examples=["7553486125417595001"])]
+        | None
+    )
+    name: (
+        Annotated[
+            str,
+            Meta(
+                description="The name that it was uploaded with, where that is known. 文件名。",
+                examples=["evening.png"],
+            ),
+        ]
+        | None
+    )
+    url: (
+        Annotated[
+            str,
+            Meta(
+                description="Where it can be seen now; null where it is not kept. 文件的访问链接。",
+                examples=[
+                    "https://example.com/api/v1/files/AABpXvOAUNhY4JhezH9gQYqvDMWrWBovwm3H6loqR0i3yyse8ZPZarLJn5MJL2nmMHWyjRJ4"
+                ],
+            ),
+        ]
+        | None
+    )
+
+
 class Workspace(Struct, kw_only=True):
     id: Annotated[str, Meta(description="Its id.", examples=["workspace_123"])]
     name: Annotated[str, Meta(description="Its name.", examples=["我的工作空间"])]
@@ -869,6 +937,57 @@ class ConversationsResponse(Struct, kw_only=True):
     )
 
 
+class Message(Struct, kw_only=True):
+    message_id: Annotated[str, Meta(description="Its id at Coze. 消息 ID。", examples=["7553486125417578551"])]
+    role: Annotated[Literal["user", "assistant"], Meta(description="Who said it. 消息角色。", examples=["assistant"])]
+    content: Annotated[
+        str,
+        Meta(
+            description="The text; of a question with files the text beside them. 消息内容。",
+            examples=["你好！我是一个基于Coze平台的智能助手..."],
+        ),
+    ]
+    created_at: Annotated[
+        str,
+        Meta(
+            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            examples=["2025-01-01T12:00:00.000Z"],
+            pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
+        ),
+    ]
+    chat_id: (
+        Annotated[
+            str,
+            Meta(
+                description="The turn it belongs to, where Coze says it. 所属对话 ID。",
+                examples=["7553486125417578549"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    content_type: (
+        Annotated[
+            str,
+            Meta(
+                description="What `content` is, if it is no plain text; such as a card's JSON. 非纯文本时的内容类型。",
+                examples=["card"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    reasoning_content: (
+        Annotated[
+            str,
+            Meta(
+                description="How the model thought, from bots that show it. 思维链。",
+                examples=["用户在打招呼，先介绍自己。"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    files: Annotated[list[MessageFile], Meta(description="The files of a question. 问题中的文件。")] | UnsetType = UNSET
+
+
 class WorkspacesResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
     message: Annotated[str, Meta(description="For people.", examples=["Workspaces retrieved successfully"])]
@@ -922,6 +1041,15 @@ class UserInfoResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
     message: Annotated[str, Meta(description="For people.", examples=["User info retrieved successfully"])]
     data: UserInfo
+
+
+class MessagesResponse(Struct, kw_only=True):
+    success: Annotated[bool, Meta(description="Always true.", examples=[True])]
+    message: Annotated[str, Meta(description="For people.", examples=["Messages retrieved successfully"])]
+    data: Annotated[list[Message], Meta(description="The messages, oldest first. 消息，从旧到新。")]
+    has_more: Annotated[
+        bool, Meta(description="Whether there are messages before these. 是否还有更早的消息。", examples=[False])
+    ]
 
 
 class ConfigResponse(Struct, kw_only=True):

@@ -19,6 +19,7 @@ from service.gate.callers import Callers, Identify, RequireCaller
 from service.gate.cors import Cors, RefuseForeignPages
 from service.gate.forwarded import Forwarded
 from service.gate.head import HeadCheck
+from service.gate.options import Options
 from service.gate.rate_limit import RateLimit, RateLimiter
 from service.gate.request_log import RequestLog
 from service.gate.target import Target
@@ -83,6 +84,7 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
         BodyDrain,
         HeadCheck,
         partial(Cors, origins=origins),
+        Options,
         partial(Identify, callers=callers),
         # Before the checks below, so that refused calls count and keys cannot be tried without limit.
         partial(RateLimit, limiter=limiter) if limiter else None,

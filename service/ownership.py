@@ -15,7 +15,7 @@ import structlog
 from service.coze.errors import NO_CONVERSATION, NOT_THERE
 from service.errors import HISTORY_OFF, HISTORY_UNAVAILABLE, ServiceError
 from service.observe.metrics import STORE_FAILURES
-from service.store import Conversation, Page, Position, Store, StoreDown
+from service.store import Conversation, OwnedFile, Page, Position, Store, StoreDown
 from service.users.caller import Principal
 
 log = structlog.get_logger()
@@ -63,8 +63,8 @@ class Ownership:
                 if not _may_use(user, owner) or (owner is None and await store.is_deleted(conversation_id)):
                     raise ServiceError(_NO_CONVERSATION)
             if file_ids:
-                owners = await store.file_owners(file_ids)
-                if not all(_may_use(user, owner) for owner in owners.values()):
+                files = await store.files(file_ids)
+                if not all(_may_use(user, file.user_id) for file in files.values()):
                     raise ServiceError(_NO_FILE)
 
     async def record_turn(self, user: Principal, conversation_id: str, chat_id: str, bot_id: str, name: str) -> None:
@@ -73,15 +73,45 @@ class Ownership:
         conversation = Conversation(conversation_id, user.user_id, bot_id, name, now, now)
         await self._record(user, lambda store: store.record_turn(conversation, chat_id), "turn")
 
-    async def record_file(self, user: Principal, file_id: str) -> None:
+    async def record_file(self, user: Principal, file_id: str, name: str, stored_name: str) -> None:
         """Records an upload, if somebody owns it."""
         expires_at = time.time_ns() // 1_000_000 + _FILE_MILLISECONDS
-        await self._record(user, lambda store: store.record_file(file_id, user.user_id, expires_at), "file")
+        file = OwnedFile(user.user_id, name, stored_name)
+        await self._record(user, lambda store: store.record_file(file_id, file, expires_at), "file")
+
+    async def files(self, user: Principal, file_ids: list[str]) -> dict[str, OwnedFile]:
+        """Returns those of the files that are the user's, by their ids. Raises ServiceError (503)."""
+        async with self._needed() as store:
+            found = await store.files(file_ids) if file_ids else {}
+        return {file_id: file for file_id, file in found.items() if _may_use(user, file.user_id)}
 
     async def conversations(self, user: Principal, bot_id: str | None, limit: int, after: Position | None) -> Page:
         """Returns a page of the user's conversations. Raises ServiceError (503)."""
         async with self._needed() as store:
             return await store.conversations(user.user_id, bot_id, limit, after)
+
+    async def conversation(self, user: Principal, conversation_id: str) -> Conversation:
+        """Returns a conversation of the user's. Raises ServiceError: 404 if there is none, 503."""
+        async with self._needed() as store:
+            found = await store.conversation(conversation_id)
+        if found is None or found.user_id != user.user_id:
+            raise ServiceError(_NO_CONVERSATION)
+        return found
+
+    async def rename(self, user: Principal, conversation_id: str, name: str) -> Conversation:
+        """Renames a conversation of the user's. Raises ServiceError: 404 if there is none, 503."""
+        found = await self.conversation(user, conversation_id)
+        async with self._needed() as store:
+            if not await store.rename(conversation_id, name):
+                raise ServiceError(_NO_CONVERSATION)
+        return found._replace(name=name)
+
+    async def delete(self, user: Principal, conversation_id: str) -> None:
+        """Forgets a conversation of the user's. Raises ServiceError: 404 if there is none, 503."""
+        await self.conversation(user, conversation_id)
+        async with self._needed() as store:
+            if not await store.delete(conversation_id):
+                raise ServiceError(_NO_CONVERSATION)
 
     async def _record(self, user: Principal, record: Callable[[Store], Awaitable[object]], what: str) -> None:
         if self._store is None or not user.owned:

@@ -9,6 +9,8 @@ import pytest
 
 from service.contract import contract
 
+Headers = dict[str, str]
+
 
 class Operation(NamedTuple):
     """An operation of the contract: its operationId, its method, its path, and what the contract says of it."""
@@ -29,22 +31,29 @@ class Operation(NamedTuple):
         security = self.about.get("security", [])
         return {"userToken": []} in security and {} not in security
 
-    def arguments(self, client: httpx.Client) -> dict[str, str]:
-        """Something that is there for each of the path's parameters; `client` may have to make it."""
-        return {name: PARAMETERS[name](client) for name in _PARAMETER.findall(self.path)}
+    def arguments(self, client: httpx.Client, headers: Headers) -> dict[str, str]:
+        """Something that is there for each of the path's parameters, which these headers' caller makes if need be."""
+        names = _PARAMETER.findall(self.path)
+        made: dict[str, str] = {}
+        for name in names:
+            if name not in made:
+                made |= PARAMETERS[name](client, headers)
+        return {name: made[name] for name in names}
 
-    def address(self, client: httpx.Client) -> str:
-        """The path with these arguments."""
-        return self.path.format_map(self.arguments(client))
+    def address(self, client: httpx.Client, headers: Headers | None = None) -> str:
+        """The path with these arguments; those of a new visitor without headers."""
+        return self.path.format_map(self.arguments(client, visitor(client) if headers is None else headers))
 
     def call(self, client: httpx.Client, address: str | None = None, **options: Any) -> httpx.Response:
         """The answer to a call as the contract shows it, or of another address; the options are those of httpx.
 
         Where a user has to be proven, a visitor calls.
         """
-        if self.is_owned and "Authorization" not in options.get("headers", {}):
-            options["headers"] = {**options.get("headers", {}), **visitor(client)}
-        return client.request(self.method, address or self.address(client), **self._body(), **options)
+        headers = options.pop("headers", {})
+        if self.is_owned and "Authorization" not in headers:
+            headers = {**headers, **visitor(client)}
+        address = address or self.address(client, headers)
+        return client.request(self.method, address, headers=headers, **self._body(), **options)
 
     def _body(self) -> dict[str, Any]:
         kinds = self.about.get("requestBody", {}).get("content", {})
@@ -54,20 +63,31 @@ class Operation(NamedTuple):
         return {"files": {"file": ("a.txt", b"1")}} if kinds else {}
 
 
-def visitor(client: httpx.Client) -> dict[str, str]:
+def visitor(client: httpx.Client) -> Headers:
     """The headers of a new visitor; none where there are no visitors."""
     made = client.post("/api/v1/visitors")
     return {"Authorization": f"Bearer {made.json()['data']['token']}"} if made.status_code == 200 else {}
 
 
-def _link(client: httpx.Client) -> str:
-    sent = client.post("/api/v1/upload", files={"file": ("a.txt", b"1")})
-    return str(sent.json()["file_url"]).rpartition("/")[2]
+def _file(client: httpx.Client, headers: Headers) -> dict[str, str]:
+    sent = client.post("/api/v1/upload", files={"file": ("a.txt", b"1")}, headers=headers).json()
+    return {"link": sent["file_url"].rpartition("/")[2]}
+
+
+def _turn(client: httpx.Client, headers: Headers) -> dict[str, str]:
+    body = {"messages": [{"role": "user", "content": "Hello"}]}
+    said = client.post("/api/v1/chat", json=body, headers=headers).json()
+    return {"conversation_id": said["conversation_id"], "message_id": said["data"]["message_id"]}
 
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
-# How a test gets what a parameter in a path names. One that is not here fails every test that calls the operation.
-PARAMETERS: dict[str, Callable[[httpx.Client], str]] = {"link": _link}
+# How a caller gets what a parameter in a path names, and what else comes with it. A parameter that is not here fails
+# every test that calls its operation.
+PARAMETERS: dict[str, Callable[[httpx.Client, Headers], dict[str, str]]] = {
+    "link": _file,
+    "conversation_id": _turn,
+    "message_id": _turn,
+}
 
 OPERATIONS = {
     about["operationId"]: Operation(about["operationId"], method, path, about)

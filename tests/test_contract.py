@@ -224,6 +224,8 @@ def test_the_service_has_each_operation_and_no_other_method(operation: Operation
         else:
             assert_error(answer, 405)
             assert promised <= set(re.split(r",\s*", answer.headers["allow"])) <= promised | {"OPTIONS"}
+    answer = service.http.options(address)
+    assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (204, promised | {"OPTIONS"})
 
 
 def test_an_app_with_other_routes_than_the_contract_is_told_apart() -> None:

@@ -100,12 +100,14 @@ def test_prism_would_find_what_is_wrong(service: Service, tmp_path: Path) -> Non
     assert answer.json()["type"].endswith("#VIOLATIONS")
 
 
-def requests(items: list[Any]) -> Iterator[tuple[str, Any]]:
+def requests(items: list[Any]) -> Iterator[tuple[tuple[str, str], Any]]:
+    """Each request of a collection, by its method and path."""
     for item in items:
         if "item" in item:
             yield from requests(item["item"])
         else:
-            yield "/" + "/".join(item["request"]["url"]["path"]), item["request"]
+            path = "/" + "/".join(item["request"]["url"]["path"])
+            yield (item["request"]["method"], path), item["request"]
 
 
 @pytest.mark.parametrize("source", ["openapi.yaml", "rendition"])
@@ -119,6 +121,6 @@ def test_postman_sends_a_key_wherever_one_may_be_asked_for(source: str, tmp_path
     collection = json.loads((tmp_path / "collection.json").read_text(encoding="utf-8"))
     found = dict(requests(collection["item"]))
     assert len(found) == len(contract().routes)
-    for path, request in found.items():
+    for (_, path), request in found.items():
         keyed = path.startswith("/api/v1/") and not re.search("/(files|visitors)", path)
         assert (request.get("auth") or {}).get("type") == ("bearer" if keyed else None), path

@@ -9,7 +9,7 @@ import pytest
 from browser import chromium, keep_screenshot, page_on
 from conftest import Service, Start, Upstream
 from envelope import assert_envelope
-from operations import Operation, each_operation, visitor
+from operations import Headers, Operation, each_operation, visitor
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
 from service.contract import contract
@@ -98,17 +98,22 @@ def test_an_upload(page: Page) -> None:
     assert (answer["file_name"], answer["bytes"], answer["description"]) == ("notes.txt", 10, "My notes")
 
 
+@pytest.fixture(scope="module")
+def user(page: Page, service: Service) -> Headers:
+    """A visitor, whom the page calls as from here on."""
+    headers = visitor(service.http)
+    page.locator(".auth-wrapper .authorize").first.click()
+    page.locator(".modal-ux input").last.fill(headers["Authorization"].removeprefix("Bearer "))
+    page.locator(".modal-ux .authorize").last.click()
+    page.locator(".modal-ux .btn-done").last.click()
+    return headers
+
+
 @each_operation("chat", "uploadFile")
-def test_the_others(page: Page, service: Service, operation: Operation) -> None:
+def test_the_others(page: Page, service: Service, user: Headers, operation: Operation) -> None:
     (tag,) = operation.about["tags"]
-    if operation.is_owned:
-        page.locator(".auth-wrapper .authorize").first.click()
-        token = visitor(service.http)["Authorization"].removeprefix("Bearer ")
-        page.locator(".modal-ux input").last.fill(token)
-        page.locator(".modal-ux .authorize").last.click()
-        page.locator(".modal-ux .btn-done").last.click()
     block = opened(page, tag, operation.name)
-    for name, value in operation.arguments(service.http).items():
+    for name, value in operation.arguments(service.http, user).items():
         block.locator(f"tr[data-param-name={name}] input").fill(value)
     status, body = executed(block)
     assert (status, bool(body)) == (200, True)

@@ -152,7 +152,7 @@ def test_preflight(service: Service, operation: Operation) -> None:
 
 
 def test_a_preflight_that_is_refused(service: Service) -> None:
-    answer = service.http.options("/api/v1/chat", headers={**ORIGIN, "Access-Control-Request-Method": "PUT"})
+    answer = service.http.options("/api/v1/chat", headers={**ORIGIN, "Access-Control-Request-Method": "TRACE"})
     assert assert_error(answer, 400) == "This method may not be called from a browser."
 
 

@@ -20,7 +20,7 @@ import pytest
 from test_shared_limit import Store as Server
 
 from service.bounds import BOUNDS
-from service.store import Conversation, Position, Store, StoreDown, StoreUnusable, open_store, sqlite
+from service.store import Conversation, OwnedFile, Position, Store, StoreDown, StoreUnusable, open_store, sqlite
 
 T = TypeVar("T")
 
@@ -171,12 +171,12 @@ def test_a_conversation_is_forgotten_a_lifetime_after_its_last_turn(where: str) 
 
 def test_files_are_their_users_until_they_expire(where: str) -> None:
     async def work(store: Store) -> None:
-        await store.record_file("51", "ada", now() + 60_000)
-        await store.record_file("51", "bob", now() + 60_000)
-        await store.record_file("52", "bob", now() - 1)
+        await store.record_file("51", OwnedFile("ada", "a.txt", "0a"), now() + 60_000)
+        await store.record_file("51", OwnedFile("bob", "b.txt", ""), now() + 60_000)
+        await store.record_file("52", OwnedFile("bob", "b.txt", ""), now() - 1)
         many = [str(number) for number in range(100_000, 101_500)]
-        assert await store.file_owners(["51", "52", "53", *many]) == {"51": "ada"}
-        assert await store.file_owners([]) == {}
+        assert await store.files(["51", "52", "53", *many]) == {"51": OwnedFile("ada", "a.txt", "0a")}
+        assert await store.files([]) == {}
 
     with_store(where, work)
 
@@ -523,7 +523,7 @@ def test_what_is_overdue_leaves_the_file(tmp_path: Path) -> None:
     async def fill(store: Store) -> None:
         for number in range(3):
             await store.record_turn(conversation(number, at=old), f"9{number}")
-        await store.record_file("51", "ada", old)
+        await store.record_file("51", OwnedFile("ada", "a.txt", "0a"), old)
 
     async def use(store: Store) -> None:
         await store.record_turn(conversation(10), "99")
@@ -568,8 +568,8 @@ def test_no_question_reads_more_than_its_answer(tmp_path: Path, monkeypatch: pyt
             for position in (None, Position(NOW, "7001")):
                 await store.conversations("ada", bot, 20, position)
         await store.conversation_of_chat("91")
-        await store.record_file("51", "ada", now() + 60_000)
-        await store.file_owners(["51", "52"])
+        await store.record_file("51", OwnedFile("ada", "a.txt", "0a"), now() + 60_000)
+        await store.files(["51", "52"])
         await store.rename("7001", "name")
         await store.delete("7001")
 

@@ -11,7 +11,7 @@ from operations import Operation, each_operation
 
 from service import sandbox
 
-LACKING = {"getUserInfo", "listWorkspaces", "testConnection"}
+LACKING = {"getUserInfo", "listWorkspaces", "testConnection", "rateMessage", "unrateMessage"}
 ABSENT = "This Coze server has no such endpoint, as is usual on a self-hosted Coze Studio."
 
 

@@ -31,16 +31,17 @@ class FilesController(Controller):
         async with services.uploads.read(request) as form:
             upload = form.upload
             file_id, file_url = await unless_client_leaves(connection_of(request.scope), services.coze.upload(upload))
-            if user is not None:
-                await services.ownership.record_file(user, file_id)
+            kept = None
             if file_url is None:
                 base = base_url(request.scope["scheme"], request.headers, services.settings.public_base_url)
-                file_url = await services.files.keep(upload.file, form.size, upload.name, base)
+                kept = await services.files.keep(upload.file, form.size, upload.name, base)
+            if user is not None:
+                await services.ownership.record_file(user, file_id, upload.name, kept.stored_name if kept else "")
         return UploadResponse(
             success=True,
             message="File uploaded successfully",
             file_id=file_id,
-            file_url=file_url,
+            file_url=kept.url if kept else file_url,
             file_name=upload.name,
             bytes=form.size,
             description=UNSET if form.description is None else form.description,

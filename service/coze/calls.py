@@ -75,8 +75,29 @@ class Calls:
         timeout: float | None = None,
         **arguments: Any,
     ) -> tuple[T, str | None]:
-        """A call that Coze answers with its JSON envelope: the decoded `data` and the logid. Raises ServiceError."""
-        answer, body = await self.exchange(method, path, repeatable=method == "GET", timeout=timeout, **arguments)
+        """Returns the decoded `data` of the envelope that Coze answers with, and the logid. Raises ServiceError."""
+        envelope, logid = await self._envelope(
+            method, path, asked=asked, repeatable=method == "GET", timeout=timeout, **arguments
+        )
+        try:
+            return decode(envelope.data), logid
+        except wire.UNDECODABLE:
+            raise ServiceError(NOT_UNDERSTOOD, cause="an answer with other data", logid=logid) from None
+
+    async def envelope(
+        self, method: str, path: str, *, asked: Asked, repeatable: bool, **arguments: Any
+    ) -> wire.Answer:
+        """Returns the envelope itself, of a call that went well: some calls have facts beside `data`.
+
+        Raises ServiceError.
+        """
+        envelope, _ = await self._envelope(method, path, asked=asked, repeatable=repeatable, **arguments)
+        return envelope
+
+    async def _envelope(
+        self, method: str, path: str, *, asked: Asked, repeatable: bool, timeout: float | None = None, **arguments: Any
+    ) -> tuple[wire.Answer, str | None]:
+        answer, body = await self.exchange(method, path, repeatable=repeatable, timeout=timeout, **arguments)
         logid = answer.logid
         try:
             said = wire.decode_answer(body)
@@ -100,10 +121,7 @@ class Calls:
                 logid=logid,
                 retry_after=answer.retry_after,
             )
-        try:
-            return decode(said.data), logid
-        except wire.UNDECODABLE:
-            raise ServiceError(NOT_UNDERSTOOD, cause="an answer with other data", logid=logid) from None
+        return said, logid
 
     async def _make(self, method: str, path: str, **arguments: Any) -> HTTPRequest[Any]:
         return await self._requester.amake_request(method, self._settings.coze_api_base + path, **arguments)

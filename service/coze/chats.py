@@ -13,7 +13,7 @@ from service.coze import wire
 from service.coze.bots import ServedBots
 from service.coze.calls import Calls
 from service.coze.chat import Chat, TimeLimits
-from service.coze.errors import Asked
+from service.coze.errors import CANCELED, Asked
 from service.coze.http import Exchange, Receiver
 from service.coze.observer import Observer
 from service.coze.question import messages_for_coze
@@ -66,6 +66,19 @@ class Chats:
         self._running.add(chat)
         self._observer.running_chats(len(self._running))
         return chat
+
+    async def stop_in(self, conversation_id: str) -> None:
+        """Ends the chats that run in a conversation, as cancelled, and waits a while for Coze to have ended them."""
+
+        def running() -> list[Chat]:
+            return [chat for chat in self._running if chat.ids[0] == conversation_id]
+
+        for chat in running():
+            chat.interrupt(CANCELED)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BOUNDS.leave_seconds):
+                while running():  # noqa: ASYNC110 - seldom, and not for long
+                    await asyncio.sleep(0.02)
 
     async def settled(self) -> None:
         """Waits until nothing is left to do, at most for a while.

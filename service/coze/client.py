@@ -12,7 +12,8 @@ from service.coze.bots import ServedBots
 from service.coze.calls import Calls
 from service.coze.chat import Chat
 from service.coze.chats import Chats
-from service.coze.errors import ABSENT, NOT_UNDERSTOOD, TOKEN_REFUSED, Asked, coze_failure
+from service.coze.conversations import Conversations
+from service.coze.errors import ABSENT, NO_CONVERSATION, NOT_UNDERSTOOD, TOKEN_REFUSED, Asked, coze_failure
 from service.coze.http import Route, route_to_coze, time_limit
 from service.coze.observer import Observer
 from service.errors import ServiceError
@@ -42,6 +43,7 @@ class Coze:
         self._calls = Calls(settings, observer, route or route_to_coze(settings))
         self.bots = ServedBots(settings)
         self._chats = Chats(settings, self.bots, self._calls, observer, lifecycle)
+        self.conversations = Conversations(self._calls)
 
     async def __aenter__(self) -> "Coze":
         await self._calls.__aenter__()
@@ -54,6 +56,18 @@ class Coze:
     def chat(self, request: ChatRequest) -> Chat:
         """A chat, not yet opened. Raises ServiceError if the request makes no chat or no more chats are taken."""
         return self._chats.begin(request)
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Deletes a conversation, after the chats that run in it have been stopped. Raises ServiceError.
+
+        A conversation that Coze does not have, or cannot delete, counts as deleted: nobody is let into it any more.
+        """
+        await self._chats.stop_in(conversation_id)
+        try:
+            await self.conversations.delete(conversation_id)
+        except ServiceError as error:
+            if error.failure not in (ABSENT, NO_CONVERSATION):
+                raise
 
     async def upload(self, upload: Upload) -> tuple[str, str | None]:
         """The file's id at Coze, and its address where Coze gives one."""

@@ -132,6 +132,7 @@ class Asked(Enum):
     BOT = "a bot"
     DEFAULT_BOT = "no bot, so that ours was asked"
     FILE = "a file"
+    CONVERSATION = "a conversation"
     NOTHING = "nothing"
 
 
@@ -199,6 +200,7 @@ _COZE: dict[int, Failure] = {
 _OURS: dict[int, Failure] = {4006: _OUR_BOT, 4015: _OUR_BOT, 4200: _OUR_BOT, 103100002: _OUR_BOT}
 
 # HTTP statuses without a known code in the body: a gateway's, or those of a wrong base URL.
+_NOT_THEIRS: dict[int, Failure] = {4005: NOT_THERE, 103000001: NO_CONVERSATION}
 _HTTP: dict[int, Failure] = {
     400: _INVALID,
     401: TOKEN_REFUSED,
@@ -232,10 +234,12 @@ def coze_failure(asked: Asked, *, code: int | None = None, status: int = 200) ->
     failure = _COZE.get(code) if code is not None else None
     if failure is None:
         failure = _HTTP.get(status) or _CLASSES.get(status // 100, _DOWN)
-    elif asked is not Asked.BOT and code in _OURS and asked is not Asked.FILE:
+    elif asked in (Asked.DEFAULT_BOT, Asked.NOTHING) and code in _OURS:
         failure = _OURS[code]
     if asked is Asked.NOTHING and failure.status in (400, 404, 413):
         return _SETUP
+    if asked is Asked.CONVERSATION and code in _NOT_THEIRS:
+        return _NOT_THEIRS[code]
     if asked is Asked.FILE and failure.status == 404:
         return _SETUP
     if asked is Asked.FILE and failure is _INVALID:

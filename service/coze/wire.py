@@ -83,6 +83,7 @@ class Answer(Struct):
     msg: Any = None
     data: Raw = Raw(b"null")
     detail: Detail | None = None
+    has_more: Any = None
 
 
 class Token(Struct):
@@ -123,8 +124,24 @@ class WorkspacePage(Struct):
     workspaces: list[Raw] | None = None
 
 
+class ListedMessage(Struct):
+    """A message in the list of a conversation's."""
+
+    id: Id = None
+    chat_id: Id = None
+    role: str | None = None
+    type: str | None = None
+    content: str | None = None
+    content_type: str | None = None
+    reasoning_content: str | None = None
+    created_at: Id = None
+
+
 # strict=False accepts numbers in strings.
 decode_answer = lenient(Answer)
+decode_listed_message = lenient(ListedMessage)
+# Rows stay raw, so that a malformed one cannot spoil the others.
+decode_rows = msgspec.json.Decoder(list[Raw] | None).decode
 decode_chat = lenient(ChatFacts)
 decode_file = lenient(File)
 decode_message = msgspec.json.Decoder(Message, strict=False).decode

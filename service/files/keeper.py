@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import IO, Literal, Self
+from typing import IO, Literal, NamedTuple, Self
 
 import msgspec
 import structlog
@@ -35,6 +35,13 @@ class _Metadata(msgspec.Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(_Metadata).decode
+
+
+class Kept(NamedTuple):
+    """A file that is kept: its address, and its name in the store."""
+
+    url: str
+    stored_name: str
 
 
 class KeptFile:
@@ -75,8 +82,8 @@ class Files:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._cleaning
 
-    async def keep(self, file: IO[bytes], size: int, name: str, base_url: str | None) -> str | None:
-        """Keeps a file and returns its address. Returns None on any failure, as Coze has the file all the same."""
+    async def keep(self, file: IO[bytes], size: int, name: str, base_url: str | None) -> Kept | None:
+        """Keeps a file. Returns None on any failure, as Coze has the file all the same."""
         if self._store is None:
             return None
         try:
@@ -88,12 +95,23 @@ class Files:
                 stored_name = new_name(time.time() + self._bounds.lifetime)
                 await asyncio.to_thread(_append_metadata, file, size, name)
                 await self._store.put(stored_name, file, size + _METADATA_BYTES)
-            return base_url + FILES_PATH + link_to(stored_name, key)
+            return Kept(base_url + FILES_PATH + link_to(stored_name, key), stored_name)
         except Exception as error:
             self._failures.inc()
             cause = str(error) if isinstance(error, StoreError) else getattr(error, "strerror", None)
             log.error("file not kept", cause=cause or type(error).__name__)
             return None
+
+    async def url(self, stored_name: str, base_url: str | None) -> str | None:
+        """Returns an address of a file that was kept under this name; None if it is not kept any more, or not known."""
+        if self._store is None or base_url is None or expiry_of(stored_name) <= time.time():
+            return None
+        try:
+            async with _time_limit():
+                key = await self._known_key(self._store, create=False)
+        except StoreError:
+            return None
+        return base_url + FILES_PATH + link_to(stored_name, key) if key else None
 
     async def open(self, link: str) -> KeptFile | None:
         """Opens the file that `link` leads to; None if the link is invalid or expired. Raises ServiceError (503)."""

@@ -9,9 +9,9 @@ valkey.py   a Valkey or Redis server, for several
 
 from pathlib import Path
 
-from service.store.model import Conversation, Page, Position, Store, StoreDown, StoreUnusable
+from service.store.model import Conversation, OwnedFile, Page, Position, Store, StoreDown, StoreUnusable
 
-__all__ = ["Conversation", "Page", "Position", "Store", "StoreDown", "StoreUnusable", "open_store"]
+__all__ = ["Conversation", "OwnedFile", "Page", "Position", "Store", "StoreDown", "StoreUnusable", "open_store"]
 
 
 def open_store(where: str, lifetime_seconds: int) -> Store:

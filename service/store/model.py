@@ -29,6 +29,14 @@ class Conversation(NamedTuple):
     updated_at: int
 
 
+class OwnedFile(NamedTuple):
+    """An upload. `name` is its own; `stored_name` is that of the copy in the file store, empty if none was kept."""
+
+    user_id: str
+    name: str
+    stored_name: str
+
+
 class Position(NamedTuple):
     """A place in a list that has the conversation used last first: that of the conversation it names."""
 
@@ -82,11 +90,11 @@ class Store(Protocol):
     async def conversation_of_chat(self, chat_id: str) -> str | None:
         """The id of the conversation that the chat belongs to."""
 
-    async def record_file(self, file_id: str, user_id: str, expires_at: int) -> None:
+    async def record_file(self, file_id: str, file: OwnedFile, expires_at: int) -> None:
         """Records whose a file is, until it expires. The first owner stays."""
 
-    async def file_owners(self, file_ids: list[str]) -> dict[str, str]:
-        """The user of each file whose owner is known."""
+    async def files(self, file_ids: list[str]) -> dict[str, OwnedFile]:
+        """The files whose owner is known, by their ids."""
 
     async def shared_secret(self, name: str, proposed: bytes) -> bytes:
         """The secret of this name, one for all that share the store; `proposed` becomes it if there is none yet."""

@@ -19,7 +19,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import structlog
 
 from service.bounds import BOUNDS
-from service.store.model import NEWER, Conversation, Page, Position, StoreDown, StoreUnusable
+from service.store.model import NEWER, Conversation, OwnedFile, Page, Position, StoreDown, StoreUnusable
 
 log = structlog.get_logger()
 
@@ -54,7 +54,13 @@ SCHEMA = (
         conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE
     ) WITHOUT ROWID;
     CREATE INDEX chats_of_conversation ON chats (conversation_id);
-    CREATE TABLE files (file_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, expires_at INTEGER NOT NULL)
+    CREATE TABLE files (
+        file_id TEXT PRIMARY KEY,
+        user_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        stored_name TEXT NOT NULL,
+        expires_at INTEGER NOT NULL
+    )
         WITHOUT ROWID;
     CREATE INDEX files_by_age ON files (expires_at);
     CREATE TABLE secrets (name TEXT PRIMARY KEY, secret BLOB NOT NULL) WITHOUT ROWID;
@@ -118,11 +124,11 @@ class SqliteStore:
     async def conversation_of_chat(self, chat_id: str) -> str | None:
         return await self._run(_conversation_of_chat, chat_id, self._oldest())
 
-    async def record_file(self, file_id: str, user_id: str, expires_at: int) -> None:
-        await self._write(_record_file, file_id, user_id, expires_at)
+    async def record_file(self, file_id: str, file: OwnedFile, expires_at: int) -> None:
+        await self._write(_record_file, file_id, file, expires_at)
 
-    async def file_owners(self, file_ids: list[str]) -> dict[str, str]:
-        return await self._run(_file_owners, file_ids, _now())
+    async def files(self, file_ids: list[str]) -> dict[str, OwnedFile]:
+        return await self._run(_files, file_ids, _now())
 
     async def shared_secret(self, name: str, proposed: bytes) -> bytes:
         return await self._write(_shared_secret, name, proposed)
@@ -335,17 +341,18 @@ def _conversation_of_chat(connection: sqlite3.Connection, chat_id: str, oldest: 
     return row[0] if row else None
 
 
-def _record_file(connection: sqlite3.Connection, file_id: str, user_id: str, expires_at: int) -> None:
-    connection.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?)", (file_id, user_id, expires_at))
+def _record_file(connection: sqlite3.Connection, file_id: str, file: OwnedFile, expires_at: int) -> None:
+    connection.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?, ?)", (file_id, *file, expires_at))
 
 
-def _file_owners(connection: sqlite3.Connection, file_ids: list[str], now: int) -> dict[str, str]:
+def _files(connection: sqlite3.Connection, file_ids: list[str], now: int) -> dict[str, OwnedFile]:
     # As JSON, since a message may name more files than a statement takes values.
     rows = connection.execute(
-        "SELECT file_id, user_id FROM files WHERE file_id IN (SELECT value FROM json_each(?)) AND expires_at > ?",
+        "SELECT file_id, user_id, name, stored_name FROM files"
+        " WHERE file_id IN (SELECT value FROM json_each(?)) AND expires_at > ?",
         (json.dumps(file_ids), now),
     ).fetchall()
-    return dict(rows)
+    return {file_id: OwnedFile(*row) for file_id, *row in rows}
 
 
 def _shared_secret(connection: sqlite3.Connection, name: str, proposed: bytes) -> bytes:

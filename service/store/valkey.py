@@ -7,6 +7,7 @@ bots' ids only as hashes, since the server's tools show them.
 import asyncio
 import contextlib
 import hashlib
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
@@ -17,7 +18,7 @@ from valkey.asyncio import BlockingConnectionPool, Valkey
 from valkey.exceptions import ValkeyError
 
 from service.bounds import BOUNDS
-from service.store.model import NEWER, Conversation, Page, Position, StoreDown, StoreUnusable
+from service.store.model import NEWER, Conversation, OwnedFile, Page, Position, StoreDown, StoreUnusable
 
 log = structlog.get_logger()
 
@@ -173,14 +174,15 @@ class ValkeyStore:
         conversation_id: str = found.decode()
         return conversation_id
 
-    async def record_file(self, file_id: str, user_id: str, expires_at: int) -> None:
-        await self._ask(lambda: self._client.set(_file(file_id), user_id, nx=True, pxat=expires_at))
+    async def record_file(self, file_id: str, file: OwnedFile, expires_at: int) -> None:
+        await self._ask(lambda: self._client.set(_file(file_id), json.dumps(file), nx=True, pxat=expires_at))
 
-    async def file_owners(self, file_ids: list[str]) -> dict[str, str]:
+    async def files(self, file_ids: list[str]) -> dict[str, OwnedFile]:
         if not file_ids:
             return {}
-        owners = await self._ask(lambda: self._client.mget([_file(file_id) for file_id in file_ids]))
-        return {file_id: owner.decode() for file_id, owner in zip(file_ids, owners, strict=True) if owner is not None}
+        rows = await self._ask(lambda: self._client.mget([_file(file_id) for file_id in file_ids]))
+        known = zip(file_ids, rows, strict=True)
+        return {file_id: OwnedFile(*json.loads(row)) for file_id, row in known if row is not None}
 
     async def shared_secret(self, name: str, proposed: bytes) -> bytes:
         key = f"{_PREFIX}secret:{name}"
