@@ -581,6 +581,90 @@ class User(Struct, kw_only=True):
     ]
 
 
+class Bot(Struct, kw_only=True):
+    bot_id: Annotated[str, Meta(description="Its id at Coze. 智能体 ID。", examples=["7537334510896185359"])]
+    name: (
+        Annotated[
+            str,
+            Meta(
+                description="The operator's name for it, which a chat may use as `bot_id`; of several the first. Null for a bot without one.\n服务为其设置的名称，可作为 `bot_id` 使用；未设置时为 null。\n",
+                examples=["helper"],
+            ),
+        ]
+        | None
+    )
+    title: (
+        Annotated[
+            str,
+            Meta(
+                description="Its name at Coze, for people. Null if Coze does not say. 智能体在扣子上的名称，未知时为 null。",
+                examples=["小助手"],
+            ),
+        ]
+        | None
+    )
+    description: Annotated[
+        str, Meta(description="What it is good for; may be empty. 智能体介绍，可能为空。", examples=["回答常见问题"])
+    ]
+    icon_url: Annotated[
+        str,
+        Meta(
+            description="Its picture, at an address of Coze's that may expire after a while; may be empty. 图标地址，可能过期或为空。",
+            examples=["https://example.com/bot.png"],
+        ),
+    ]
+    is_default: Annotated[
+        bool, Meta(description="Whether it is the bot of a chat that names none. 是否为默认智能体。", examples=[True])
+    ]
+
+
+class BotDetails(Struct, kw_only=True):
+    bot_id: Annotated[str, Meta(description="Its id at Coze. 智能体 ID。", examples=["7537334510896185359"])]
+    name: (
+        Annotated[
+            str,
+            Meta(
+                description="The operator's name for it, which a chat may use as `bot_id`; of several the first. Null for a bot without one.\n服务为其设置的名称，可作为 `bot_id` 使用；未设置时为 null。\n",
+                examples=["helper"],
+            ),
+        ]
+        | None
+    )
+    title: (
+        Annotated[
+            str,
+            Meta(
+                description="Its name at Coze, for people. Null if Coze does not say. 智能体在扣子上的名称，未知时为 null。",
+                examples=["小助手"],
+            ),
+        ]
+        | None
+    )
+    description: Annotated[
+        str, Meta(description="What it is good for; may be empty. 智能体介绍，可能为空。", examples=["回答常见问题"])
+    ]
+    icon_url: Annotated[
+        str,
+        Meta(
+            description="Its picture, at an address of Coze's that may expire after a while; may be empty. 图标地址，可能过期或为空。",
+            examples=["https://example.com/bot.png"],
+        ),
+    ]
+    is_default: Annotated[
+        bool, Meta(description="Whether it is the bot of a chat that names none. 是否为默认智能体。", examples=[True])
+    ]
+    prologue: Annotated[
+        str,
+        Meta(
+            description="Its opening line; may be empty. Where its maker wrote `{{user_name}}`, put in the name of your user.\n开场白，可能为空；其中的 `{{user_name}}` 由页面替换为用户名。\n",
+            examples=["你好，有什么可以帮你？"],
+        ),
+    ]
+    suggested_questions: Annotated[
+        list[str], Meta(description="Questions to begin with; may be empty. 建议的首次提问，可能为空。")
+    ]
+
+
 class VisitorToken(Struct, kw_only=True):
     token: Annotated[
         str,
@@ -910,6 +994,18 @@ class UserInfo(Struct, kw_only=True):
         | None
     )
     user: User
+
+
+class BotsResponse(Struct, kw_only=True):
+    success: Annotated[bool, Meta(description="Always true.", examples=[True])]
+    message: Annotated[str, Meta(description="For people.", examples=["Bots retrieved successfully"])]
+    data: Annotated[list[Bot], Meta(description="The bots, in the operator's order. 智能体。")]
+
+
+class BotResponse(Struct, kw_only=True):
+    success: Annotated[bool, Meta(description="Always true.", examples=[True])]
+    message: Annotated[str, Meta(description="For people.", examples=["Bot retrieved successfully"])]
+    data: BotDetails
 
 
 class VisitorResponse(Struct, kw_only=True):

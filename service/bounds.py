@@ -117,6 +117,21 @@ class Bounds:
     workspaces_page: int = 50
     workspaces_pages: int = 200
 
+    # --- What Coze tells of bots ---
+    # For which it serves before Coze is asked again: a bot changes seldom, and its maker wants to see a change.
+    bot_fresh_seconds: float = 300.0
+    # After a failure, as long as a caller is told to wait.
+    bot_retry_seconds: float = 5.0
+    # For which a caller who can have an old profile waits for a new one.
+    bot_wait_seconds: float = 1.0
+    # Asked for at the same time; a list of many bots must not use up Coze's limit of calls.
+    bots_at_once: int = 10
+    # Of those that callers name. The operator's own are always kept.
+    bots_kept: int = 200
+    # Of a title, a description, an opening line, a question. Coze's forms take a few hundred.
+    bot_text_characters: int = 4000
+    bot_questions: int = 20
+
     # --- The token ---
     # Between two looks at a token file. A file that changed more recently may be half written.
     token_file_seconds: float = 1.0

@@ -59,6 +59,17 @@ class ServiceError(Exception):
         self.cause = cause
         super().__init__(self.message)
 
+    def again(self) -> "ServiceError":
+        """Returns the same error to be raised anew: one that was raised holds the frames that it passed."""
+        return ServiceError(
+            self.failure,
+            self.message,
+            retry_after=self.retry_after,
+            code=self.code,
+            logid=self.logid,
+            cause=self.cause,
+        )
+
 
 class ClientLeft(Exception):
     """The client closed its connection: there is nobody to answer."""

@@ -80,10 +80,15 @@ def _turn(client: httpx.Client, headers: Headers) -> dict[str, str]:
     return {"conversation_id": said["conversation_id"], "message_id": said["data"]["message_id"]}
 
 
+def _bot(client: httpx.Client, headers: Headers) -> dict[str, str]:
+    return {"bot": client.get("/api/v1/config", headers=headers).json()["data"]["default_bot_id"]}
+
+
 _PARAMETER = re.compile(r"\{(\w+)\}")
 # How a caller gets what a parameter in a path names, and what else comes with it. A parameter that is not here fails
 # every test that calls its operation.
 PARAMETERS: dict[str, Callable[[httpx.Client, Headers], dict[str, str]]] = {
+    "bot": _bot,
     "link": _file,
     "conversation_id": _turn,
     "message_id": _turn,

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from conftest import Service, Start, Upstream, events_of, text_of, wait_until
+from conftest import Service, Start, Upstream, changed, events_of, text_of, wait_until
 from envelope import assert_error
 from operations import OPERATIONS, operations
 
@@ -374,7 +374,8 @@ def test_an_answer_over_tls_that_ends_at_once(
 
 
 def test_the_other_endpoints_when_coze_fails(upstream: Upstream, start: Start) -> None:
-    service = start(HEALTH_INTERVAL="0", COZE_REQUEST_TIMEOUT="1", COZE_UPLOAD_TIMEOUT="1")
+    seldom = {"HEALTH_INTERVAL": "0", "COZE_REQUEST_TIMEOUT": "1", "COZE_UPLOAD_TIMEOUT": "1"}
+    service = start(*changed(bot_retry_seconds=0), **seldom)
     faults: list[tuple[dict[str, Any], int]] = [
         ({"status": 401, "code": 4101, "msg": "no"}, 500),
         ({"status": 200, "code": 4100, "msg": "no"}, 500),
@@ -389,7 +390,8 @@ def test_the_other_endpoints_when_coze_fails(upstream: Upstream, start: Start) -
     ]
     try:
         for fault, status in faults:
-            upstream.set(fail=dict.fromkeys(("/v1/users/me", "/v1/workspaces", "/v1/files/upload"), fault))
+            asked = ("/v1/users/me", "/v1/workspaces", "/v1/files/upload", "GET /v1/bots/{id}")
+            upstream.set(fail=dict.fromkeys(asked, fault))
             for operation in operations(*WITHOUT_COZE, "getHealth", "chat", "uploadFile"):
                 assert_error(operation.call(service.http, operation.nowhere), status)
             health = service.http.get("/health")

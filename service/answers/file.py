@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from litestar.types import Receive, Scope, Send
 
+from service.answers.conditional import has_already
 from service.answers.errors import error_answer
 from service.bounds import BOUNDS
 from service.errors import RANGE_NOT_THERE, ClientLeft, ServiceError
@@ -41,7 +42,7 @@ class FileAnswer:
                 "ETag": file.etag,
                 "Cache-Control": f"private, max-age={file.seconds_left}, immutable",
             }
-            if _names(self._request.get("if-none-match", ""), file.etag):
+            if has_already(self._request, file.etag):
                 await _answer(send, 304, headers)
                 return
             # A range is defined for GET alone (RFC 9110, section 14.2).
@@ -90,11 +91,6 @@ async def _answer(send: Send, status: int, headers: dict[str, str], *, more_body
     await send({"type": "http.response.start", "status": status, "headers": raw})
     if not more_body:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _names(condition: str, etag: str) -> bool:
-    """Whether If-None-Match names `etag`. The comparison is the weak one (RFC 9110, section 13.1.2)."""
-    return condition.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in condition.split(",")}
 
 
 def _part(request: Mapping[str, str], etag: str, size: int) -> tuple[int, int] | None:

@@ -1,5 +1,6 @@
 """The operations of openapi.yaml: one controller for each of its tags."""
 
+from service.controllers.bots import BotsController
 from service.controllers.chat import ChatController
 from service.controllers.conversations import ConversationsController
 from service.controllers.files import FilesController
@@ -12,6 +13,7 @@ from service.controllers.workspaces import WorkspacesController
 CONTROLLERS = [
     HealthController,
     ChatController,
+    BotsController,
     FilesController,
     ConversationsController,
     UsersController,

@@ -1,5 +1,7 @@
 """The bots that are served: any, or those that `BOTS` names and the default one."""
 
+import re
+
 from service.errors import BAD_REQUEST, NO_BOT, ServiceError
 from service.settings import Settings
 
@@ -9,12 +11,15 @@ class ServedBots:
 
     def __init__(self, settings: Settings) -> None:
         self._default = settings.coze_bot_id
+        # Those that the operator configured, in order, each with its first name.
+        self.configured: dict[str, str | None] = {}
+        for name, bot_id in settings.bots:
+            self.configured.setdefault(bot_id, name)
+        if self._default:
+            self.configured.setdefault(self._default, None)
         self._ids: dict[str, str] | None = None
         if settings.bots:
-            self._ids = dict(settings.bots)
-            for bot_id in (*self._ids.values(), self._default):
-                if bot_id:
-                    self._ids[bot_id] = bot_id
+            self._ids = dict(settings.bots) | {bot_id: bot_id for bot_id in self.configured}
 
     def id_of(self, asked: str | None) -> str:
         """The id of the bot that a caller `asked` for, or of the default one. Raises ServiceError (400, 404)."""
@@ -26,3 +31,14 @@ class ServedBots:
         if bot not in self._ids:
             raise ServiceError(NO_BOT)
         return self._ids[bot]
+
+    def id_in_path(self, asked: str) -> str:
+        """The same for an id that becomes part of a path at Coze. Raises ServiceError (404)."""
+        bot_id = self.id_of(asked)
+        # Coze's ids are 64-bit numbers. The operator's own are taken as they are.
+        if bot_id not in self.configured and not (re.fullmatch("[0-9]{1,19}", bot_id) and int(bot_id) < 2**63):
+            raise ServiceError(NO_BOT)
+        return bot_id
+
+    def is_default(self, bot_id: str) -> bool:
+        return bot_id == self._default

@@ -1,4 +1,4 @@
-"""Coze as the service uses it: chats, uploads, the account, its workspaces."""
+"""Coze as the service uses it: chats, bots, uploads, the account, its workspaces."""
 
 from typing import IO
 
@@ -16,6 +16,7 @@ from service.coze.conversations import Conversations
 from service.coze.errors import ABSENT, NO_CONVERSATION, NOT_UNDERSTOOD, TOKEN_REFUSED, Asked, coze_failure
 from service.coze.http import Route, route_to_coze, time_limit
 from service.coze.observer import Observer
+from service.coze.profiles import BotProfiles
 from service.errors import ServiceError
 from service.lifecycle import Lifecycle
 from service.settings import Settings
@@ -42,6 +43,7 @@ class Coze:
         self._settings = settings
         self._calls = Calls(settings, observer, route or route_to_coze(settings))
         self.bots = ServedBots(settings)
+        self.profiles = BotProfiles(self.bots, self._calls, observer, settings.coze_request_timeout)
         self._chats = Chats(settings, self.bots, self._calls, observer, lifecycle)
         self.conversations = Conversations(self._calls)
 

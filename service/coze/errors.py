@@ -133,6 +133,7 @@ class Asked(Enum):
     DEFAULT_BOT = "no bot, so that ours was asked"
     FILE = "a file"
     CONVERSATION = "a conversation"
+    PROFILE = "what a bot is"
     NOTHING = "nothing"
 
 
@@ -179,6 +180,7 @@ _COZE: dict[int, Failure] = {
     5000: _DOWN,
     700012006: TOKEN_REFUSED,
     # Coze Studio's own.
+    100000000: _COZE_HAS_NO_BOT,  # to who asks for a bot: not published, or not there
     103000000: _INVALID,
     103000001: _RIGHTS,
     103000002: NO_CONVERSATION,
@@ -194,10 +196,11 @@ _COZE: dict[int, Failure] = {
     104000006: _NO_FILE,
     104000007: _NO_FILE,
     104000008: _DOWN,
+    110000001: _COZE_HAS_NO_BOT,  # permission denied
 }
 
 # The same codes for the default bot, which the operator configured.
-_OURS: dict[int, Failure] = {4006: _OUR_BOT, 4015: _OUR_BOT, 4200: _OUR_BOT, 103100002: _OUR_BOT}
+_OURS: dict[int, Failure] = dict.fromkeys((4006, 4015, 4200, 100000000, 103100002, 110000001), _OUR_BOT)
 
 # HTTP statuses without a known code in the body: a gateway's, or those of a wrong base URL.
 _NOT_THEIRS: dict[int, Failure] = {4005: NOT_THERE, 103000001: NO_CONVERSATION}
@@ -236,7 +239,8 @@ def coze_failure(asked: Asked, *, code: int | None = None, status: int = 200) ->
         failure = _HTTP.get(status) or _CLASSES.get(status // 100, _DOWN)
     elif asked in (Asked.DEFAULT_BOT, Asked.NOTHING) and code in _OURS:
         failure = _OURS[code]
-    if asked is Asked.NOTHING and failure.status in (400, 404, 413):
+    about_bot = asked is Asked.PROFILE and code in _OURS
+    if asked in (Asked.NOTHING, Asked.PROFILE) and failure.status in (400, 404, 413) and not about_bot:
         return _SETUP
     if asked is Asked.CONVERSATION and code in _NOT_THEIRS:
         return _NOT_THEIRS[code]

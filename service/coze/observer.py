@@ -18,6 +18,9 @@ class Observer(CallObserver, Protocol):
     def not_cancelled(self, error: ServiceError) -> None:
         """Reports that the cancellation of an abandoned chat did not reach Coze, or had no answer."""
 
+    def bot_not_described(self, bot_id: str, error: ServiceError) -> None:
+        """Reports that Coze did not describe a bot that the operator configured, or whose old profile is served on."""
+
     def token_fetched(self, lifetime_seconds: float) -> None: ...
 
     def token_not_fetched(self, error: ServiceError) -> None: ...

@@ -117,8 +117,7 @@ class FetchedToken(Token):
                 # A request that is cancelled must not cancel the fetch that others await.
                 await asyncio.shield(self._fetching)
             if time.monotonic() >= self._good_until:
-                problem = self._problem
-                raise ServiceError(problem.failure, code=problem.code, logid=problem.logid, cause=problem.cause)
+                raise self._problem.again()
         return self._token
 
     def refused(self) -> None:

@@ -5,7 +5,7 @@ import re
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
 from service.coze.mending import UNDECODABLE as UNDECODABLE  # raised by the decoders here
 from service.coze.mending import lenient, parse
@@ -109,6 +109,24 @@ class File(Struct):
     url: str | None = None
 
 
+class Bot(Struct):
+    """A published bot, as far as a page may show it. The rest, which is its making, is not read."""
+
+    name: str | None = None
+    description: str | None = None
+    icon_url: str | None = None
+    onboarding_info: Raw = Raw(b"null")
+
+
+class Onboarding(Struct):
+    """How a bot opens. The samples in Coze's documents write these names with capitals."""
+
+    prologue: str | None = None
+    suggested_questions: list[Any] | None = None
+    capital_prologue: str | None = field(default=None, name="Prologue")
+    capital_questions: list[Any] | None = field(default=None, name="SuggestedQuestions")
+
+
 class Workspace(Struct):
     id: Id = None
     name: str | None = None
@@ -142,9 +160,11 @@ decode_answer = lenient(Answer)
 decode_listed_message = lenient(ListedMessage)
 # Rows stay raw, so that a malformed one cannot spoil the others.
 decode_rows = msgspec.json.Decoder(list[Raw] | None).decode
+decode_bot = lenient(Bot)
 decode_chat = lenient(ChatFacts)
 decode_file = lenient(File)
 decode_message = msgspec.json.Decoder(Message, strict=False).decode
+decode_onboarding = lenient(Onboarding)
 decode_token = msgspec.json.Decoder(Token, strict=False).decode
 decode_usage = lenient(Usage)
 decode_user = lenient(User)

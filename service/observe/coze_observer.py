@@ -44,6 +44,9 @@ class CozeObserver:
         log.warning("chat not cancelled", cause=error.cause)
         metrics.CANCELLED_CHATS.labels("failed").inc()
 
+    def bot_not_described(self, bot_id: str, error: ServiceError) -> None:
+        log.warning("bot not described", bot_id=bot_id, cause=error.cause, code=error.code, logid=error.logid)
+
     def token_fetched(self, lifetime_seconds: float) -> None:
         log.info("token fetched", lifetime_seconds=round(lifetime_seconds))
 
