@@ -10,7 +10,8 @@ from service.pages.handlers import assets, page
 from service.settings import Settings
 
 _STATIC = Path(__file__).resolve().parent / "static"
-_PAGE = (_STATIC / "playground.html").read_bytes()
+_PAGE = (_STATIC / "playground.html").read_text(encoding="utf-8")
+_HISTORY = 'data-history="nobody"'
 # The page runs only its own script and calls only its own service. Blobs are pictures that the user picks; sent ones
 # are loaded from their `file_url`.
 _POLICY = (
@@ -28,9 +29,12 @@ def playground(settings: Settings) -> list[ControllerRouterHandler]:
     """Returns the handlers of the page and its files."""
     base = urlsplit(settings.public_base_url or "")
     policy = _POLICY.format(files=f" {base.scheme}://{base.netloc}" if base.netloc else "")
+    # So that the page need not ask for what this service does not have.
+    history = "nobody" if settings.store is None else "visitors" if settings.has_visitors else "users"
+    content = _PAGE.replace(_HISTORY, f'data-history="{history}"').encode()
 
     return [
-        page("/playground", _PAGE, _HEADERS | {"Content-Security-Policy": policy}),
+        page("/playground", content, _HEADERS | {"Content-Security-Policy": policy}),
         # Revalidate, so that a page never runs the script of another version.
         assets("/playground/assets", _STATIC, cache_control=CacheControlHeader(no_cache=True)),
     ]

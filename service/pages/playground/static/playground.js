@@ -1,31 +1,24 @@
-import { GrowingText, nextFrame, stayAtEnd } from "./frame.js";
+import { drop, fragmentOf, mark, pathOf, readList, startConversations } from "./conversations.js";
+import { $, announce, button, isComposing, make } from "./dom.js";
+import { nextFrame, stayAtEnd } from "./frame.js";
+import { Answer, questionOf } from "./messages.js";
+import { rating } from "./rating.js";
+import { Failure, call, callJson, callerKnown, hasHistory, isGone, json, keepUser, offersHistory, offline, owned, showUser, userId } from "./service.js";
 import { dataOf } from "./sse.js";
-import { texts, translate } from "./texts.js";
+import { texts, translate, whenOf } from "./texts.js";
 import { clearRaw, drawRaw, raw } from "./wire.js";
 
 const MAX_UPLOAD = 10 * 1024 * 1024;
 const MAX_COUNTDOWN = 120; // seconds
 const MAX_IN_FRAME = 50_000; // characters of an answer to draw at once; more keep keys and clicks waiting
 
-const $ = (id) => document.getElementById(id);
 const [turns, welcome, composer, question] = ["turns", "welcome", "composer", "question"].map($);
 const goToEnd = stayAtEnd($("log"), turns);
 
 let conversationId = null;
 let running = null; // the AbortController of the chat that is being answered
+let opening = null; // the AbortController of the conversation that is being opened
 let files = []; // what the next question is about: { file, chip, id, url, upload }
-
-/** A new element. Text only ever goes in as text, so nothing that a bot says can become part of the page. */
-function make(tag, { text, ...properties } = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  if (text !== undefined) element.textContent = text;
-  element.append(...children);
-  return element;
-}
-
-function button(text, onclick, className = "button") {
-  return make("button", { type: "button", text, onclick, className });
-}
 
 /** A button that asks the bot something. */
 function asking(text, onclick) {
@@ -37,61 +30,7 @@ function enable(element) {
   element.disabled = performance.now() < element.until || (Boolean(running) && element.matches(".asks"));
 }
 
-/** Tells those who do not see the page. Of a very long answer they get the beginning. */
-function announce(text) {
-  $("announcer").textContent = text.slice(0, 2000);
-}
-
-// The API key, where the service asks for one
-
-/** `fetch`, with the key. A 401 opens the field for it. */
-async function fetchWithKey(path, init = {}) {
-  const key = $("key").value.trim();
-  const response = await fetch(path, { ...init, headers: { ...init.headers, ...(key && { Authorization: `Bearer ${key}` }) } });
-  if (response.status === 401) $("key-field").hidden = false;
-  return response;
-}
-
 // Errors
-
-/** What went wrong, as a person wants to know it. `fields`: status, message, retryAfter (seconds), requestId. */
-class Failure extends Error {
-  constructor(title, fields) {
-    super(fields.message);
-    Object.assign(this, fields, { title });
-  }
-}
-
-async function failureOf(response) {
-  const body = await response.json().catch(() => null);
-  return new Failure(texts.errors[response.status] ?? texts.error, {
-    status: response.status,
-    message: body?.message ?? texts.notJson,
-    retryAfter: Number(response.headers.get("Retry-After")) || undefined,
-    requestId: response.headers.get("X-Request-ID"),
-  });
-}
-
-const offline = () => new Failure(texts.offline, { message: texts.offlineMore });
-
-/** `fetch`, with the wire shown in the raw pane and every answer but a good one thrown as a Failure. */
-async function call(path, shown, init) {
-  raw(`→ ${init.method} ${path}\n${shown}`, "note");
-  const since = performance.now();
-  let response;
-  try {
-    response = await fetchWithKey(path, init);
-  } catch (error) {
-    raw(`✕ ${error.name}`, "bad", since);
-    throw error.name === "AbortError" ? error : offline();
-  }
-  const type = response.headers.get("Content-Type");
-  raw(`← HTTP ${response.status} · ${type}\nX-Request-ID: ${response.headers.get("X-Request-ID")}`, response.ok ? "note" : "bad", since);
-  if (response.ok) return { response, since };
-  const failure = await failureOf(response.clone());
-  raw(await response.text().catch(() => ""), "bad");
-  throw failure;
-}
 
 function showFailure(failure, retry) {
   const card = make("div", { className: "error" });
@@ -136,7 +75,10 @@ async function attach(file) {
   const state = make("span", { className: "about", text: texts.uploading });
   const chip = make("li", {}, make("span", { className: "name", text: file.name }), state);
   const entry = { file, chip, upload: new AbortController() };
-  const remove = button("✕", () => detach(entry), "button round");
+  const remove = button("✕", () => {
+    detach(entry);
+    question.focus();
+  }, "button round");
   remove.setAttribute("aria-label", texts.remove(file.name));
   chip.append(remove);
   files.push(entry);
@@ -145,19 +87,15 @@ async function attach(file) {
   try {
     const form = new FormData();
     form.append("file", file);
-    const { response, since } = await call("api/v1/upload", `${file.name}, ${file.size} B`, {
-      method: "POST", body: form, signal: entry.upload.signal,
-    });
-    const text = await response.text();
-    raw(text, "", since);
-    ({ file_id: entry.id, file_url: entry.url } = JSON.parse(text));
+    const request = { method: "POST", body: form, signal: entry.upload.signal };
+    ({ file_id: entry.id, file_url: entry.url } = await callJson(owned("api/v1/upload"), request, `${file.name}, ${file.size} B`));
     state.textContent = sizeOf(file);
   } catch (error) {
     detach(entry);
     if (error.name === "AbortError") return;
     error.title = texts.upload(file.name);
     welcome.remove();
-    showFailure(error instanceof Failure ? error : offline(), button(texts.retry, () => attach(file)));
+    showFailure(error, button(texts.retry, () => attach(file)));
   }
   refresh();
 }
@@ -167,7 +105,6 @@ function detach(entry) {
   entry.chip.remove();
   files = files.filter((other) => other !== entry);
   refresh();
-  question.focus();
 }
 
 function sizeOf(file) {
@@ -187,182 +124,253 @@ function messageOf(text, about) {
   return { role: "user", content: JSON.stringify(parts), content_type: "object_string" };
 }
 
-/** The picture as it was sent; where it cannot be had, as it was picked. */
-function pictureOf({ file, url }) {
-  const picture = make("img", { alt: file.name });
-  const asPicked = () => Object.assign(picture, { onerror: null, src: URL.createObjectURL(file) });
-  if (url) Object.assign(picture, { onerror: asPicked, src: url });
-  else asPicked();
-  return picture;
-}
-
-/** The question on the page. */
-function questionOf(text, about) {
-  const shown = make("div", { className: "message user" });
-  for (const entry of about) {
-    const { type, name } = entry.file;
-    shown.append(type.startsWith("image/") ? pictureOf(entry) : make("p", { className: "bubble", text: `📎 ${name}` }));
-  }
-  shown.append(make("p", { className: "bubble", text }));
-  return shown;
-}
-
-/** The bot's message on the page; what arrives is added to it. */
-class Answer {
-  constructor() {
-    this.bubble = make("p", { className: "bubble" });
-    this.words = new GrowingText(this.bubble);
-    this.element = make("div", { className: "message bot" }, this.bubble);
-    this.element.ariaBusy = "true"; // a screen reader waits for the end
-    turns.append(this.element);
-  }
-
-  get behind() {
-    return this.words.behind + (this.thoughts?.behind ?? 0);
-  }
-
-  add(content) {
-    this.words.add(content);
-  }
-
-  think(content) {
-    if (!this.thoughts) {
-      const thoughts = make("p");
-      this.thoughts = new GrowingText(thoughts);
-      this.element.prepend(make("details", { className: "thinking", open: true }, make("summary", { text: texts.thinking }), thoughts));
-    }
-    this.thoughts.add(content);
-  }
-
-  suggest(content) {
-    this.suggestions ??= make("div", { className: "suggestions" });
-    this.suggestions.append(asking(content, () => ask(content, [])));
-  }
-
-  /** `note` and `failed` say that it ended early. */
-  end(since, usage, note, failed) {
-    this.words.draw();
-    this.thoughts?.draw();
-    this.element.ariaBusy = "false";
-    if (!this.words.text && failed) {
-      this.element.remove();
-      return;
-    }
-    if (!this.words.text && !note) this.bubble.append(make("em", { text: texts.nothing }));
-    const about = [`${((performance.now() - since) / 1000).toFixed(1)} s`];
-    if (usage?.token_count !== undefined) about.push(texts.tokens(usage.token_count, usage.input_count ?? "–", usage.output_count ?? "–"));
-    if (note) about.unshift(note);
-    this.element.append(make("p", { className: "about", text: about.join(" · ") }));
-    if (this.suggestions) this.element.append(this.suggestions);
-  }
-}
-
-async function readStream(response, since, answer, signal) {
+/** Reads a streamed answer. `began` is called with the conversation's id. Returns the event that completed it. */
+async function readStream(response, since, answer, signal, began) {
   const broken = (message) => new Failure(texts.brokeOff, { message, requestId: response.headers.get("X-Request-ID") });
   let failure = null;
-  let usage;
+  let completed = {};
   let ended = false;
   try {
     for await (const text of dataOf(response.body)) {
+      signal.throwIfAborted(); // also what was read before it was aborted does not count
       const event = JSON.parse(text);
       raw(text, event.type === "error" ? "bad" : "", since);
-      if (event.type === "message_delta") answer.add(event.content);
+      if (event.type === "chat_started") began(event.conversation_id);
+      else if (event.type === "message_delta") answer.add(event.content);
       else if (event.type === "reasoning_delta") answer.think(event.content);
-      else if (event.type === "follow_up") answer.suggest(event.content);
+      else if (event.type === "follow_up") answer.suggest(suggestion(event.content));
       else if (event.type === "error") failure = broken(event.message);
       else if (event.type === "chat_completed") {
-        keep(event.conversation_id);
-        usage = event.usage;
+        began(event.conversation_id);
+        completed = event;
       } else if (event.type === "end") ended = true;
       if (answer.behind > MAX_IN_FRAME) await nextFrame();
-      signal.throwIfAborted(); // also what was read before it was aborted does not count
     }
   } catch (error) {
     throw error.name === "AbortError" ? error : broken(texts.lost);
   }
   if (!ended) failure ??= broken(texts.lost);
   if (failure) throw failure;
-  return usage;
+  return completed;
 }
 
-async function readJson(response, since, answer) {
+/** Reads a JSON answer, as `readStream`. */
+async function readJson(response, since, answer, _signal, began) {
   const text = await response.text();
   raw(text, "", since);
-  const body = JSON.parse(text);
-  keep(body.conversation_id);
-  if (body.data.reasoning_content) answer.think(body.data.reasoning_content);
-  answer.add(body.data.content);
-  (body.data.follow_ups ?? []).forEach((content) => answer.suggest(content));
-  return body.data.usage;
+  const { data, conversation_id } = JSON.parse(text);
+  began(conversation_id);
+  if (data.reasoning_content) answer.think(data.reasoning_content);
+  answer.add(data.content);
+  (data.follow_ups ?? []).forEach((content) => answer.suggest(suggestion(content)));
+  return data;
 }
 
-function keep(id) {
-  conversationId = id;
-  $("conversation").textContent = id ?? "–";
+/** A button that asks what it says. When it is gone, the keyboard goes on from where it was. */
+function suggestion(text) {
+  return asking(text, () => {
+    ask(text, []);
+    $("log").focus({ preventScroll: true });
+  });
 }
 
 function ask(text, about) {
-  send(messageOf(text, about), questionOf(text, about));
+  const shown = questionOf(text, about.map(({ file, url }) => ({ file, url, name: file.name, type: file.type.split("/")[0] })));
+  send({ text, about, shown, message: messageOf(text, about) });
 }
 
-/** Asks, and shows the answer as it comes. `shown` is the question on the page; one that is asked again moves to the end. */
-async function send(message, shown) {
+/** Asks, and shows the answer as it comes. `turn.shown` is the question on the page; one that is asked again moves to the end. */
+async function send(turn) {
   const mine = (running = new AbortController());
   welcome.remove();
   turns.querySelectorAll(".suggestions").forEach((old) => old.remove());
-  turns.append(shown);
+  if (!conversationId && turns.querySelector(".bot")) turns.append(make("p", { className: "divider", text: texts.newConversation }));
+  const answer = new Answer();
+  turns.append(turn.shown, answer.element);
   goToEnd();
   refresh();
   announce(texts.answering);
   const stream = $("stream").checked;
-  const body = JSON.stringify({
-    bot_id: $("bot").value.trim() || null,
-    user_id: $("user").value.trim() || "playground",
-    conversation_id: conversationId,
-    messages: [message],
-    stream,
-  });
-  const answer = new Answer();
   const begun = performance.now();
-  let usage, note, failure;
+  let conversation = conversationId;
+  let isMarked = false;
+  const began = (id) => {
+    if (!id || isMarked || mine.forgotten) return;
+    isMarked = true;
+    keep((conversation = id));
+    mark(id, true);
+  };
+  let completed, note, failure;
   try {
-    const { response, since } = await call("api/v1/chat", body, {
-      method: "POST", headers: { "Content-Type": "application/json" }, body, signal: mine.signal,
+    await callerKnown();
+    const request = json("POST", {
+      bot_id: $("bot").value.trim() || null,
+      user_id: userId(),
+      conversation_id: conversation,
+      messages: [turn.message],
+      stream,
     });
-    usage = await (stream ? readStream : readJson)(response, since, answer, mine.signal);
+    const { response, since } = await call("api/v1/chat", { ...request, signal: mine.signal }, request.body);
+    completed = await (stream ? readStream : readJson)(response, since, answer, mine.signal, began);
   } catch (error) {
     if (error.name === "AbortError") note = texts.stopped;
     else failure = error instanceof Failure ? error : offline();
   }
   if (note) raw(`✕ ${note}`, "note");
   drawRaw();
-  answer.end(begun, usage, note, Boolean(failure));
+  const { usage, message_id: messageId } = completed ?? {};
+  const notes = [note, `${((performance.now() - begun) / 1000).toFixed(1)} s`];
+  if (usage?.token_count !== undefined) notes.push(texts.tokens(usage.token_count, usage.input_count ?? "–", usage.output_count ?? "–"));
+  answer.end(below(notes, conversation, messageId), Boolean(completed));
+  if (failure && !answer.words.text) answer.element.remove();
   if (running === mine) running = null;
   refresh();
   if (mine.forgotten) return; // the conversation it belonged to is gone from the page
   announce(failure ? "" : note ?? `${texts.answered} ${answer.words.text || texts.nothing}`);
   if (!failure) return;
+  if (conversation && isGone(failure)) return askAnew(turn, conversation);
   const again = () => {
     answer.element.remove();
-    send(message, shown);
+    send(turn);
   };
   showFailure(failure, asking(texts.retry, again));
+}
+
+/** What stands under an answer: short notes, and the buttons to rate it where that can be. */
+function below(notes, conversation, messageId) {
+  const parts = [make("p", { className: "about", text: notes.filter(Boolean).join(" · ") })];
+  if (hasHistory() && conversation && messageId) parts.push(rating(conversation, messageId));
+  return parts;
+}
+
+/** Puts back a question whose conversation is gone, to be asked in a new one. */
+function askAnew({ text, about }, conversation) {
+  gone(conversation, false);
+  question.value = [text, question.value].filter(Boolean).join("\n");
+  files = [...about, ...files];
+  $("files").replaceChildren(...files.map(({ chip }) => chip));
+  refresh();
+  question.focus();
 }
 
 function stop() {
   running?.abort();
 }
 
-function newConversation() {
+// Conversations
+
+/** Takes an id for the conversation of the next question, or null for a new one. The address tells it to the next load. */
+function keep(id) {
+  conversationId = id;
+  $("conversation").textContent = id ?? "–";
+  const fragment = fragmentOf(hasHistory() ? id : null, $("bot").value.trim());
+  if (fragment !== location.hash) history.replaceState(null, "", `${location.pathname}${location.search}${fragment}`);
+  mark(id);
+}
+
+/** Clears the page for another conversation. */
+function leave() {
   if (running) running.forgotten = true;
   stop();
   running = null;
+  opening?.abort();
+  opening = null;
   [...files].forEach(detach);
+  turns.replaceChildren();
+}
+
+function newConversation(notice = "") {
+  leave();
   keep(null);
-  turns.replaceChildren(welcome);
-  announce("");
+  turns.append(welcome);
+  $("notice").textContent = notice;
+  announce(notice);
   refresh();
-  question.focus();
+}
+
+/** Shows what the address names. */
+function follow() {
+  const named = new URLSearchParams(location.hash.slice(1));
+  const id = /^\d{1,64}$/.test(named.get("conversation_id")) ? named.get("conversation_id") : null;
+  $("bot").value = named.get("bot_id") ?? "";
+  if (id === conversationId) return;
+  if (id && offersHistory) open(id);
+  else newConversation();
+}
+
+async function open(id) {
+  leave();
+  keep(id);
+  const mine = (opening = new AbortController());
+  turns.append(make("p", { className: "about", text: texts.opening }));
+  refresh();
+  let page, failure;
+  try {
+    page = await messagesOf(id, null, mine.signal);
+  } catch (error) {
+    failure = error;
+  }
+  if (opening !== mine) return;
+  opening = null;
+  turns.replaceChildren();
+  refresh();
+  if (failure && isGone(failure)) return gone(id, false);
+  if (failure) return showFailure(failure, button(texts.retry, () => open(id)));
+  showMessages(id, page);
+  goToEnd();
+  announce(texts.opened($("chat-title").textContent));
+}
+
+/** A page of a conversation's messages, those before the message `before` if it is given. */
+async function messagesOf(id, before, signal) {
+  await callerKnown();
+  return callJson(owned(`${pathOf(id)}/messages`, { before }), { signal }, "");
+}
+
+/** Puts a page of messages before those that are shown. */
+function showMessages(id, { data, has_more: hasMore }) {
+  const shown = data.map((message) => {
+    if (message.role === "user") return questionOf(message.content, message.files ?? []);
+    const answer = new Answer();
+    if (message.reasoning_content) answer.think(message.reasoning_content, false);
+    answer.add(message.content);
+    answer.end(below([whenOf(new Date(message.created_at))], id, message.message_id), true);
+    return answer.element;
+  });
+  const log = $("log");
+  const fromEnd = log.scrollHeight - log.scrollTop;
+  turns.prepend(...shown);
+  if (hasMore && data.length) turns.prepend(earlier(id, data[0].message_id));
+  log.scrollTop = log.scrollHeight - fromEnd;
+}
+
+/** A button that shows the messages before the message `before`. */
+function earlier(id, before) {
+  const more = button(texts.earlier, async () => {
+    if (more.ariaBusy === "true") return;
+    more.ariaBusy = "true";
+    let page, failure;
+    try {
+      page = await messagesOf(id, before);
+    } catch (error) {
+      failure = error;
+    }
+    if (!more.isConnected) return;
+    more.ariaBusy = "false";
+    if (failure && isGone(failure)) return gone(id, false);
+    if (failure) return showFailure(failure);
+    const focused = document.activeElement === more;
+    more.remove();
+    showMessages(id, page);
+    if (focused) (turns.querySelector(".earlier") ?? $("log")).focus({ preventScroll: true });
+  }, "button small earlier");
+  return more;
+}
+
+/** A conversation was deleted, `here` or elsewhere. */
+function gone(id, here) {
+  drop(id);
+  if (id === conversationId) newConversation(here ? "" : texts.gone);
 }
 
 // The form
@@ -371,7 +379,7 @@ function refresh() {
   $("stop").hidden = !running;
   $("send").hidden = Boolean(running);
   // Coze takes no message of files alone.
-  $("send").disabled = files.some((entry) => !entry.id) || !question.value.trim();
+  $("send").disabled = Boolean(opening) || files.some((entry) => !entry.id) || !question.value.trim();
   turns.querySelectorAll("button").forEach(enable);
   question.placeholder = files.length ? texts.askAbout : texts.placeholder;
   question.style.height = "auto";
@@ -392,25 +400,43 @@ composer.addEventListener("submit", (event) => {
 });
 question.addEventListener("input", refresh);
 question.addEventListener("keydown", (event) => {
-  // While an input method composes, Enter chooses a word (229: Safari's way to say so).
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+  if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
   event.preventDefault();
   composer.requestSubmit();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") stop();
+  if (event.key === "Escape" && !document.querySelector("dialog[open]")) stop();
 });
 $("stop").addEventListener("click", () => {
   stop();
   question.focus();
 });
-$("new").addEventListener("click", newConversation);
+$("new").addEventListener("click", () => {
+  if (conversationId && location.hash) history.pushState(null, "", location.href); // "back" opens it again
+  newConversation();
+  question.focus();
+});
 $("clear").addEventListener("click", clearRaw);
 $("key").addEventListener("change", () => {
   sessionStorage.setItem("api-key", $("key").value.trim());
+  changeCaller();
   readConfig().catch(() => {});
 });
+$("user").addEventListener("change", () => {
+  keepUser();
+  changeCaller();
+});
 $("bot").addEventListener("change", () => keep(null)); // a conversation belongs to its bot
+addEventListener("hashchange", follow);
+document.addEventListener("callerchange", readList);
+
+/** Another caller has other conversations. */
+function changeCaller() {
+  showUser();
+  keep(null);
+  callerKnown().then(readList);
+}
+
 $("file").addEventListener("change", (event) => {
   [...event.target.files].forEach(attach);
   event.target.value = "";
@@ -445,19 +471,21 @@ async function showHealth() {
 }
 
 async function readConfig() {
-  const { data } = await (await fetchWithKey("api/v1/config")).json();
-  if (data?.default_bot_id) $("bot").placeholder = data.default_bot_id;
-  if (data?.default_user_id) $("user").value = data.default_user_id;
-  if (data?.environment !== "sandbox") return;
+  const data = (await callJson("api/v1/config")).data;
+  if (data.default_bot_id) $("bot").placeholder = data.default_bot_id;
+  showUser(data.default_user_id);
+  if (data.environment !== "sandbox") return;
   $("bots").replaceChildren(...Object.entries(texts.bots).map(([value, label]) => make("option", { value, label })));
 }
 
 translate(document.documentElement);
-$("user").value = `playground-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
-$("starters").append(...texts.starters.map((text) => asking(text, () => ask(text, []))));
 $("key").value = sessionStorage.getItem("api-key") ?? "";
 $("key-field").hidden = !$("key").value;
+showUser();
+$("starters").append(...texts.starters.map(suggestion));
 refresh();
 showHealth();
 readConfig().catch(() => {});
+startConversations(gone);
+follow();
 document.documentElement.dataset.ready = "true";

@@ -1,9 +1,16 @@
 /** What the page says, in English and in Chinese. The HTML itself holds the English of its fixed texts. */
 const ENGLISH = {
   ready: "Ready", notReady: "Not ready", unreachable: "The service cannot be reached",
+  language: "en", conversation: "Conversation", newConversation: "New conversation",
+  you: "You:", theBot: "The bot:", file: "File", picture: "Picture",
+  unnamed: "Without a name", renameIt: (name) => `Rename: ${name}`, deleteIt: (name) => `Delete: ${name}`, newName: "New name",
+  deleteWhat: (name) => `“${name}” and its messages are deleted at Coze, too. This cannot be undone.`, deleted: "Deleted.",
+  opening: "Opening the conversation…", opened: (name) => `Open: ${name}`, earlier: "Earlier messages",
+  gone: "That conversation does not exist any more. This is a new one.",
+  like: "Good answer", unlike: "Bad answer", rateAnswer: "Rate the answer",
   placeholder: "Message…", askAbout: "Ask about the file…", attachHint: "Attach files: pick, drop or paste them",
   starters: ["Hello! Who are you?", "What can you do?"],
-  thinking: "Thinking", nothing: "The bot said nothing.", more: (count) => `(${count} more characters)`,
+  thinking: "Thinking", nothing: "The bot said nothing.", moreCharacters: (count) => `(${count} more characters)`,
   answering: "The bot is answering.", answered: "The bot answered.", stopped: "Stopped",
   tokens: (all, into, out) => `${all} tokens (${into} in, ${out} out)`,
   uploading: "uploading…", remove: (name) => `Remove ${name}`, retry: "Try again", retryIn: (s) => `Try again in ${s} s`,
@@ -38,12 +45,21 @@ const CHINESE = {
   welcome: "问问你的智能体吧", welcomeMore: "左边是用户看到的回答，旁边是前端收到的每一个事件。",
   message: "消息", attachments: "附件", attach: "附件", keys: "Enter 发送 · Shift+Enter 换行 · Esc 停止",
   stop: "停止", send: "发送", settings: "设置", bot: "智能体 ID", botHint: "留空则使用服务的默认智能体。",
-  user: "用户 ID", key: "API 密钥", keyHint: "此服务需要密钥。密钥保存到关闭标签页为止。", stream: "流式回答", conversationId: "会话 ID", newConversation: "新会话",
+  user: "用户 ID", key: "API 密钥", keyHint: "API 密钥或用户令牌，保存到关闭标签页为止。", stream: "流式回答", conversationId: "会话 ID", newConversation: "新会话",
   events: "原始事件", clear: "清空", noEvents: "这里显示网络上传输的内容。",
   ready: "服务正常", notReady: "服务未就绪", unreachable: "无法连接服务",
+  language: "zh-CN", conversations: "会话", close: "关闭", more: "显示更多",
+  noConversations: "你的会话会保存在这里。",
+  you: "你：", theBot: "智能体：", file: "文件", picture: "图片",
+  unnamed: "未命名", renameIt: (name) => `重命名：${name}`, deleteIt: (name) => `删除：${name}`, newName: "新名称",
+  deleteTitle: "删除这个会话？", deleteWhat: (name) => `“${name}”及其消息也会在扣子上删除，无法恢复。`, deleted: "已删除。",
+  cancel: "取消", delete: "删除",
+  opening: "正在打开会话…", opened: (name) => `已打开：${name}`, earlier: "更早的消息",
+  gone: "该会话已不存在，已为你新建会话。",
+  like: "回答得好", unlike: "回答得不好", rateAnswer: "评价回答",
   placeholder: "输入消息…", askAbout: "就文件提问…", attachHint: "添加附件：选择、拖入或粘贴",
   starters: ["你好，请介绍一下自己", "你能做什么？"],
-  thinking: "思考过程", nothing: "智能体没有回答任何内容。", more: (count) => `（还有 ${count} 个字符）`,
+  thinking: "思考过程", nothing: "智能体没有回答任何内容。", moreCharacters: (count) => `（还有 ${count} 个字符）`,
   answering: "智能体正在回答。", answered: "智能体回答：", stopped: "已停止",
   tokens: (all, into, out) => `${all} Token（输入 ${into}，输出 ${out}）`,
   uploading: "上传中…", remove: (name) => `移除 ${name}`, retry: "重试", retryIn: (s) => `${s} 秒后可重试`,
@@ -74,6 +90,14 @@ const CHINESE = {
 
 export const chinese = /^zh\b/i.test(navigator.language);
 export const texts = chinese ? CHINESE : ENGLISH;
+
+const clock = new Intl.DateTimeFormat(texts.language, { hour: "2-digit", minute: "2-digit" });
+const calendar = new Intl.DateTimeFormat(texts.language, { dateStyle: "medium" });
+
+/** When something was: today by the clock, before that the day. */
+export function whenOf(date) {
+  return (date.toDateString() === new Date().toDateString() ? clock : calendar).format(date);
+}
 
 /** Puts the texts into the page's fixed parts. */
 export function translate(root) {

@@ -29,7 +29,7 @@ export function drawRaw() {
 export function raw(text, className = "", since = undefined) {
   const more = text.length - MAX_IN_ROW;
   waiting.push({
-    text: more > 0 ? `${text.slice(0, MAX_IN_ROW)}… ${texts.more(more)}` : text,
+    text: more > 0 ? `${text.slice(0, MAX_IN_ROW)}… ${texts.moreCharacters(more)}` : text,
     className,
     time: since === undefined ? null : `+${Math.round(performance.now() - since)} ms`,
   });

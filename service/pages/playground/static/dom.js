@@ -1,0 +1,42 @@
+/** Elements of the page. Text only ever goes in as text, so nothing that a bot says can become part of the page. */
+
+export const $ = (id) => document.getElementById(id);
+
+/** A new element. */
+export function make(tag, { text, ...properties } = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  if (text !== undefined) element.textContent = text;
+  element.append(...children);
+  return element;
+}
+
+export function button(text, onclick, className = "button") {
+  return make("button", { type: "button", text, onclick, className });
+}
+
+const ICONS = {
+  rename: "m4 20 1-4L16 5l3 3L8 19zm9-12 3 3",
+  remove: "M4 7h16M10 7V4h4v3M6 7l1 13h10l1-13M10 11v5m4-5v5",
+  like: "M7 11v9H4v-9zm0 0 4-8c2 0 3 1 2.600 3L13 9h6l-1.500 11H7",
+  unlike: "M7 13V4H4v9zm0 0 4 8c2 0 3-1 2.600-3L13 15h6L17.500 4H7",
+};
+
+/** A button that shows an icon and is called `label`. */
+export function iconButton(icon, label, onclick) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  svg.appendChild(document.createElementNS(svg.namespaceURI, "path")).setAttribute("d", ICONS[icon]);
+  const element = make("button", { type: "button", onclick, className: "button icon", title: label, ariaLabel: label }, svg);
+  return element;
+}
+
+/** Whether a key is part of composing a character (229: Safari's way to say so), where Enter chooses a word. */
+export function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
+}
+
+/** Tells those who do not see the page. Of a very long text they get the beginning. */
+export function announce(text) {
+  $("announcer").textContent = text.slice(0, 2000);
+}

@@ -1,0 +1,71 @@
+/** Questions and answers as they stand on the page: those of this moment, and those that the service remembers. */
+import { make } from "./dom.js";
+import { GrowingText } from "./frame.js";
+import { texts } from "./texts.js";
+
+const said = (className, who) => make("div", { className: `message ${className}` }, make("span", { className: "hidden", text: who }));
+
+/** A picture or the name of a file, with a link to it where it can be seen. `file` is one that was just picked. */
+function shownFile({ type, name, url, file }) {
+  const words = make("span", { text: `📎 ${name || texts.file}`, className: "bubble", dir: "auto" });
+  let shown = words;
+  if (type === "image" && (url || file)) {
+    shown = make("img", { alt: name || texts.picture });
+    const asPicked = () => Object.assign(shown, { onerror: null, src: URL.createObjectURL(file) });
+    const asNamed = () => shown.replaceWith(words);
+    if (url) Object.assign(shown, { onerror: file ? asPicked : asNamed, src: url });
+    else asPicked();
+  }
+  return url ? make("a", { href: url, target: "_blank", rel: "noopener", className: "sent" }, shown) : shown;
+}
+
+/** A question with its files. */
+export function questionOf(text, files) {
+  const element = said("user", texts.you);
+  element.append(...files.map(shownFile), make("p", { className: "bubble", text, dir: "auto" }));
+  return element;
+}
+
+/** An answer of the bot's; what arrives is added to it. */
+export class Answer {
+  constructor() {
+    this.bubble = make("p", { className: "bubble", dir: "auto" });
+    this.words = new GrowingText(this.bubble);
+    this.element = said("bot", texts.theBot);
+    this.element.append(this.bubble);
+    this.element.ariaBusy = "true"; // a screen reader waits for the end
+  }
+
+  /** How many characters wait to be drawn. */
+  get behind() {
+    return this.words.behind + (this.thoughts?.behind ?? 0);
+  }
+
+  add(content) {
+    this.words.add(content);
+  }
+
+  think(content, open = true) {
+    if (!this.thoughts) {
+      const thoughts = make("p", { dir: "auto" });
+      this.thoughts = new GrowingText(thoughts);
+      this.bubble.before(make("details", { className: "thinking", open }, make("summary", { text: texts.thinking }), thoughts));
+    }
+    this.thoughts.add(content);
+  }
+
+  suggest(button) {
+    this.suggestions ??= make("div", { className: "suggestions" });
+    this.suggestions.append(button);
+  }
+
+  /** Ends the answer. `below` stands under it; an answer without a word says so if it is `whole`. */
+  end(below, whole) {
+    this.words.draw();
+    this.thoughts?.draw();
+    this.element.ariaBusy = "false";
+    if (!this.words.text && whole) this.bubble.append(make("em", { text: texts.nothing }));
+    this.element.append(make("div", { className: "below" }, ...below));
+    if (this.suggestions) this.element.append(this.suggestions);
+  }
+}
