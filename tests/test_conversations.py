@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import BOT, Service, Upstream, events_of, running_service
+from conftest import BOT, Service, Start, Upstream, events_of, running_service
 from envelope import assert_error
 from operations import OPERATIONS, Headers, Operation, each_operation, visitor
+from test_shared_limit import Store as Server
 
 CHATS = "/api/v1/conversations"
 LIST = "/v1/conversation/message/list"  # Coze's
@@ -446,3 +447,35 @@ def test_while_the_store_is_away_nothing_is_done(stored: Service, upstream: Upst
     for operation in OF_ONE:
         assert_error(operation.call(stored.http, operation.path.format_map(theirs), headers=ann), 503)
     assert asked(upstream) == before
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    running.start()
+    yield running
+    running.kill()
+    running.client.connection_pool.disconnect()
+
+
+def test_two_machines_on_one_server_have_the_same_users(
+    server: Server, upstream: Upstream, start: Start, tmp_path: Path
+) -> None:
+    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT, "STORE": server.uri()}
+    other = start(STORE=server.uri())
+    with running_service(tmp_path / "one", **env) as one:
+        ann, bob = visitor(one.http), visitor(other.http)
+        hers, his = (str(ask(machine, user)["conversation_id"]) for machine, user in ((other, ann), (one, bob)))
+        for machine in (one, other):
+            assert [chat["conversation_id"] for chat in listed(machine, ann)] == [hers]
+            assert [chat["conversation_id"] for chat in listed(machine, bob)] == [his]
+            assert_error(machine.http.get(f"{CHATS}/{hers}/messages", headers=bob), 404)
+        assert other.http.patch(f"{CHATS}/{hers}", json={"name": "Hers"}, headers=ann).status_code == 200
+        one.process.kill()
+        one.process.wait()
+    with running_service(tmp_path / "again", **env) as again:
+        assert [chat["name"] for chat in listed(again, ann)] == ["Hers"]
+        assert ask(again, ann, "More", conversation_id=hers)["conversation_id"] == hers
+        assert again.http.delete(f"{CHATS}/{hers}", headers=ann).status_code == 200
+        assert_error(other.http.get(f"{CHATS}/{hers}/messages", headers=ann), 404)
+        assert [chat["conversation_id"] for chat in listed(other, bob)] == [his]
