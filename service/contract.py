@@ -10,7 +10,8 @@ import yaml
 # In a wheel it lies beside this module, in a checkout at the top.
 _HERE = Path(__file__).resolve().parent
 _FILE = next(path for folder in (_HERE, _HERE.parent) if (path := folder / "openapi.yaml").exists())
-_METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+# Those that OpenAPI knows.
+METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
 
 
 class Contract(msgspec.Struct, frozen=True):
@@ -31,7 +32,7 @@ class Contract(msgspec.Struct, frozen=True):
             (method.upper(), path)
             for path, item in self.document["paths"].items()
             for method in item
-            if method in _METHODS
+            if method.upper() in METHODS
         }
 
     def max_body_bytes(self, path: str, method: str = "post") -> int:

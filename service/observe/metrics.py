@@ -22,6 +22,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from service.contract import METHODS
 from service.coze.errors import coze_error
 from service.observe.record import Outcome, RequestRecord
 
@@ -30,7 +31,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # In seconds, from a cached answer to the default of COZE_CHAT_TIMEOUT.
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600)
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # A larger number of tokens is no real one, and a Prometheus sample could not hold it exactly.
 _MAX_TOKENS = 2**53
 
@@ -93,7 +93,7 @@ for _result in ("ok", "failed"):
 
 def observe(record: RequestRecord, method: str | None, route: str | None, seconds: float) -> None:
     """Counts a request that is over. `route` is its template in the contract, None without one."""
-    method, route = method if method in _METHODS else "other", route or "none"
+    method, route = method if method in METHODS else "other", route or "none"
     _REQUESTS.labels(method, route, record.status or "none").inc()
     _REQUEST_SECONDS.labels(route).observe(seconds)
     if record.failure is not None and (error := coze_error(record.failure, record.code)):

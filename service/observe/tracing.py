@@ -22,7 +22,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.bounds import BOUNDS
-from service.contract import contract
+from service.contract import METHODS, contract
 from service.coze.http import Answer
 from service.observe.record import Outcome, RequestRecord, current_record
 from service.settings import SettingsError
@@ -31,7 +31,6 @@ log = structlog.get_logger()
 
 # Polled by monitors every few seconds.
 _UNTRACED = frozenset({"/", "/health", "/metrics"})
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Baggage is not propagated to Coze: it carries whatever a client writes into it.
 _W3C = TraceContextTextMapPropagator()
 
@@ -127,7 +126,7 @@ class RequestSpans:
 
     def __init__(self, tracer: Tracer, caller: Context, scope: HTTPScope, request_id: str) -> None:
         self._tracer = tracer
-        method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+        method = scope["method"] if scope["method"] in METHODS else "_OTHER"
         self._request = tracer.start_span(
             method,
             caller,
@@ -154,7 +153,7 @@ class RequestSpans:
             self._chat.end()
         span = self._request
         if route is not None:
-            span.update_name(f"{method if method in _METHODS else 'HTTP'} {route}")
+            span.update_name(f"{method if method in METHODS else 'HTTP'} {route}")
             span.set_attribute("http.route", route)
         if record.status is not None:
             span.set_attribute("http.response.status_code", record.status)
