@@ -4,8 +4,10 @@ import contextlib
 import functools
 import http.server
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 import textwrap
 import threading
@@ -13,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser import chromium, keep_screenshot, page_on
-from conftest import ROOT, Service, Upstream, wait_until
+from browser import NARROW, WIDE, chromium, keep_screenshot, page_on
+from conftest import ROOT, Service, Start, Upstream, wait_until
 from javascript import EVERYTHING, TESTS, needs_packages, node, read_in_every_split, run_tool
 from playwright.sync_api import Browser, Page, expect
 from test_playground import picture
@@ -22,6 +24,7 @@ from test_playground import picture
 pytestmark = [pytest.mark.browser, pytest.mark.npm]
 
 EXAMPLES = ROOT / "examples"
+FRAMEWORKS = ("react", "vue")
 
 
 @pytest.fixture(autouse=True)
@@ -236,17 +239,35 @@ def pages(examples: Path, service: Service) -> Iterator[dict[str, str]]:
     with contextlib.ExitStack() as stack:
         found = {"javascript": stack.enter_context(served(examples / "javascript")) + f"/?api={service.url}&"}
         write_readme_project(examples, service.url)
-        for name in ("react", "vue", "readme"):
-            run_tool(examples, "vite", "build", name, "--logLevel", "warn", VITE_COZE_URL=service.url)
-            found[name] = stack.enter_context(served(examples / name / "dist")) + "/?"
+        let_unmount(examples)
+        for name in (*FRAMEWORKS, "readme"):
+            found[name] = stack.enter_context(served(built(examples, name, service.url))) + "/?"
         yield found
+
+
+def let_unmount(examples: Path) -> None:
+    """Lets the tests do what an application does that shows something else: `unmount()`."""
+    for main, before, after in (
+        ("react/src/main.tsx", 'createRoot(document.getElementById("root")!)', ".render"),
+        ("vue/src/main.js", "createApp(Chat)", ".mount"),
+    ):
+        source = (examples / main).read_text()
+        assert before + after in source
+        made = f"const made = {before};\nObject.assign(window, {{ unmount: () => made.unmount() }});\nmade{after}"
+        (examples / main).write_text(source.replace(before + after, made))
+
+
+def built(examples: Path, name: str, url: str, out: str = "dist") -> Path:
+    """Where the page is that Vite makes of examples/`name`, for the service at `url`."""
+    run_tool(examples, "vite", "build", name, "--outDir", out, "--logLevel", "warn", VITE_COZE_URL=url)
+    return examples / name / out
 
 
 def write_readme_project(examples: Path, url: str) -> None:
     """The React project that the README leads to: what Vite's own template gives, and what the README says."""
     source = examples / "readme" / "src"
     source.mkdir(parents=True)
-    for name in ("client.ts", "coze-api.ts"):
+    for name in ("client.ts", "coze-api.ts", "visitor.ts"):
         shutil.copyfile(examples / "typescript" / name, source / name)
     shutil.copyfile(examples / "react" / "index.html", source.parent / "index.html")
     shutil.copyfile(examples / "react" / "tsconfig.json", source.parent / "tsconfig.json")
@@ -282,8 +303,8 @@ def test_a_page(
         ask(page, "What is in this picture?")
         expect(answers.last).to_contain_text("evening.png")
         expect(answers.last).to_contain_text("You said: What is in this picture?")
-        expect(page.locator(".user").last).to_have_text("What is in this picture? (evening.png)")
-        if name == "react":
+        expect(page.locator(".user").last).to_contain_text("What is in this picture?")
+        if name in FRAMEWORKS:
             sent = page.locator(".user img")
             expect(sent).to_have_attribute("src", re.compile(re.escape(service.url) + r"/api/v1/files/"))
             page.wait_for_function("image => image.naturalWidth == 240", arg=sent.element_handle())
@@ -303,6 +324,306 @@ def test_a_page(
         ask(page, "Hello")
         expect(page.locator(".error")).to_contain_text("published")
         expect(page.get_by_role("button", name="Send")).to_be_enabled()
+        expect(page.locator(".assistant, .waiting")).to_have_count(0)
+
+
+def chats_of(upstream: Upstream) -> list[str]:
+    """The conversation of each chat that Coze has seen."""
+    return [chat["conversation_id"] for chat in upstream.state()["chats"]]
+
+
+def answer_dialogs(page: Page, text: str = "") -> None:
+    page.on("dialog", lambda dialog: dialog.accept(text or None))
+
+
+def token_of(page: Page) -> str:
+    token: str = page.evaluate("JSON.parse(Object.values(localStorage)[0]).token")
+    return token
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_conversations_come_back(
+    browser: Browser, pages: dict[str, str], name: str, service: Service, upstream: Upstream
+) -> None:
+    with page_on(browser, pages[name], service.url) as page:
+        listed, answers = page.get_by_role("navigation").get_by_role("listitem"), page.locator(".assistant")
+        ask(page, "My name is Ada.")
+        expect(answers).to_have_text("You said: My name is Ada.")
+        page.get_by_role("button", name="New chat").click()
+        expect(page.locator(".user")).to_have_count(0)
+        ask(page, "What a day")
+        expect(answers).to_have_text("You said: What a day")
+        expect(listed).to_have_text([re.compile("What a day"), re.compile("My name is Ada.")])
+        # After a reload the one that was open is open, and the other can be.
+        page.reload()
+        expect(answers).to_have_text("You said: What a day")
+        page.get_by_role("button", name="My name is Ada.").click()
+        expect(answers).to_have_text("You said: My name is Ada.")
+        expect(page.get_by_role("button", name="My name is Ada.")).to_have_attribute("aria-current", "true")
+        ask(page, "What did I say?")
+        expect(answers.last).to_contain_text("the last thing you asked was: My name is Ada.")
+        expect(listed).to_have_text([re.compile("My name is Ada."), re.compile("What a day")])
+        answer_dialogs(page, "Ada")
+        listed.first.get_by_role("button", name="Rename").click()
+        expect(listed).to_have_text([re.compile("^Ada"), re.compile("What a day")])
+        keep_screenshot(page, f"example-{name}-conversations")
+        # Nobody else has them, not even who knows which one is open.
+        tab = page.evaluate("JSON.stringify(Object.entries(sessionStorage)[0])")
+        with page_on(browser, pages[name], service.url, statuses=(404,)) as other:
+            other.evaluate(f"sessionStorage.setItem(...{tab})")
+            other.reload()
+            expect(other.locator(".error")).to_contain_text("does not exist")
+            expect(other.get_by_role("navigation")).to_be_visible()
+            expect(other.get_by_role("listitem")).to_have_count(0)
+            ask(other, "Hello")
+            expect(other.get_by_role("listitem")).to_have_count(1)
+        listed.first.get_by_role("button", name="Delete").click()
+        expect(listed).to_have_text([re.compile("What a day")])
+        expect(answers).to_have_count(0)
+        page.reload()
+        expect(listed).to_have_text([re.compile("What a day")])
+        expect(page.locator(".user")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_long_lists_come_in_pages(browser: Browser, pages: dict[str, str], name: str, service: Service) -> None:
+    with page_on(browser, pages[name], service.url) as page:
+        expect(page.get_by_role("navigation")).to_be_visible()
+        headers = {"Authorization": f"Bearer {token_of(page)}"}
+
+        def said(content: str, conversation: str | None = None) -> str:
+            body = {"messages": [{"role": "user", "content": content}], "conversation_id": conversation}
+            answer = service.http.post("/api/v1/chat", json=body, headers=headers)
+            assert answer.status_code == 200
+            found: str = answer.json()["conversation_id"]
+            return found
+
+        begun = [said(f"Number {number}") for number in range(22)]
+        for number in range(15):
+            said(f"Turn {number}", begun[-1])
+        page.reload()
+        listed = page.get_by_role("navigation").get_by_role("listitem")
+        expect(listed).to_have_count(20)
+        page.get_by_role("button", name="More").click()
+        expect(listed).to_have_count(22)
+        listed.first.get_by_role("button").first.click()
+        asked = page.locator(".user")
+        expect(asked.last).to_have_text("Turn 14")
+        expect(asked.first).not_to_have_text("Number 21")
+        page.get_by_role("button", name="Earlier messages").click()
+        expect(asked.first).to_have_text("Number 21")
+        expect(asked).to_have_count(16)
+        expect(page.get_by_role("button", name="Earlier messages")).to_have_count(0)
+        # What was read of the list stays when it is read anew.
+        ask(page, "And on")
+        expect(page.locator(".assistant").last).to_contain_text("You said: And on")
+        expect(listed).to_have_count(22)
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_refused_token_is_renewed(browser: Browser, pages: dict[str, str], name: str, service: Service) -> None:
+    with page_on(browser, pages[name], service.url, statuses=(401, 404)) as page:
+        expect(page.get_by_role("navigation")).to_be_visible()
+        first = token_of(page)
+        spoil = """() => {
+          const [key, text] = Object.entries(localStorage)[0];
+          const kept = JSON.parse(text);
+          localStorage.setItem(key, JSON.stringify({ ...kept, token: kept.token.slice(0, -8) + "AAAAAAAA" }));
+        }"""
+        page.evaluate(spoil)
+        page.get_by_label("File").set_input_files(picture())
+        ask(page, "What is in this picture?")  # the upload is sent again
+        expect(page.locator(".assistant")).to_contain_text("evening.png")
+        second = token_of(page)
+        assert second != first
+        page.evaluate(spoil)
+        page.reload()
+        expect(page.locator(".error")).to_contain_text("does not exist")  # for a new visitor
+        ask_when_ready(page, "Hello")
+        expect(page.locator(".assistant")).to_contain_text("Hello")
+        expect(page.get_by_role("listitem")).to_have_count(1)
+        assert token_of(page) not in (first, second)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "status"),
+    [("react", {"STORE": "off"}, 404), ("vue", {"STORE": "off", "VISITORS": "true"}, 503)],
+)
+def test_without_visitors_one_still_chats(
+    browser: Browser, examples: Path, start: Start, upstream: Upstream, name: str, settings: dict[str, str], status: int
+) -> None:
+    alone = start(**settings)
+    with (
+        served(built(examples, name, alone.url, "dist-alone")) as url,
+        page_on(browser, url, alone.url, statuses=(status,)) as page,
+    ):
+        ask(page, "My name is Ada.")
+        ask_when_ready(page, "What did I say?")
+        expect(page.locator(".assistant").last).to_contain_text("the last thing you asked was: My name is Ada.")
+        expect(page.get_by_role("navigation")).to_have_count(0)
+        page.reload()
+        ask_when_ready(page, "Hello")
+        expect(page.locator(".assistant")).to_contain_text("Hello")
+        (user,) = {chat["user_id"] for chat in upstream.state()["chats"]}
+        assert re.fullmatch("guest_[0-9a-f]{32}", user)
+
+
+def ask_when_ready(page: Page, text: str) -> None:
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
+    ask(page, text)
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_stopped_turn_keeps_its_conversation(
+    browser: Browser, pages: dict[str, str], name: str, service: Service, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    with page_on(browser, f"{pages[name]}bot={bots['for-ever']}", service.url) as page:
+        send, stop = page.get_by_role("button", name="Send"), page.get_by_role("button", name="Stop")
+        expect(send).to_be_enabled()
+        ask(page, "Go on")
+        expect(page.locator(".assistant")).to_have_text(re.compile(r"\S"))
+        expect(page.get_by_role("listitem")).to_have_count(1)
+        # A second question waits, and its text is kept.
+        expect(send).to_be_disabled()
+        ask(page, "And then?")
+        expect(page.get_by_label("Message")).to_have_value("And then?")
+        assert len(chats_of(upstream)) == 1
+        stop.click()
+        wait_until(lambda: freed(upstream, bots["for-ever"]))
+        send.click()
+        expect(page.locator(".assistant")).to_have_count(2)
+        assert len(chats_of(upstream)) == 2
+        # So it does over a reload in the middle of an answer, which ends the chat.
+        page.reload()
+        wait_until(lambda: freed(upstream, bots["for-ever"]))
+        expect(page.locator(".user")).to_have_text(["Go on", "And then?"])
+        ask_when_ready(page, "And now?")
+        expect(page.locator(".user")).to_have_count(3)
+        expect(page.get_by_role("button", name="Stop")).to_be_enabled()
+        wait_until(lambda: len(chats_of(upstream)) == 3)
+        assert len(set(chats_of(upstream))) == 1
+        # A page that is left by its application ends its chat too.
+        page.evaluate("window.unmount()")
+        expect(page.get_by_label("Message")).to_have_count(0)
+        wait_until(lambda: freed(upstream, bots["for-ever"]))
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_what_fails_can_be_tried_again(
+    browser: Browser, pages: dict[str, str], name: str, service: Service, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    with page_on(browser, f"{pages[name]}bot={bots['503-retry-after']}", service.url, statuses=(503,)) as page:
+        ask(page, "Hello")
+        again = page.get_by_role("button", name="Try again in")
+        expect(again).to_be_disabled()
+        keep_screenshot(page, f"example-{name}-wait")
+        ask(page, "Meanwhile")  # waits too
+        expect(page.get_by_label("Message")).to_have_value("Meanwhile")
+        assert len(chats_of(upstream)) == 1
+        again = page.get_by_role("button", name="Try again", exact=True)
+        expect(again).to_be_enabled()
+        again.click()
+        expect(page.get_by_role("button", name="Try again in")).to_be_disabled()
+        assert len(chats_of(upstream)) == 2
+        expect(page.locator(".user, .error, .assistant, .waiting")).to_have_count(2)
+    # An answer that breaks off is kept until one tries again.
+    with page_on(browser, f"{pages[name]}bot={bots['reset']}", service.url, locale="zh-CN") as page:
+        page.get_by_label("消息").fill("Hello")
+        page.get_by_role("button", name="发送").click()
+        expect(page.locator(".error")).to_contain_text("回答中断了。")
+        keep_screenshot(page, f"example-{name}-zh")
+        before = chats_of(upstream)
+        page.get_by_role("button", name="重试").click()
+        wait_until(lambda: chats_of(upstream) == [*before, before[-1]])
+        expect(page.locator(".error")).to_have_count(1)
+        expect(page.locator(".user")).to_have_count(1)
+    with page_on(browser, f"{pages[name]}bot={bots['empty-answer']}", service.url) as page:
+        ask(page, "Hello")
+        expect(page.locator(".error")).to_contain_text("gave no answer")
+        expect(page.locator(".assistant")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_reading_and_writing(
+    browser: Browser, pages: dict[str, str], name: str, service: Service, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    upstream.set(delta_seconds=0.005)
+    with page_on(browser, pages[name], service.url) as page:
+        field, log, answers = page.get_by_label("Message"), page.get_by_role("log"), page.locator(".assistant")
+        rest = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
+        expect(page.get_by_role("button", name="Send")).to_be_enabled()
+        # How the bot opens, and what to begin with.
+        expect(page.locator(".opening")).to_contain_text("I am the bot of the Coze sandbox")
+        expect(log.get_by_role("button")).to_have_text(["你是谁？", "Who are you?", "帮助"])
+        # Several lines; Enter that ends a word of an input method sends nothing.
+        field.fill("one")
+        field.press("Shift+Enter")
+        field.press_sequentially("two")
+        for more in ("isComposing: true", "keyCode: 229"):
+            key = f'new KeyboardEvent("keydown", {{ key: "Enter", bubbles: true, cancelable: true, {more} }})'
+            field.evaluate(f"field => field.dispatchEvent({key})")
+        expect(field).to_have_value("one\ntwo")
+        field.press("Enter")
+        expect(page.locator(".user")).to_have_text("one\ntwo")
+        expect(field).to_have_value("")
+        # Everything is there on a narrow screen.
+        page.set_viewport_size(NARROW)
+        keep_screenshot(page, f"example-{name}-narrow")
+        for shown in (field, page.get_by_role("navigation"), page.locator(".user")):
+            box = shown.bounding_box()
+            assert box
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= NARROW["width"]
+        page.set_viewport_size(WIDE)
+        # What the bot suggests is asked with a click.
+        log.get_by_role("button").first.click()
+        expect(page.locator(".user")).to_have_count(2)
+        expect(page.get_by_role("button", name="Send")).to_be_enabled()
+        # The end stays in view, unless its reader has scrolled up.
+        ask(page, "\n".join(f"line {number}" for number in range(60)))
+        expect(answers.last).to_contain_text("line 59")
+        page.wait_for_function(f"() => ({rest})(document.querySelector('[role=log]')) < 10")
+        ask_when_ready(page, "\n".join(f"row {number}" for number in range(200)))
+        expect(answers.last).to_contain_text("row 5")
+        log.evaluate("log => { log.scrollTop -= 300; }")
+        expect(answers.last).to_contain_text("row 199")
+        assert log.evaluate(rest) > 1000
+    with page_on(browser, f"{pages[name]}bot={bots['reasoning']}", service.url) as page:
+        ask(page, "Hello")
+        expect(page.locator(".assistant")).to_have_text(re.compile(r"\S"))
+        page.get_by_text("Thinking").click()
+        expect(page.locator("details p")).to_have_text(re.compile(r"\S"))
+
+
+def test_react_and_vue_run_side_by_side(browser: Browser, examples: Path, service: Service, tmp_path: Path) -> None:
+    """On the servers that one develops with, where React mounts everything twice."""
+    with contextlib.ExitStack() as stack:
+        urls = [stack.enter_context(developed(examples, name, service.url, tmp_path)) for name in FRAMEWORKS]
+        found = [stack.enter_context(page_on(browser, url, service.url)) for url in urls]
+        for page in found:
+            ask_when_ready(page, "Just this")
+            expect(page.locator(".assistant")).to_have_text("You said: Just this")
+
+
+@contextlib.contextmanager
+def developed(examples: Path, name: str, url: str, folder: Path) -> Iterator[str]:
+    """Vite's server for developing examples/`name`, for the service at `url`."""
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [node(), TESTS / "node_modules" / "vite" / "bin" / "vite.js", name, "--host", "127.0.0.1", "--port", "0"],
+            cwd=examples,
+            env=os.environ | {"VITE_COZE_URL": url, "NO_COLOR": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until(lambda: re.search(r"http://127\.0\.0\.1:\d+/", log.read_text()) or process.poll() is not None, 60)
+        (found,) = re.findall(r"http://127\.0\.0\.1:\d+/", log.read_text())
+        yield found
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 def test_the_readmes_own_react_project(browser: Browser, pages: dict[str, str], service: Service) -> None:

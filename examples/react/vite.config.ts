@@ -1,4 +1,5 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
-export default defineConfig({ plugins: [react()] });
+// A cache of its own: the pages run side by side.
+export default defineConfig({ cacheDir: "../node_modules/.vite-react", plugins: [react()] });

@@ -1,7 +1,9 @@
 // `node typescript/chat.ts [URL]`
 import { about, CozeError, createCoze, type StreamEvent } from "./client.ts";
+import { memory, Visitor } from "./visitor.ts";
 
-const coze = createCoze(process.argv[2] ?? "http://127.0.0.1:2026");
+const url = process.argv[2] ?? "http://127.0.0.1:2026";
+const coze = createCoze(url, new Visitor(url, memory()));
 
 /** The union of events is closed: a new kind of event would not compile here. */
 function shown(event: StreamEvent): string {
@@ -21,24 +23,30 @@ function shown(event: StreamEvent): string {
   }
 }
 
-let conversation_id: string | undefined;
+let conversation_id = "";
 for (const content of ["My name is Ada.", "What did I say?"]) {
-  const question = { user_id: "user123", conversation_id, messages: [{ role: "user" as const, content }] };
-  for await (const event of coze.stream(question)) {
+  for await (const event of coze.stream({ conversation_id, messages: [{ role: "user", content }] })) {
     process.stdout.write(shown(event));
-    if (event.type === "chat_completed") conversation_id = event.conversation_id;
+    if (event.type === "chat_started") conversation_id = event.conversation_id;
   }
 }
 
+// What a page shows when it is opened again.
+await coze.rename(conversation_id, "About Ada");
+const { data: conversations } = await coze.conversations({});
+const { data: messages } = await coze.messages(conversation_id, {});
+console.log(conversations.map(({ name }) => name), messages.map(({ role }) => role));
+await coze.remove(conversation_id);
+
 const { file_id } = await coze.upload(new File(["some notes"], "notes.txt"));
-const answer = await coze.chat({ user_id: "user123", messages: [about("What is in this file?", file_id)] });
+const answer = await coze.chat({ messages: [about("What is in this file?", file_id)] });
 console.log(answer.data.content);
 
 const workspaces = await coze.api.GET("/api/v1/workspaces");
 console.log(workspaces.data?.data.map(({ name }) => name));
 
 try {
-  await coze.chat({ bot_id: "1", user_id: "user123", messages: [{ role: "user", content: "Hello" }] });
+  await coze.chat({ bot_id: "1", messages: [{ role: "user", content: "Hello" }] });
 } catch (error) {
   if (!(error instanceof CozeError)) throw error;
   console.log(`Refused: ${error.message} (HTTP ${error.status}, ${error.requestId})`);

@@ -1,4 +1,5 @@
 import vue from "@vitejs/plugin-vue";
 import { defineConfig } from "vite";
 
-export default defineConfig({ plugins: [vue()] });
+// A cache of its own: the pages run side by side.
+export default defineConfig({ cacheDir: "../node_modules/.vite-vue", plugins: [vue()] });

@@ -1,72 +1,123 @@
-import { type FormEvent, useRef, useState } from "react";
-import { about, CozeError, createCoze, type Message } from "../../typescript/client.ts";
+import { type FormEvent, type KeyboardEvent, memo, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { type Conversation, createCoze } from "../../typescript/client.ts";
+import { explained, followEnd, sends, words } from "../../typescript/page.ts";
+import { ChatSession, type Line, opening, suggested } from "../../typescript/session.ts";
+import { Visitor } from "../../typescript/visitor.ts";
 
-const coze = createCoze(import.meta.env.VITE_COZE_URL ?? "http://127.0.0.1:2026");
-const bot_id = new URLSearchParams(location.search).get("bot"); // null: the service's default bot
-
-type Line = { role: "user" | "assistant" | "error"; text: string; picture?: string };
+const url = import.meta.env.VITE_COZE_URL ?? "http://127.0.0.1:2026";
+const bot = new URLSearchParams(location.search).get("bot"); // null: the service's default bot
 
 export function Chat() {
-  const [lines, setLines] = useState<Line[]>([]);
-  const [running, setRunning] = useState<AbortController | null>(null);
-  const conversation = useRef<string | null>(null);
+  const [chat] = useState(() => new ChatSession(createCoze(url, new Visitor(url)), bot));
+  useEffect(() => chat.start(), [chat]);
+  const state = useSyncExternalStore(chat.subscribe, () => chat.state);
+  const log = useRef<HTMLDivElement>(null);
+  useEffect(() => followEnd(log.current!), []);
+  const blocked = state.busy !== null || state.wait > 0;
+  const last = state.lines.at(-1);
 
-  const add = (role: Line["role"], text: string) => setLines((old) => [...old, { role, text }]);
-  // The last line is replaced, never changed in place.
-  const change = (changed: (line: Line) => Line) =>
-    setLines((old) => old.map((line, i) => (i === old.length - 1 ? changed(line) : line)));
-  const grow = (text: string) => change((line) => ({ ...line, text: line.text + text }));
-
-  async function messageOf(text: string, file: File): Promise<Message> {
-    if (!file.size) return { role: "user", content: text };
-    const { file_id, file_url } = await coze.upload(file);
-    // The service shows these and no others; null where it keeps no files.
-    if (file_url && /^image\/(png|jpeg|gif|webp)$/.test(file.type)) change((line) => ({ ...line, picture: file_url }));
-    return about(text, file_id, file.type.startsWith("image/") ? "image" : "file");
-  }
-
-  async function send(event: FormEvent<HTMLFormElement>) {
+  function send(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
-    const [text, file] = [String(form.get("text")).trim(), form.get("file") as File];
-    if (!text || running) return;
-    event.currentTarget.reset();
-    const controller = new AbortController();
-    setRunning(controller);
-    add("user", file.size ? `${text} (${file.name})` : text);
-    try {
-      const messages = [await messageOf(text, file)];
-      add("assistant", "");
-      const question = { bot_id, user_id: "user123", conversation_id: conversation.current, messages };
-      for await (const event of coze.stream(question, controller.signal)) {
-        if (event.type === "message_delta") grow(event.content);
-        if (event.type === "chat_completed") conversation.current = event.conversation_id;
-      }
-    } catch (error) {
-      if (!controller.signal.aborted) {
-        add("error", error instanceof CozeError ? error.message : "The service cannot be reached.");
-      }
-    } finally {
-      setRunning(null);
-    }
+    // What cannot be sent yet stays in its field.
+    if (chat.send(String(form.get("text")), form.get("file") as File)) event.currentTarget.reset();
+  }
+
+  function typed(event: KeyboardEvent<HTMLTextAreaElement>) {
+    if (!sends(event.nativeEvent)) return;
+    event.preventDefault();
+    event.currentTarget.form!.requestSubmit();
   }
 
   return (
-    <main>
-      <div role="log">
-        {lines.map((line, i) => (
-          <p key={i} className={line.role} role={line.role === "error" ? "alert" : undefined}>
-            {line.picture && <img src={line.picture} alt="" />}
-            {line.text}
-          </p>
+    <>
+      {(state.conversations || state.trouble) && <Conversations chat={chat} />}
+      <main lang={words.lang}>
+        <h1>{state.bot?.title || words.title}</h1>
+        <div ref={log} role="log" aria-busy={state.busy !== null} tabIndex={0}>
+          {state.hasEarlier && <button disabled={blocked} onClick={() => chat.earlier()}>{words.earlier}</button>}
+          {opening(state, words.guest) && <p className="opening" dir="auto">{opening(state, words.guest)}</p>}
+          {state.lines.map((line) => <Spoken key={line.id} line={line} />)}
+          {state.busy && last?.role !== "assistant" && <p className="waiting">…</p>}
+          {last?.error && !state.busy && (
+            <button disabled={blocked} onClick={() => chat.retry()}>
+              {state.wait ? words.wait(state.wait) : words.retry}
+            </button>
+          )}
+          {suggested(state).map((text) => (
+            <button key={text} disabled={blocked} onClick={() => chat.send(text)}>{text}</button>
+          ))}
+        </div>
+        <form onSubmit={send}>
+          <textarea name="text" aria-label={words.message} dir="auto" onKeyDown={typed} autoFocus />
+          <input name="file" aria-label={words.file} type="file" />
+          <button disabled={blocked}>{words.send}</button>
+          <button type="button" disabled={state.busy !== "answering"} onClick={() => chat.stop()}>{words.stop}</button>
+        </form>
+      </main>
+    </>
+  );
+}
+
+const Spoken = memo(({ line }: { line: Line }) => {
+  if (line.error) {
+    return (
+      <p className="error" role="alert">
+        {explained(line.error)} <small>{line.error.requestId}</small>
+      </p>
+    );
+  }
+  return (
+    <>
+      {line.thinking && (
+        <details>
+          <summary>{words.thinking}</summary>
+          <p>{line.thinking}</p>
+        </details>
+      )}
+      {(line.text || line.files?.[0]) && (
+        <p className={line.role} dir="auto">
+          {line.files?.map(({ type, name, url }, i) =>
+            type === "image" && url ? <img key={i} src={url} alt={name ?? ""} /> : <a key={i} href={url ?? undefined}>{name}</a>,
+          )}
+          {line.text}
+        </p>
+      )}
+    </>
+  );
+});
+
+function Conversations({ chat }: { chat: ChatSession }) {
+  const state = useSyncExternalStore(chat.subscribe, () => chat.state);
+
+  function rename({ conversation_id, name }: Conversation) {
+    const wanted = prompt(words.name, name)?.trim().slice(0, 100);
+    if (wanted) void chat.rename(conversation_id, wanted);
+  }
+
+  function remove({ conversation_id, name }: Conversation) {
+    if (confirm(words.confirm(name))) void chat.remove(conversation_id);
+  }
+
+  return (
+    <nav lang={words.lang} aria-label={words.conversations}>
+      <button onClick={() => chat.startNew()}>{words.startNew}</button>
+      <ul>
+        {state.conversations?.map((one) => (
+          <li key={one.conversation_id}>
+            <button
+              aria-current={one.conversation_id === state.open}
+              onClick={() => chat.open(one.conversation_id)}
+            >
+              {one.name || words.unnamed}
+            </button>
+            <button title={words.rename} aria-label={words.rename} onClick={() => rename(one)}>✎</button>
+            <button title={words.remove} aria-label={words.remove} onClick={() => remove(one)}>✕</button>
+          </li>
         ))}
-      </div>
-      <form onSubmit={send}>
-        <input name="text" aria-label="Message" autoComplete="off" autoFocus />
-        <input name="file" aria-label="File" type="file" />
-        <button disabled={running !== null}>Send</button>
-        <button type="button" disabled={running === null} onClick={() => running?.abort()}>Stop</button>
-      </form>
-    </main>
+      </ul>
+      {state.cursor && <button onClick={() => void chat.more()}>{words.more}</button>}
+      {state.trouble && <p className="error" role="alert">{explained(state.trouble)}</p>}
+    </nav>
   );
 }

@@ -1,0 +1,70 @@
+// Who asks, on a site without a login: a visitor, whose token is got once and kept. A site with a login gives
+// `createCoze` a `User` of its own instead, with the token of that.
+import { createCoze, type Identity, refusal, type User } from "./client.ts";
+
+type Keeper = Pick<Storage, "getItem" | "setItem">;
+
+/** Keeps until the page is left. */
+export function memory(): Keeper {
+  const kept = new Map<string, string>();
+  return { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => void kept.set(key, value) };
+}
+
+export function browser(storage: "localStorage" | "sessionStorage"): Keeper {
+  try {
+    return window[storage];
+  } catch {
+    return memory(); // the browser forbids it, as some do in a frame
+  }
+}
+
+export class Visitor implements User {
+  #api;
+  #key: string;
+  #keeper: Keeper;
+  #guest = false; // whether the service gave no token since this page was opened
+  #asking: Promise<Identity> | undefined;
+
+  constructor(baseUrl: string, keeper = browser("localStorage")) {
+    this.#api = createCoze(baseUrl).api;
+    this.#key = `visitor of ${baseUrl}`;
+    this.#keeper = keeper;
+  }
+
+  async identity(): Promise<Identity> {
+    const kept = this.#kept();
+    return kept && (kept.token || this.#guest) ? kept : this.renew(null);
+  }
+
+  /** A refused token's visitor cannot be proven any more, so the next is a new one. Throws CozeError. */
+  renew(refused: string | null): Promise<Identity> {
+    this.#asking ??= exclusively(this.#key, () => this.#ask(refused)).finally(() => (this.#asking = undefined));
+    return this.#asking;
+  }
+
+  async #ask(refused: string | null): Promise<Identity> {
+    const kept = this.#kept();
+    if (kept?.token && kept.token !== refused) return kept; // another tab has asked meanwhile
+    const { data, error, response } = await this.#api.POST("/api/v1/visitors");
+    // No visitors here (404), or nothing is remembered (503): one still chats, with an id that proves nothing.
+    this.#guest = response.status === 404 || response.status === 503;
+    if (!data && !this.#guest) throw refusal(error, response);
+    const guest = { user_id: kept && !kept.token ? kept.user_id : `guest_${random()}`, token: null };
+    const { user_id, token } = data?.data ?? guest;
+    this.#keeper.setItem(this.#key, JSON.stringify({ user_id, token }));
+    return { user_id, token };
+  }
+
+  #kept(): Identity | null {
+    return JSON.parse(this.#keeper.getItem(this.#key) ?? "null");
+  }
+}
+
+/** One at a time in all tabs of a browser, so that they are one visitor; plain http has no such locks. */
+async function exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
+  return navigator.locks ? navigator.locks.request(name, work) : work();
+}
+
+function random(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
