@@ -477,7 +477,7 @@ def ask_when_ready(page: Page, text: str) -> None:
 def test_a_stopped_turn_keeps_its_conversation(
     browser: Browser, pages: dict[str, str], name: str, service: Service, upstream: Upstream, bots: dict[str, str]
 ) -> None:
-    with page_on(browser, f"{pages[name]}bot={bots['for-ever']}", service.url) as page:
+    with page_on(browser, f"{pages[name]}bot={bots['for-ever']}", service.url, statuses=(429,)) as page:
         send, stop = page.get_by_role("button", name="Send"), page.get_by_role("button", name="Stop")
         expect(send).to_be_enabled()
         ask(page, "Go on")
@@ -489,10 +489,8 @@ def test_a_stopped_turn_keeps_its_conversation(
         expect(page.get_by_label("Message")).to_have_value("And then?")
         assert len(chats_of(upstream)) == 1
         stop.click()
-        wait_until(lambda: freed(upstream, bots["for-ever"]))
-        send.click()
+        send.click()  # even if the one that was stopped has not ended yet
         expect(page.locator(".assistant")).to_have_count(2)
-        assert len(chats_of(upstream)) == 2
         # So it does over a reload in the middle of an answer, which ends the chat.
         page.reload()
         wait_until(lambda: freed(upstream, bots["for-ever"]))
@@ -500,7 +498,7 @@ def test_a_stopped_turn_keeps_its_conversation(
         ask_when_ready(page, "And now?")
         expect(page.locator(".user")).to_have_count(3)
         expect(page.get_by_role("button", name="Stop")).to_be_enabled()
-        wait_until(lambda: len(chats_of(upstream)) == 3)
+        expect(page.locator(".assistant")).to_have_count(1)
         assert len(set(chats_of(upstream))) == 1
         # A page that is left by its application ends its chat too.
         page.evaluate("window.unmount()")
@@ -577,6 +575,7 @@ def test_reading_and_writing(
         page.set_viewport_size(WIDE)
         # What the bot suggests is asked with a click.
         log.get_by_role("button").first.click()
+        expect(log).to_be_focused()
         expect(page.locator(".user")).to_have_count(2)
         expect(page.get_by_role("button", name="Send")).to_be_enabled()
         # The end stays in view, unless its reader has scrolled up.

@@ -1,10 +1,10 @@
 // A client of the service in plain JavaScript, for browsers and Node.js. Copy it into your project.
 
-/** An answer that is not a success. `message` is for people; quote `requestId` when you report it. */
+/** A failure. `message` is for people, `code` for programs; `retryAfter` is in seconds; quote `requestId`. */
 export class CozeError extends Error {
-  constructor(message, { status, requestId, retryAfter } = {}) {
+  constructor(message, { code, status, requestId, retryAfter } = {}) {
     super(message);
-    Object.assign(this, { name: "CozeError", status, requestId, retryAfter });
+    Object.assign(this, { name: "CozeError", code, status, requestId, retryAfter });
   }
 }
 
@@ -24,7 +24,8 @@ export class CozeAPI {
     for await (const data of dataOf(response.body)) {
       const event = JSON.parse(data);
       if (event.type === "error") {
-        throw new CozeError(event.message, { requestId: response.headers.get("X-Request-ID") });
+        const { message, code, retry_after: retryAfter } = event;
+        throw new CozeError(message, { code, retryAfter, requestId: response.headers.get("X-Request-ID") });
       }
       if (event.type === "end") return;
       yield event;
@@ -62,6 +63,7 @@ export class CozeAPI {
     if (response.ok) return response;
     const body = await response.json().catch(() => null);
     throw new CozeError(body?.message ?? `HTTP ${response.status}`, {
+      code: body?.code,
       status: response.status,
       requestId: response.headers.get("X-Request-ID"),
       retryAfter: Number(response.headers.get("Retry-After")) || undefined,

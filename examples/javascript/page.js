@@ -6,6 +6,8 @@ const api = new CozeAPI(options.get("api") ?? undefined);
 const [lines, form, input, picker, send, stop] = ["lines", "form", "input", "file", "send", "stop"].map((id) =>
   document.getElementById(id),
 );
+// An id that this browser claims. For one that is proven, and a list of conversations, see ../typescript/visitor.ts.
+const user_id = (localStorage.user_id ??= `guest_${crypto.getRandomValues(new Uint32Array(4)).join("_")}`);
 let conversation_id = null;
 let running = null;
 
@@ -29,7 +31,7 @@ form.addEventListener("submit", async (event) => {
     const message = file
       ? about(text, (await api.upload(file)).file_id, file.type.startsWith("image/") ? "image" : "file")
       : { role: "user", content: text };
-    const request = { bot_id: options.get("bot"), user_id: "user123", conversation_id, messages: [message] };
+    const request = { bot_id: options.get("bot"), user_id, conversation_id, messages: [message] };
     for await (const event of api.stream(request, { signal: running.signal })) {
       if (event.type === "chat_started") conversation_id = event.conversation_id;
       if (event.type !== "message_delta") continue;

@@ -1,5 +1,15 @@
 // A chat as a page shows it, without a framework: its state and what one can do. ../react and ../vue are views of it.
-import { about, type Bot, type Conversation, type Coze, CozeError, type Message, type PastMessage, type StreamEvent } from "./client.ts";
+import {
+  about,
+  type Bot,
+  type Conversation,
+  type Coze,
+  CozeError,
+  type Message,
+  type PastMessage,
+  type Question,
+  type StreamEvent,
+} from "./client.ts";
 import { browser } from "./visitor.ts";
 
 export type Line = {
@@ -159,13 +169,24 @@ export class ChatSession {
       try {
         message ??= await this.#message(id, file, signal);
         const question = { bot_id: this.#bot, conversation_id: this.state.open, messages: [message] };
-        for await (const event of this.#coze.stream(question, signal)) this.#hear(event);
+        for await (const event of this.#events(question, signal)) this.#hear(event);
         const { role, text } = this.state.lines.at(-1)!;
         if (role !== "assistant" || !text) throw new CozeError({ code: "no_answer", message: "The bot gave no answer." });
       } finally {
         void this.#list();
       }
     });
+  }
+
+  /** The events of an answer. It is asked for again while one that was stopped is still ending. */
+  async *#events(question: Question, signal: AbortSignal, patience = 5): AsyncGenerator<StreamEvent> {
+    try {
+      yield* this.#coze.stream(question, signal);
+    } catch (error) {
+      if (!(error instanceof CozeError) || error.code !== "conversation_busy" || !patience) throw error;
+      await passed(error.retryAfter ?? 1, signal);
+      yield* this.#events(question, signal, patience - 1);
+    }
   }
 
   async #message(id: string, file: File | undefined, signal: AbortSignal): Promise<Message> {
@@ -178,7 +199,8 @@ export class ChatSession {
 
   #hear(event: StreamEvent): void {
     switch (event.type) {
-      case "chat_started": // so that an answer that is stopped or cut keeps its conversation
+      case "chat_started": // kept from now on, should the answer be stopped or cut
+        if (event.conversation_id === this.state.open) return;
         this.#setOpen(event.conversation_id);
         return void this.#list();
       case "message_delta":
@@ -300,6 +322,13 @@ export function suggested({ lines, open, bot, followUps }: State): readonly stri
 /** The bot's opening line, which stands before the first question. */
 export function opening({ hasEarlier, busy, bot }: State, guest: string): string {
   return hasEarlier || busy === "loading" || !bot ? "" : bot.prologue.replaceAll("{{user_name}}", guest);
+}
+
+function passed(seconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    setTimeout(resolve, seconds * 1000);
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
 }
 
 function typeOf(file: File): "image" | "file" {

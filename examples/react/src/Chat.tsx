@@ -16,6 +16,12 @@ export function Chat() {
   const blocked = state.busy !== null || state.wait > 0;
   const last = state.lines.at(-1);
 
+  /** For a button that is gone then: the focus must not go with it. */
+  function press(action: () => void) {
+    action();
+    log.current!.focus();
+  }
+
   function send(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
@@ -35,17 +41,17 @@ export function Chat() {
       <main lang={words.lang}>
         <h1>{state.bot?.title || words.title}</h1>
         <div ref={log} role="log" aria-busy={state.busy !== null} tabIndex={0}>
-          {state.hasEarlier && <button disabled={blocked} onClick={() => chat.earlier()}>{words.earlier}</button>}
+          {state.hasEarlier && <button disabled={blocked} onClick={() => press(() => chat.earlier())}>{words.earlier}</button>}
           {opening(state, words.guest) && <p className="opening" dir="auto">{opening(state, words.guest)}</p>}
           {state.lines.map((line) => <Spoken key={line.id} line={line} />)}
           {state.busy && last?.role !== "assistant" && <p className="waiting">…</p>}
           {last?.error && !state.busy && (
-            <button disabled={blocked} onClick={() => chat.retry()}>
+            <button disabled={blocked} onClick={() => press(() => chat.retry())}>
               {state.wait ? words.wait(state.wait) : words.retry}
             </button>
           )}
           {suggested(state).map((text) => (
-            <button key={text} disabled={blocked} onClick={() => chat.send(text)}>{text}</button>
+            <button key={text} disabled={blocked} onClick={() => press(() => chat.send(text))}>{text}</button>
           ))}
         </div>
         <form onSubmit={send}>
