@@ -308,6 +308,8 @@ def test_a_page(
             sent = page.locator(".user img")
             expect(sent).to_have_attribute("src", re.compile(re.escape(service.url) + r"/api/v1/files/"))
             page.wait_for_function("image => image.naturalWidth == 240", arg=sent.element_handle())
+            page.reload()  # the service gives another link
+            page.wait_for_function("image => image.naturalWidth == 240", arg=sent.element_handle())
         assert len({chat["conversation_id"] for chat in upstream.state()["chats"]}) == 1
         keep_screenshot(page, f"example-{name}")
     with page_on(browser, f"{pages[name]}bot={bots['for-ever']}", service.url) as page:
@@ -603,6 +605,8 @@ def test_react_and_vue_run_side_by_side(browser: Browser, examples: Path, servic
         urls = [stack.enter_context(developed(examples, name, service.url, tmp_path)) for name in FRAMEWORKS]
         for page in [stack.enter_context(page_on(browser, url, service.url)) for url in urls]:
             ask(page, "Just this")
+            expect(page.locator(".assistant")).to_have_text("You said: Just this")
+            page.reload()
             expect(page.locator(".assistant")).to_have_text("You said: Just this")
     assert all((cache / "deps" / "_metadata.json").is_file() for cache in caches)
 
