@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import BOT, Service, Start, Upstream, changed, events_of
+from conftest import BOT, Service, Start, Upstream, changed, events_of, wait_until
 from envelope import assert_error
 
 from service import sandbox
@@ -188,6 +188,16 @@ def test_many_callers_make_one_call_also_if_it_fails(start: Start, upstream: Ups
     answers = at_once(*of_default, *of_another)
     assert {answer.status_code for answer in answers} == {200}
     assert asked(upstream) == 4
+
+
+def test_of_many_bots_few_are_asked_for_at_once(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
+    many = [f"{name}:{bot_id}" for name, bot_id in bots.items()][:8]
+    service = start(*changed(bots_at_once=3), BOTS=",".join(many))
+    upstream.set(fail={PROFILES: {"kind": "hang"}})
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"{service.url}/api/v1/bots", timeout=1)
+    wait_until(lambda: asked(upstream) >= 3)
+    assert asked(upstream) == 3
 
 
 def test_who_leaves_ends_it_for_nobody_else(start: Start, upstream: Upstream) -> None:
