@@ -176,9 +176,10 @@ def test_what_is_another_user_s_is_not_there(
     assert assert_error(answer, 404) == assert_error(unknown, 404)
     asked = upstream.state()["requests"]["POST /v3/chat"]
     assert asked == 1, "only of the one that nobody is known to own"
-    content = json.dumps([{"type": "file", "file_id": file_id}, {"type": "text", "text": "?"}])
-    body = {"messages": [{"role": "user", "content": content, "content_type": "object_string"}], **fields}
-    assert_error(service.http.post("/api/v1/chat", json={**body, "stream": stream}, headers=headers), 404)
+    for text in ("?", "half an emoji \ud83d"):
+        content = json.dumps([{"type": "file", "file_id": file_id}, {"type": "text", "text": text}])
+        body = {"messages": [{"role": "user", "content": content, "content_type": "object_string"}], **fields}
+        assert_error(service.http.post("/api/v1/chat", json={**body, "stream": stream}, headers=headers), 404)
     assert upstream.state()["requests"]["POST /v3/chat"] == asked
 
 

@@ -79,5 +79,6 @@ def words(request: ChatRequest) -> str:
 def _parts(messages: list[ChatMessage]) -> Iterator[TextPart | ImagePart | FilePart | AudioPart]:
     for message in messages:
         if message.content_type == "object_string" and message.content:
-            with contextlib.suppress(msgspec.MsgspecError):
-                yield from _decode_object_string(message.content)
+            # Mended and read as what goes to Coze, where a file that was missed here would be read.
+            with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+                yield from _decode_object_string(without_halves(message.content))

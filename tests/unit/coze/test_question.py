@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from generated.models import ChatRequest
-from service.coze.question import messages_for_coze
+from service.coze.question import file_ids, messages_for_coze, words
 from service.errors import ServiceError
 
 IMAGE = json.dumps([{"type": "text", "text": "what is this"}, {"type": "image", "file_id": "1"}])
@@ -129,6 +129,7 @@ def test_object_string_goes_unchanged(content: str) -> None:
     ]
 
 
+DEEP = '[{"type":"text","text":"a","odd":' + "[" * 100_000
 NEEDS_PARTS = "With content_type object_string, content must be a JSON array of text, image, file and audio parts: "
 NEEDS_FILE = "An image, file or audio part of an object_string message needs a file_id or a file_url."
 
@@ -152,9 +153,56 @@ NEEDS_FILE = "An image, file or audio part of an object_string message needs a f
         ('[{"type":"file","file_id":7}]', NEEDS_PARTS + "Expected `str | null`, got `int` - at `$[0].file_id`"),
         ("[" * 100_000, NEEDS_PARTS + "Expected `object`, got `array` - at `$[0]`"),
         ("[", NEEDS_PARTS + "it is not valid JSON"),
+        (DEEP, NEEDS_PARTS + "it is not valid JSON"),
     ],
 )
 def test_object_string_that_is_none(content: str, message: str) -> None:
     with pytest.raises(ServiceError) as caught:
         messages_for_coze(with_parts(content))
     assert (caught.value.status, caught.value.message) == (400, message)
+
+
+def request_of(*messages: dict[str, Any]) -> ChatRequest:
+    return msgspec.convert({"user_id": "u", "messages": messages}, ChatRequest)
+
+
+def parts(*given: dict[str, Any], role: str = "user") -> dict[str, Any]:
+    return {"role": role, "content": json.dumps(given), "content_type": "object_string"}
+
+
+def text(words: str) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+def test_the_files_that_are_named() -> None:
+    assert file_ids(
+        request_of(
+            parts({"type": "image", "file_id": "1"}, text("and"), {"type": "file", "file_id": "2"}),
+            {"role": "user", "content": json.dumps([{"type": "image", "file_id": "no part"}])},
+            {"role": "user", "content": "[broken", "content_type": "object_string"},
+            {"role": "user", "content": DEEP, "content_type": "object_string"},
+            {"role": "user", "content": "", "content_type": "object_string"},
+            parts({"type": "audio", "file_url": "https://a/b"}, {"type": "audio", "file_id": "3"}, role="assistant"),
+            # Half an emoji, which is mended before Coze gets it, hides no file from who asks whose it is.
+            parts(text("\ud83d"), {"type": "image", "file_id": "4"}),
+        )
+    ) == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([{"role": "user", "content": "one"}, {"role": "user", "content": "two"}], "two"),
+        ([{"role": "user", "content": "one"}, {"role": "user", "content": ""}], "one"),
+        ([{"role": "user", "content": "one"}, {"role": "system", "content": "two"}], "one"),
+        ([{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}], "one"),
+        ([{"role": "assistant", "content": "one"}], ""),
+        ([parts(text("What"), {"type": "image", "file_id": "1"}, text("is it?"))], "What is it?"),
+        ([parts(text("half \ud83d"))], "half \ufffd"),
+        ([parts(text("one")), {"role": "user", "content": "[two]", "content_type": "text"}], "[two]"),
+        ([parts({"type": "image", "file_id": "1"})], ""),
+        ([{"role": "user", "content": "[broken", "content_type": "object_string"}], ""),
+    ],
+)
+def test_the_words_of_the_question(messages: list[dict[str, Any]], expected: str) -> None:
+    assert words(request_of(*messages)) == expected
