@@ -15,9 +15,6 @@ from conftest import ROOT, Service, Start, Upstream, events_of, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from test_stopping import SLOW
 
-from service.coze.errors import ABSENT, BROKE_OFF, UNREACHABLE, Asked, coze_error, coze_failure
-from service.errors import BAD_REQUEST, FILE_TOO_LARGE, FULL
-
 PREFIX = "coze_service_"
 CANARY = "a-very-private-sentence"
 
@@ -142,25 +139,6 @@ def test_the_labels_are_few(service: Service, risen: Callable[..., None]) -> Non
     risen(20, "requests_total", route="none", method="GET", status="404")
     assert CANARY not in figures(service).text
     assert len(figures(service).samples) < 1000
-    assert coze_error(coze_failure(Asked.BOT, code=4_999_999), 4_999_999) == ("error", "other")
-
-
-@pytest.mark.parametrize(
-    ("failure", "code", "counted"),
-    [
-        (coze_failure(Asked.BOT, code=4028), 4028, ("error", "4028")),
-        (coze_failure(Asked.NOTHING, status=401), 0, ("error", "none")),
-        (UNREACHABLE, None, ("unreachable", "none")),
-        (BROKE_OFF, None, ("broke_off", "none")),
-        (ABSENT, 404, ("absent", "other")),
-        (FILE_TOO_LARGE, 4302, ("error", "4302")),
-        (FILE_TOO_LARGE, None, None),
-        (BAD_REQUEST, None, None),
-        (FULL, None, None),
-    ],
-)
-def test_whose_error_it_is(failure: Any, code: int | None, counted: tuple[str, str] | None) -> None:
-    assert coze_error(failure, code) == counted
 
 
 def test_all_workers_count_together(full: Service, upstream: Upstream, bots: dict[str, str]) -> None:

@@ -14,7 +14,6 @@ from conftest import BOT, Service, Start, Upstream, wait_until
 from joserfc.jwk import RSAKey
 
 from service import sandbox
-from service.coze.errors import oauth_failure
 from service.coze.tokens import lifetime
 
 TOKEN_PATH = "/api/permission/oauth2/token"
@@ -164,24 +163,6 @@ def test_what_keeps_a_token_from_being_fetched_is_said_and_heals(
     coze.set(fail={}, oauth_public_key=PUBLIC_PEM)
     wait_until(lambda: says(200, ""))
     assert coze.state(0)["requests"]["POST /v3/chat"] == 1
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "status", "expected"),
-    [
-        ("access_deny", None, 403, 500),
-        ("invalid_client", None, 200, 500),
-        ("internal_error", None, 200, 503),
-        ("unheard_of", None, 400, 500),
-        ("None", 4100, 401, 500),
-        ("None", None, 404, 500),
-        ("None", None, 302, 500),
-        ("None", None, 407, 500),
-        ("None", None, 502, 503),
-    ],
-)
-def test_what_the_token_endpoint_says(error: str, code: int | None, status: int, expected: int) -> None:
-    assert oauth_failure(error, code=code, status=status).status == expected
 
 
 @pytest.mark.parametrize("odd", [None, "soon", True, 900, -1, 1e18, 10**400, [], {}], ids=lambda odd: str(odd)[:9])

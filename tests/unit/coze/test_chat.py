@@ -23,12 +23,14 @@ IDS = {"id": "7", "conversation_id": "8"}
 class Line:
     """The way to Coze, played by the test; the exchange with it. `calls` is what the chat has wanted, in order."""
 
-    def __init__(self, *, reachable: bool = True, answers: bool = True) -> None:
+    def __init__(self, *, reachable: bool = True, answers: bool = True, kind: str = "text/event-stream") -> None:
         self.calls: list[str] = []
+        self.chat: Chat | None = None
         self.receiver: Receiver
         self.work: list[asyncio.Task[None]] = []
         self._reachable = reachable
         self._answers = answers
+        self._headers = {"content-type": kind, "x-tt-logid": "coze-7"}
 
     async def ask(self, receiver: Receiver) -> Exchange:
         self.calls.append("ask")
@@ -37,7 +39,7 @@ class Line:
         if not self._answers:
             await asyncio.Event().wait()
         self.receiver = receiver
-        receiver.answered(Answer(200, {"content-type": "text/event-stream"}))
+        receiver.answered(Answer(200, self._headers))
         return self
 
     def token_refused(self) -> None:
@@ -49,7 +51,8 @@ class Line:
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self.work.append(asyncio.ensure_future(work))
 
-    def release(self, _: Chat) -> None:
+    def release(self, chat: Chat) -> None:
+        assert chat is self.chat
         self.calls.append("release")
 
     def pause(self) -> None:
@@ -84,7 +87,7 @@ def played(play: Callable[[Chat, Line], Awaitable[None]], line: Line | None = No
 
     async def main() -> list[str]:
         way = line or Line()
-        chat = Chat(way, Asked.BOT, LIMITS._replace(**limits))
+        chat = way.chat = Chat(way, Asked.BOT, LIMITS._replace(**limits))
         unexpected: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unexpected.append(context))
         await play(chat, way)
@@ -116,7 +119,7 @@ def test_a_good_chat() -> None:
         line.delta("a")
         assert texts(heard) == ["a"], "in the same turn of the loop"
         line.delta("b")
-        assert not await chat.completed(until=0)
+        assert await chat.completed(until=0) is False
         line.complete()
         assert await chat.completed(math.inf)
         assert texts(heard) == ["a", "b"]
@@ -178,13 +181,15 @@ def test_silence_does_not_count_while_paused() -> None:
     played(play, event=0.02)
 
 
-@pytest.mark.parametrize(("limits", "cause"), [({"first_event": 0.02}, "silence"), ({"chat": 0.02}, "the whole chat")])
+@pytest.mark.parametrize(
+    ("limits", "cause"), [({"first_event": 0.02}, "silence"), ({"chat": 0.02}, "the whole chat took too long")]
+)
 def test_time_is_up_before_coze_answers(limits: dict[str, float], cause: str) -> None:
     async def play(chat: Chat, _: Line) -> None:
         with pytest.raises(ServiceError) as caught:
             await chat.open()
         assert caught.value.failure is TIMED_OUT
-        assert cause in str(caught.value.cause)
+        assert (caught.value.cause, caught.value.logid) == (cause, None)
 
     assert played(play, Line(answers=False), **limits) == ["ask", "release"]
 

@@ -54,6 +54,10 @@ SEPARATORS = "a\u2028b\u2029c\u0085d\x1ce\x0bf".encode()
         (b"data:1\nevent:a\n\n", [(b"a", b"1")]),
         (b"data:1\ndata:2\n\n", [(b"message", b"1\n2")]),
         (b"data\n\n", [(b"message", b"")]),
+        (b"event:a\nevent\ndata:1\n\n", [(b"message", b"1")]),
+        (b"event:a\rdata:1\r\n\ndata:2\n\n", [(b"a", b"1"), (b"message", b"2")]),
+        (b"event:a\ndata:1\rdata:2\n\n", [(b"a", b"1\n2")]),
+        (b"event:a\rdata:0\ndata:1\n\n", [(b"a", b"0\n1")]),
         (b"event:a\ndata:\n\n", [(b"a", b"")]),
         (b"event:a\n\ndata:1\n\n", [(b"message", b"1")]),
         (b": ping\n\ndata:1\n\n", [(b"message", b"1")]),
@@ -79,6 +83,8 @@ def test_by_example(stream: bytes, events: list[tuple[bytes, bytes]]) -> None:
         (b"data:0\n", b"event:a\ndata:1\n\n"),
         (b"event:x", b"event:a\ndata:1\n\n"),
         (b"event:x\r", b"event:a\ndata:1\n\n", b"\ndata:2\n\n"),
+        (b"event:x\r", b"\nevent:a\ndata:1\n\n"),
+        (b"event:a\r", b"data:1\n", b"\n", b"data:2\n\n"),
         (b"event:a\ndata:1\n\n", b"\xef\xbb\xbfdata:2\n\n"),
         (b"\xef\xbb\xbfevent:a\ndata:1\n\n", b"event:b\ndata:2\n\n"),
     ],
@@ -136,6 +142,17 @@ def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     for lines in (b"data:0123456789\n" * 10, b"data\n" * 100, whole):
         with pytest.raises(EventTooLarge):
             EventParser().feed(lines)
+
+
+def test_an_event_of_many_lines_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And counts once, also where each of its lines comes in two parts."""
+    monkeypatch.setattr(BOUNDS, "coze_event_bytes", 100)
+    parser = EventParser()
+    for _ in range(10):
+        parser.feed(b"data:")
+        parser.feed(b"01234\n")
+    with pytest.raises(EventTooLarge):
+        parser.feed(b"d")
 
 
 def test_many_events_in_turn_are_not_one_large_one(monkeypatch: pytest.MonkeyPatch) -> None:

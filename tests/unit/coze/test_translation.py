@@ -28,6 +28,7 @@ def translate(*events: Event) -> tuple[Translation, list[ChatEvent]]:
     translation, out = Translation(Asked.BOT), list[ChatEvent]()
     for name, data in events:
         feed(translation, name, data, out)
+    assert {event.timestamp for event in out} <= {NOW}
     return translation, out
 
 
@@ -80,6 +81,11 @@ def text(events: list[ChatEvent]) -> str:
         ([delta("a", id=7), delta("b", id=7), message("ab", id=7)], "ab"),
         ([delta("a", id=7), message("a", id="7")], "a"),
         ([delta("a", id={"odd": 1}), message("a", id=[])], "a"),
+        # Where one of the two has no id, the text belongs to the deltas before it, whatever it is.
+        ([delta("a", id=None), message("other")], "a"),
+        ([delta("a"), message("other", id=None)], "a"),
+        ([delta("a", id=None), message("other", id=None)], "a"),
+        ([message("other", id=None), delta("a", id=None)], "other\n\na"),
         # The whole text under another id than the deltas: one answer, unless it is another text.
         ([delta("a"), delta("b"), message("ab", id="n")], "ab"),
         ([delta("a"), delta("b"), message("ab", id="n"), message("ab", id="n")], "ab"),

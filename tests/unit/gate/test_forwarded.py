@@ -10,11 +10,12 @@ from service.gate.forwarded import Forwarded
 PEER = "10.0.0.1"
 
 
-def seen(proxies: tuple[str, ...], *headers: tuple[str, str], peer: str | None = PEER) -> tuple[Any, str, list[str]]:
-    """What the application sees of a request that comes from `peer`: the client's address, the scheme, its hosts."""
+def scope_of(proxies: tuple[str, ...], *headers: tuple[str, str], peer: str | None = PEER) -> Any:
+    """The scope that the application gets for a request that comes from `peer`."""
     scopes: list[Any] = []
 
-    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        assert receive is send is unused
         scopes.append(scope)
 
     async def unused(*_: Any) -> Any:
@@ -28,6 +29,12 @@ def seen(proxies: tuple[str, ...], *headers: tuple[str, str], peer: str | None =
     }
     asyncio.run(Forwarded(application, proxies)(scope, unused, unused))
     [got] = scopes
+    return got
+
+
+def seen(proxies: tuple[str, ...], *headers: tuple[str, str], peer: str | None = PEER) -> tuple[Any, str, list[str]]:
+    """What the application sees: the client's address, the scheme, its hosts."""
+    got = scope_of(proxies, *headers, peer=peer)
     hosts = [value.decode() for name, value in got["headers"] if name == b"host"]
     return got["client"] and got["client"][0], got["scheme"], hosts
 
@@ -59,6 +66,8 @@ def client(value: str, *more: str, header: str = "X-Forwarded-For", proxies: tup
         ("", PEER),
         (",", PEER),
         ("203.0.113", PEER),
+        ("203.0.113.1:65535", "203.0.113.1"),
+        ("203.0.113.1:65536", PEER),
         ("203.0.113.1:99999", PEER),
         ("203.0.113.1:", PEER),
         ("fe80::1%eth0", PEER),
@@ -101,6 +110,14 @@ def test_forwarded(value: str, address: str) -> None:
     assert client(value, header="Forwarded") == address
 
 
+def test_the_port_is_the_clients_too() -> None:
+    """It is 0 where nobody tells it."""
+    for peer in ("203.0.113.9", "::ffff:203.0.113.9"):
+        assert scope_of(("10.0.0.0/8",), peer=peer)["client"] == ("203.0.113.9", 4711)
+    for value, port in (("203.0.113.1:80", 80), ("203.0.113.1", 0)):
+        assert scope_of((PEER,), ("X-Forwarded-For", value))["client"] == ("203.0.113.1", port)
+
+
 def test_several_lines_are_one_list() -> None:
     assert client("198.51.100.9", "203.0.113.1", "10.0.0.2") == "203.0.113.1"
     assert client("for=198.51.100.9", "for=203.0.113.1", header="Forwarded") == "203.0.113.1"
@@ -118,6 +135,9 @@ def test_who_is_believed() -> None:
     assert seen(("*",), *told) == ("198.51.100.9", "https", ["a.example"])
     assert seen(("10.0.0.0/8",), *told, peer="::ffff:10.0.0.1") == ("203.0.113.1", "https", ["a.example"])
     assert seen(("2001:db8::/32",), *told, peer="2001:db8::5") == ("203.0.113.1", "https", ["a.example"])
+    # Who is no proxy is not believed; its own address is still written as others are.
+    assert seen(("10.0.0.0/8",), *told, peer="::ffff:203.0.113.9") == ("203.0.113.9", "http", ["inside:2026"])
+    assert seen(("10.0.0.0/8",), *told, peer="no address") == ("no address", "http", ["inside:2026"])
     # A socket without an address, as of a proxy on the same machine.
     assert seen(("10.0.0.0/8",), *told, peer=None) == (None, "http", ["inside:2026"])
     assert seen(("*",), *told, peer=None) == ("198.51.100.9", "https", ["a.example"])
@@ -128,6 +148,9 @@ def test_both_kinds_of_header_must_agree() -> None:
     old = ("X-Forwarded-For", "203.0.113.1:80")
     https = ("X-Forwarded-Proto", "https")
     assert seen((PEER,), old, ("Forwarded", "for=203.0.113.1"), https)[:2] == ("203.0.113.1", "https")
+    # Who hides its client is the client.
+    for one, two in ((PEER, "for=unknown"), ("unknown", f"for={PEER}")):
+        assert seen((PEER,), ("X-Forwarded-For", one), ("Forwarded", two), https)[:2] == (PEER, "https")
     for other in ("for=198.51.100.9", "for=unknown", "garbage", ""):
         assert seen((PEER,), old, ("Forwarded", other), https)[:2] == (PEER, "http")
     # The scheme and the host, too: a client may know its own address.
@@ -164,6 +187,8 @@ def test_both_kinds_of_header_must_agree() -> None:
         ),
         ("Forwarded", "for=9.9.9.9;proto=https;host=evil, for=203.0.113.1", "http", "inside:2026"),
         ("Forwarded", "for=_hidden;proto=https", "https", "inside:2026"),
+        ("Forwarded", "for=_hidden;host=a.example", "http", "a.example"),
+        ("Forwarded", 'for=203.0.113.1;host="";proto=https', "https", "inside:2026"),
     ],
 )
 def test_scheme_and_host(header: str, value: str, scheme: str, host: str) -> None:

@@ -36,6 +36,7 @@ def read(folder: Path, content: str | bytes) -> dict[str, str]:
         (r'A="1\n2\t\"3\" \\n \d"', '1\n2\t"3" \\n \\d'),
         ("A=$HOME ${HOME} %HOME%", "$HOME ${HOME} %HOME%"),
         ("A=生产", "生产"),
+        ("A=XbX", "XbX"),
         (f'A="{PEM}"', PEM),
         (f"A='{PEM}\n' # the key", f"{PEM}\n"),
         ("A=1\nA=2", "2"),
@@ -52,6 +53,10 @@ def test_what_others_take_is_taken_alike(tmp_path: Path, line: str, value: str) 
 def test_what_looks_like_a_line_is_one(tmp_path: Path, end: str) -> None:
     """So that no binding hides behind a comment or in another one's value."""
     assert read(tmp_path, f"# comment{end}A=1{end}B=2{end}") == {"A": "1", "B": "2"}
+
+
+def test_only_blanks_around_a_line_are_none_of_it(tmp_path: Path) -> None:
+    assert read(tmp_path, "\t XA=1X \t\nXB='2'\n") == {"XA": "1X", "XB": "2"}
 
 
 def test_no_file_says_nothing(tmp_path: Path) -> None:

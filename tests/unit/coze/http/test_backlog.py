@@ -109,6 +109,9 @@ def test_size_is_what_is_kept() -> None:
     kept.portion()
     assert kept.size == 0
     kept.put(EVENT * 1000)
+    kept.portion()
     kept.clear()
     assert kept.size == 0
+    kept.put(EVENT)
+    assert kept.portion() == EVENT
     assert portions(b"a", b"b") == [b"ab"]

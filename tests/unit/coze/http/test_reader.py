@@ -61,6 +61,14 @@ ANSWERS: dict[str, tuple[bytes, Read]] = {
     "extensions": (CHUNKED + b'5;a=b;c="d"\r\nabcde\r\n0;e\r\n\r\n', Read(200, b"abcde", "complete", True)),
     "blanks behind a size": (CHUNKED + b"5 \r\nabcde\r\n0\r\n\r\n", Read(200, b"abcde", "complete", True)),
     "bare line feeds": (SIZED.replace(b"\r", b"") + b"abcde", Read(200, b"abcde", "complete", True)),
+    "odd characters in a header": (
+        SIZED.replace(b"X-K", b"X-Odd: \x01\xff\r\nX-K") + b"abcde",
+        Read(200, b"abcde", "complete", True),
+    ),
+    "a header that only names chunks": (
+        HEAD + b"X-Note: chunked\r\n\r\nabcde",
+        Read(200, b"abcde", "complete with the connection"),
+    ),
     "no reason": (SIZED.replace(b" OK", b"") + b"abcde", Read(200, b"abcde", "complete", True)),
     "a header twice": (
         SIZED.replace(b"\r\n\r\n", b"\r\nX-Kept: 2\r\n\r\n") + b"abcde",
@@ -157,6 +165,26 @@ def test_a_head_that_is_too_long_is_so_at_once_too(head: bytes) -> None:
     found, headers = read([head + b"Content-Length: 5\r\n\r\nabcde"])
     assert found == Read(None, b"", "malformed")
     assert not headers
+
+
+def padded(start: bytes, length: int, end: bytes) -> bytes:
+    return start + b"x" * (length - len(start) - len(end)) + end
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_bounds_are_of_bytes_as_they_come(more: int) -> None:
+    """The head, the trailers, and what is neither: each may have as many, and not one more."""
+    head = padded(HEAD + b"X-Long: ", BOUND + more, b"\r\n\r\n")
+    assert read([head])[0] == Read(None if more else 200, b"", "malformed" if more else "complete with the connection")
+    # Each trailer is one line; the line behind them is none.
+    trailers = padded(b"X-Long: ", BOUND + more, b"\r\n")
+    end = ("malformed", False) if more else ("complete", True)
+    assert read([CHUNKED + b"3\r\nabc\r\n0\r\n" + trailers + b"\r\n"])[0] == Read(200, b"abc", *end)
+    reader = Reader()
+    assert reader.feed(CHUNKED + b"3\r\nabc\r\n") == b"abc"
+    reader.feed(padded(b"3;a=", BOUND + more, b""))
+    assert reader.malformed is bool(more)
+    reader.close()
 
 
 def test_a_long_answer_of_tiny_chunks_is_fine() -> None:
