@@ -26,6 +26,10 @@ hypothesis.settings.load_profile("tests")
 COMMAND = (sys.executable, "-W", "error", "-m", "service")
 
 
+# Each call has a connection of its own. httpx's own functions read all certificates each time. They wait for 5 s
+# at most, which a busy machine exceeds.
+http = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+
 # A worker that began one of these last would still be at it when the others have nothing left to do.
 LONGEST = (
     *("test_files.py", "test_faults.py", "test_schemathesis.py", "test_playground.py", "test_workers.py"),
@@ -156,14 +160,14 @@ class Upstream:
 
     def state(self, chats: int = 2000) -> dict[str, Any]:
         """What the sandbox has seen; of its chats the newest `chats`, in the order they began."""
-        state: dict[str, Any] = httpx.get(f"{self.url}/sandbox/state?chats={chats}", timeout=30).json()
+        state: dict[str, Any] = http.get(f"{self.url}/sandbox/state?chats={chats}", timeout=30).json()
         return state
 
     def set(self, **settings: Any) -> None:
-        httpx.post(f"{self.url}/sandbox/settings", json=settings).raise_for_status()
+        http.post(f"{self.url}/sandbox/settings", json=settings).raise_for_status()
 
     def reset(self) -> None:
-        httpx.post(f"{self.url}/sandbox/reset").raise_for_status()
+        http.post(f"{self.url}/sandbox/reset").raise_for_status()
 
 
 @pytest.fixture(scope="session")
@@ -184,7 +188,7 @@ def service(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="session")
 def bots(upstream: Upstream) -> dict[str, str]:
     """The sandbox's bots by name."""
-    return {bot["name"]: bot["id"] for bot in httpx.get(f"{upstream.url}/sandbox/bots").json()}
+    return {bot["name"]: bot["id"] for bot in http.get(f"{upstream.url}/sandbox/bots").json()}
 
 
 Start = Callable[..., Service]

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import BOT, Service, Start, Upstream, changed, events_of, wait_until
+from conftest import BOT, Service, Start, Upstream, changed, events_of, http, wait_until
 from envelope import assert_error
 
 from service import sandbox
@@ -175,7 +175,7 @@ def test_many_callers_make_one_call_also_if_it_fails(start: Start, upstream: Ups
     service = start(*changed(bot_fresh_seconds=0, bot_retry_seconds=0), COZE_REQUEST_TIMEOUT="3")
 
     def call(path: str) -> Callable[[], httpx.Response]:
-        return lambda: httpx.get(f"{service.url}/api/v1/{path}", timeout=30)
+        return lambda: http.get(f"{service.url}/api/v1/{path}", timeout=30)
 
     of_default = [*[call("bots")] * 8, *[call(f"bots/{BOT}")] * 8]
     of_another = [call(f"bots/{bots['variables']}")] * 8
@@ -195,7 +195,7 @@ def test_of_many_bots_few_are_asked_for_at_once(start: Start, upstream: Upstream
     service = start(*changed(bots_at_once=3), BOTS=",".join(many))
     upstream.set(fail={PROFILES: {"kind": "hang"}})
     with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{service.url}/api/v1/bots", timeout=1)
+        http.get(f"{service.url}/api/v1/bots", timeout=1)
     wait_until(lambda: asked(upstream) >= 3)
     assert asked(upstream) == 3
 
@@ -206,10 +206,10 @@ def test_who_leaves_ends_it_for_nobody_else(start: Start, upstream: Upstream) ->
 
     def leave() -> httpx.Response:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{service.url}/api/v1/bots", timeout=0.5)
+            http.get(f"{service.url}/api/v1/bots", timeout=0.5)
         return httpx.Response(499)
 
-    _, answer = at_once(leave, lambda: httpx.get(f"{service.url}/api/v1/bots/{BOT}", timeout=30))
+    _, answer = at_once(leave, lambda: http.get(f"{service.url}/api/v1/bots/{BOT}", timeout=30))
     assert answer.status_code == 200
     assert asked(upstream) == 1
 
@@ -320,7 +320,7 @@ def test_nothing_of_a_bots_making_leaves_the_service(start: Start, bots: dict[st
             BOTS=",".join(f"{name}:{bot_id}" for name, bot_id in bots.items()),
             LOG_LEVEL="DEBUG",
         )
-        raw = httpx.get(f"{url}/v1/bots/{BOT}", headers={"Authorization": "Bearer pat_test"}).text
+        raw = http.get(f"{url}/v1/bots/{BOT}", headers={"Authorization": "Bearer pat_test"}).text
         assert raw.count(CANARY) > 5
         answers = [service.http.get("/api/v1/bots"), *(service.http.get(f"/api/v1/bots/{name}") for name in bots)]
         assert {answer.status_code for answer in answers} == {200, 404 if flavour == "studio" else 400}

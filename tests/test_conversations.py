@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from conftest import BOT, Service, Start, Upstream, events_of, running_service
+from conftest import BOT, Service, Start, Upstream, events_of, http, running_service
 from envelope import assert_error
 from operations import OPERATIONS, Headers, Operation, each_operation, visitor
 from test_shared_limit import Store as Server
@@ -52,7 +51,7 @@ def asked(upstream: Upstream) -> dict[str, int]:
 
 def put(upstream: Upstream, conversation_id: str, **what: Any) -> list[str]:
     """Puts messages into a conversation at the sandbox; their ids."""
-    answer = httpx.post(f"{upstream.url}/sandbox/conversations/{conversation_id}/messages", json=what)
+    answer = http.post(f"{upstream.url}/sandbox/conversations/{conversation_id}/messages", json=what)
     ids: list[str] = answer.raise_for_status().json()["messages"]
     return ids
 
@@ -132,7 +131,7 @@ def test_deleted_is_gone(service: Service, upstream: Upstream, ann: Headers, tal
 def test_a_conversation_that_coze_has_lost_can_be_deleted(
     service: Service, upstream: Upstream, ann: Headers, talk: str
 ) -> None:
-    httpx.delete(
+    http.delete(
         f"{upstream.url}/v1/conversations/{talk}", headers={"Authorization": "Bearer pat_test"}
     ).raise_for_status()
     assert_error(service.http.get(f"{CHATS}/{talk}/messages", headers=ann), 404)
@@ -283,7 +282,7 @@ def test_files_are_shown_with_their_names_and_links(service: Service, ann: Heade
     link = cat.pop("url")
     assert cat == {"type": "image", "file_id": upload["file_id"], "name": "猫.png"}
     assert dog == {"type": "image", "file_id": None, "name": None, "url": "https://example.com/dog.png"}
-    assert httpx.get(link).content == PICTURE
+    assert http.get(link).content == PICTURE
 
 
 def test_addresses_of_coze_s_are_web_addresses_or_none(

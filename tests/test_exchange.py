@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import psutil
 import pytest
-from conftest import Service, Start, events_of, text_of, wait_until
+from conftest import Service, Start, events_of, http, text_of, wait_until
 
 PLAIN_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 HEAD = PLAIN_HEAD + b"Transfer-Encoding: chunked\r\n"
@@ -288,7 +288,7 @@ def test_an_upload_that_coze_does_not_take(start: Start, coze: Coze) -> None:
     file = b"1,2\n" * 2_000_000
     assert "too long" in refused(service, file)
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{service.url}/api/v1/upload", files={"file": ("a.csv", file)}, timeout=0.5)
+        http.post(f"{service.url}/api/v1/upload", files={"file": ("a.csv", file)}, timeout=0.5)
     wait_until(lambda: [line for line in service.lines() if line.get("status") == 499])
     assert service.http.get("/api/v1/user/info").status_code == 200
     assert not [line for line in service.lines() if line["level"] == "error"]
@@ -447,7 +447,7 @@ def test_a_client_that_leaves_ends_what_is_asked_for_it(service: Service, coze: 
     before = left()
     for path in ("workspaces", "user/info", "test/connection"):
         with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{service.url}/api/v1/{path}", timeout=0.5)
+            http.get(f"{service.url}/api/v1/{path}", timeout=0.5)
     wait_until(lambda: left() == before + 3, 10)
     seen = len(coze.requests)
     over.set()

@@ -26,7 +26,7 @@ import obstore
 import psutil
 import pytest
 from browser import chromium
-from conftest import Service, Start, Upstream, wait_until
+from conftest import Service, Start, Upstream, http, wait_until
 from envelope import assert_error
 from obstore.store import S3Store
 from test_playground import picture
@@ -66,7 +66,7 @@ def s3_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     def made() -> bool:
         assert process.poll() is None
         with contextlib.suppress(httpx.TransportError):
-            return httpx.put(f"{url}/files", headers={"Authorization": signed}).status_code == 200
+            return http.put(f"{url}/files", headers={"Authorization": signed}).status_code == 200
         return False
 
     try:
@@ -157,7 +157,7 @@ def kept(store: Store) -> dict[str, int]:
 def test_what_was_uploaded_is_seen(keeping: Service, name: str, content: bytes, kind: str | None) -> None:
     url = link(keeping, content, name)
     assert re.fullmatch(re.escape(keeping.url) + r"/api/v1/files/[A-Za-z0-9_-]{72}", url)
-    answer = httpx.get(url, headers={"Origin": "https://example.com"})
+    answer = http.get(url, headers={"Origin": "https://example.com"})
     assert (answer.status_code, answer.content) == (200, content)
     headers = answer.headers
     assert headers["content-type"] == kind or (kind is None and headers["content-type"] == "application/octet-stream")
@@ -288,7 +288,7 @@ def test_links_hold_after_a_restart_and_on_every_worker(keeping: Service, store:
     new = link(two).removeprefix("https://files.example.com/coze")
     for url in (old, new):
         for one in (two, two, two, two, keeping):
-            assert httpx.get(one.url + url).content == PNG  # a connection each: whichever worker
+            assert http.get(one.url + url).content == PNG  # a connection each: whichever worker
     # The page to chat on shows pictures from there.
     policy = two.http.get("/playground").headers["content-security-policy"]
     assert "img-src 'self' blob: https://files.example.com;" in policy
@@ -317,8 +317,8 @@ def test_much_more_than_the_bound(keeping: Service, store: Store) -> None:
         watching.result()
     assert 10 * MIB < max(rooms) <= 20 * MIB
     assert process.memory_info().rss - before < 24 * MIB
-    assert httpx.get(last).content == content
-    assert httpx.get(first).status_code == 404
+    assert http.get(last).content == content
+    assert http.get(first).status_code == 404
 
 
 def test_several_uploads_at_once_keep_to_the_bound(start: Start, tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ def test_several_uploads_at_once_keep_to_the_bound(start: Start, tmp_path: Path)
     contents = [bytes([65 + number]) * 300_000 for number in range(24)]
     with ThreadPoolExecutor(8) as pool:
         urls = list(pool.map(lambda n: link(service, contents[n], f"{n}.txt"), range(24)))
-    found = [httpx.get(url) for url in urls]
+    found = [http.get(url) for url in urls]
     assert {answer.status_code for answer in found} == {200, 404}
     for content, answer in zip(contents, found, strict=True):
         assert answer.status_code == 404 or answer.content == content
@@ -341,8 +341,8 @@ def test_a_life_ends(store: Store, start: Start, tmp_path: Path) -> None:
     brief = on_s3(store.env["AWS_ENDPOINT_URL"], "brief") if store.kind == "s3" else in_folder(tmp_path / "files")
     service = start(**brief.env, FILE_LIFETIME="2")
     url = link(service)
-    wait_until(lambda: httpx.get(url).status_code == 404)
-    assert_error(httpx.get(url), 404)
+    wait_until(lambda: http.get(url).status_code == 404)
+    assert_error(http.get(url), 404)
     wait_until(lambda: not kept(brief))
 
 
@@ -387,8 +387,8 @@ def test_a_full_disk_loses_only_the_link(start: Start, upstream: Upstream, tmp_p
     assert len(kept(store)) == 1
     assert not [name for name in store.sizes() if name.endswith(".part")]
     process.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert httpx.get(url).content == PNG
-    assert httpx.get(link(service, PNG * 200)).content == PNG * 200
+    assert http.get(url).content == PNG
+    assert http.get(link(service, PNG * 200)).content == PNG * 200
 
 
 def test_a_file_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
@@ -413,12 +413,12 @@ def test_a_folder_that_cannot_be_used(start: Start, tmp_path: Path) -> None:
     blocked.rename(tmp_path / "away")
     blocked.write_text("not a folder")
     assert not_kept(service) in ("Not a directory", "File exists")
-    answer = httpx.get(url)
+    answer = http.get(url)
     assert assert_error(answer, 503).startswith("The file cannot be read just now.")
     assert answer.headers["retry-after"]
     blocked.unlink()
     (tmp_path / "away").rename(blocked)
-    assert httpx.get(url).content == PNG
+    assert http.get(url).content == PNG
 
 
 def test_a_store_that_hangs_holds_up_neither_downloads_nor_a_stop(start: Start, tmp_path: Path) -> None:
@@ -509,8 +509,8 @@ def test_readers_who_do_not_read_hold_up_nobody(keeping: Service) -> None:
             reader.connect(keeping.address)
             reader.sendall(request)
             assert reader.recv(12) == b"HTTP/1.1 200"
-        assert httpx.get(url).content == content
-        assert httpx.get(link(keeping)).content == PNG
+        assert http.get(url).content == content
+        assert http.get(link(keeping)).content == PNG
         assert process.memory_info().rss - memory < 40 * MIB // 2
     wait_until(lambda: len(process.open_files()) <= before)
     wait_until(lambda: [line.get("outcome") for line in keeping.lines()].count("unread") >= 40)

@@ -11,10 +11,9 @@ from contextlib import ExitStack
 from http.client import HTTPResponse
 from typing import Any
 
-import httpx
 import psutil
 import pytest
-from conftest import BOT, Service, Start, Upstream, changed, events_of, running_service, wait_until
+from conftest import BOT, Service, Start, Upstream, changed, events_of, http, running_service, wait_until
 from envelope import assert_envelope
 
 MIB = 1024 * 1024
@@ -329,7 +328,7 @@ def test_answers_without_a_body_say_so(service: Service) -> None:
     preflight = (
         b"OPTIONS /api/v1/chat HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\nAccess-Control-Request-Method: POST\r\n"
     )
-    kept = httpx.post(f"{service.url}/api/v1/upload", files={"file": ("a.txt", b"hello")}).json()["file_url"]
+    kept = http.post(f"{service.url}/api/v1/upload", files={"file": ("a.txt", b"hello")}).json()["file_url"]
     path = kept.removeprefix(service.url).encode()
     unchanged = b"GET %b HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n" % path
     with connect(service) as connection:

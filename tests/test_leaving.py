@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from conftest import BOT, Service, Start, Upstream, events_of, running_service, wait_until
+from conftest import BOT, Service, Start, Upstream, events_of, http, running_service, wait_until
 
 from generated.models import ChatMessage, ChatRequest
 from service import settings
@@ -77,7 +77,7 @@ def test_midway(service: Service, upstream: Upstream, bots: dict[str, str]) -> N
 
 def test_during_a_json_chat(service: Service, upstream: Upstream, bots: dict[str, str]) -> None:
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{service.url}/api/v1/chat", json=body(bots["for-ever"], stream=False), timeout=0.5)
+        http.post(f"{service.url}/api/v1/chat", json=body(bots["for-ever"], stream=False), timeout=0.5)
     wait_until(lambda: freed(upstream, bots["for-ever"]))
 
 
@@ -143,7 +143,7 @@ def test_while_coze_is_silent(
     service: Service, upstream: Upstream, bots: dict[str, str], name: str, stream: bool
 ) -> None:
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{service.url}/api/v1/chat", json=body(bots[name], stream=stream), timeout=0.5)
+        http.post(f"{service.url}/api/v1/chat", json=body(bots[name], stream=stream), timeout=0.5)
     wait_until(lambda: freed(upstream, bots[name]))
 
 

@@ -7,9 +7,8 @@ import subprocess
 from pathlib import Path
 
 import dockerfile
-import httpx
 import pytest
-from conftest import ROOT, Service, Start, wait_until
+from conftest import ROOT, Service, Start, http, wait_until
 
 CHECK = next(step for step in dockerfile.parse_file(str(ROOT / "Dockerfile")) if step.cmd.upper() == "HEALTHCHECK")
 
@@ -36,18 +35,18 @@ def test_all_of_ipv6_is_all_of_ipv4_too(everywhere: Service) -> None:
     assert listening["url"] == f"http://[::1]:{listening['port']}"
     metrics = next(line for line in everywhere.lines() if line["event"] == "serving metrics")
     for host in ("127.0.0.1", "[::1]", "localhost"):
-        assert httpx.get(f"http://{host}:{listening['port']}/").status_code == 200
-        assert httpx.get(f"http://{host}:{metrics['port']}/metrics").status_code == 200
+        assert http.get(f"http://{host}:{listening['port']}/").status_code == 200
+        assert http.get(f"http://{host}:{metrics['port']}/metrics").status_code == 200
 
 
 def test_an_ipv4_client_has_its_ipv4_address(everywhere: Service) -> None:
     port = port_of(everywhere)
-    httpx.get(f"http://127.0.0.1:{port}/", headers={"X-Request-ID": "four"})
-    httpx.get(f"http://[::1]:{port}/", headers={"X-Request-ID": "six"})
+    http.get(f"http://127.0.0.1:{port}/", headers={"X-Request-ID": "four"})
+    http.get(f"http://[::1]:{port}/", headers={"X-Request-ID": "six"})
     # Which counts where a proxy is named by it.
     said = {"X-Forwarded-For": "203.0.113.1"}
-    httpx.get(f"http://127.0.0.1:{port}/", headers={"X-Request-ID": "proxied", **said})
-    httpx.get(f"http://[::1]:{port}/", headers={"X-Request-ID": "not-by-a-proxy", **said})
+    http.get(f"http://127.0.0.1:{port}/", headers={"X-Request-ID": "proxied", **said})
+    http.get(f"http://[::1]:{port}/", headers={"X-Request-ID": "not-by-a-proxy", **said})
 
     def clients() -> dict[str, str]:
         lines = [json.loads(line) for line in everywhere.output().splitlines() if '"client"' in line]

@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
-from conftest import ROOT, Service, Start, Upstream, wait_until
+from conftest import ROOT, Service, Start, Upstream, http, wait_until
 from operations import operations
 
 CANARY = "pat_CANARY7c1f"
@@ -110,7 +109,7 @@ def test_the_token_and_the_texts_appear_nowhere(
 def test_every_line_of_all_workers_is_whole(start: Start, bots: dict[str, str]) -> None:
     service = start(WORKERS="2")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: httpx.get(f"{service.url}/health", timeout=60), range(100)))
+        list(pool.map(lambda _: http.get(f"{service.url}/health", timeout=60), range(100)))
         list(pool.map(lambda _: service.chat(bot=bots["failed-midway-4028"]), range(20)))
     assert service.stop() == 0
     lines = [json.loads(line) for line in service.output().splitlines()]
@@ -131,7 +130,7 @@ def test_on_a_terminal(tmp_path: Path, log_format: str, no_color: str) -> None:
         while b"listening" not in seen:
             seen += os.read(ours, 10_000)
         (port,) = re.findall(rb"http://127.0.0.1:([0-9]+)", seen)
-        assert httpx.get(f"http://127.0.0.1:{int(port)}/", timeout=60).status_code == 200
+        assert http.get(f"http://127.0.0.1:{int(port)}/", timeout=60).status_code == 200
         it.terminate()
         while b"stopping" not in seen:
             seen += os.read(ours, 10_000)

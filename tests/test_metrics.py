@@ -11,7 +11,7 @@ import httpx
 import promql_parser as promql
 import psutil
 import pytest
-from conftest import ROOT, Service, Start, Upstream, events_of, wait_until
+from conftest import ROOT, Service, Start, Upstream, events_of, http, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from test_stopping import SLOW
 
@@ -23,7 +23,7 @@ class Figures:
     """One scrape."""
 
     def __init__(self, url: str) -> None:
-        answer = httpx.get(url, timeout=30)
+        answer = http.get(url, timeout=30)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/plain; version=")
         self.text = answer.text
@@ -144,7 +144,7 @@ def test_the_labels_are_few(service: Service, risen: Callable[..., None]) -> Non
 def test_all_workers_count_together(full: Service, upstream: Upstream, bots: dict[str, str]) -> None:
     """Any of them answers for all; one that is killed takes with it what it had open, not what it has counted."""
     for number in range(20):
-        httpx.get(f"{full.url}/api/v1/config")
+        http.get(f"{full.url}/api/v1/config")
         assert figures(full)("requests_total", route="/api/v1/config") <= number + 1
     wait_until(lambda: figures(full)("requests_total", route="/api/v1/config") == 20)
     asked = {**SLOW, "bot_id": bots["stall-after-start"], "stream": True}

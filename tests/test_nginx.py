@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 from browser import chromium, page_on
-from conftest import ROOT, Service, Start, Upstream, events_of, wait_until
+from conftest import ROOT, Service, Start, Upstream, events_of, http, wait_until
 from envelope import assert_envelope
 from playwright.sync_api import expect
 
@@ -184,13 +184,13 @@ def test_all_of_it_works_under_a_path(start: Start, tmp_path: Path) -> None:
     service = start(FORWARDED_ALLOW_IPS="127.0.0.1", PUBLIC_BASE_URL=base)
     with nginx(tmp_path, int(service.url.rpartition(":")[2]), port, "/ai/coze/"):
         contract = f"{base}/openapi.yaml"
-        server = urljoin(contract, yaml.safe_load(httpx.get(contract).content)["servers"][0]["url"])
-        assert httpx.get(urljoin(server, "health")).json()["status"] == "healthy"
-        uploaded = httpx.post(f"{base}/api/v1/upload", files={"file": ("a.txt", b"1")}).json()
+        server = urljoin(contract, yaml.safe_load(http.get(contract).content)["servers"][0]["url"])
+        assert http.get(urljoin(server, "health")).json()["status"] == "healthy"
+        uploaded = http.post(f"{base}/api/v1/upload", files={"file": ("a.txt", b"1")}).json()
         assert uploaded["file_url"].startswith(f"{base}/api/v1/files/")
-        assert httpx.get(uploaded["file_url"]).content == b"1"
+        assert http.get(uploaded["file_url"]).content == b"1"
         for path in ("docs/", "docs//", "playground/"):
-            answer = httpx.get(f"{base}/{path}", follow_redirects=True)
+            answer = http.get(f"{base}/{path}", follow_redirects=True)
             assert (answer.status_code, str(answer.url)) == (200, f"{base}/{path.rstrip('/')}")
         with chromium() as browser:
             with page_on(browser, f"{base}/playground") as page:
@@ -207,7 +207,7 @@ def test_all_of_it_works_under_a_path(start: Start, tmp_path: Path) -> None:
 
 def test_a_service_that_is_away_is_said_in_the_envelope(tmp_path: Path) -> None:
     with nginx(tmp_path, free_port()) as url:
-        answer = httpx.get(f"{url}/health")
+        answer = http.get(f"{url}/health")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.headers["access-control-allow-origin"] == "*"
     assert_envelope(answer.json(), "/health")

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from browser import NARROW, chromium, keep_screenshot, page_on
-from conftest import BOT, ROOT, Service, Start, Upstream, running_service, wait_until
+from conftest import BOT, ROOT, Service, Start, Upstream, http, running_service, wait_until
 from envelope import assert_error
 from javascript import read_in_every_split
 from joserfc import jwt
@@ -439,7 +439,7 @@ def test_what_a_visitor_said_is_listed_and_read_again(
         shown = page.get_by_role("img", name="evening.png")
         page.wait_for_function("image => image.naturalWidth == 240", arg=shown.element_handle())
         link = page.get_by_role("link", name="notes.txt").get_attribute("href") or ""
-        assert httpx.get(link).content == b"some notes"
+        assert http.get(link).content == b"some notes"
         ask(page, "What did I ask before?")
         assert "What <b>is</b> it?" in answered(page, 2)
         expect(names(page)).to_have_text(["What <b>is</b> it?", "Think about it"])  # the one used last first
@@ -568,7 +568,7 @@ def test_long_lists_come_page_by_page(browser: Browser, on_sandbox: Service, ups
             for number in range(22):
                 chat = elsewhere.post("/chat", json=say(f"Conversation {number}")).json()
         added = f"{upstream.url}/sandbox/conversations/{chat['conversation_id']}/messages"
-        httpx.post(added, json={"turns": 24}).raise_for_status()
+        http.post(added, json={"turns": 24}).raise_for_status()
         page.reload()
         listed = [f"Conversation {number}" for number in reversed(range(22))]
         expect(names(page)).to_have_text(listed[:20])
@@ -897,7 +897,7 @@ def test_where_only_a_website_may_call_the_page_may(browser: Browser, start: Sta
 def test_it_can_be_switched_off(start: Start) -> None:
     service = start(PLAYGROUND="false")
     for path in ("/playground", "/playground/assets/playground.js"):
-        assert_error(httpx.get(f"{service.url}{path}"), 404)
+        assert_error(http.get(f"{service.url}{path}"), 404)
 
 
 def test_the_reader_survives_every_split() -> None:

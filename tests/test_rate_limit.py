@@ -4,9 +4,8 @@ import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
-from conftest import Service, Start, wait_until
+from conftest import Service, Start, http, wait_until
 from envelope import assert_envelope, assert_error
 
 from service.gate.rate_limit import OwnCount, RateLimiter
@@ -82,7 +81,7 @@ def test_exactly_so_many_of_a_burst_pass(start: Start) -> None:
     service = start(ENABLE_RATE_LIMIT="true", RATE_LIMIT_REQUESTS="50", RATE_LIMIT_WINDOW="3600")
 
     def call(_: int) -> int:
-        return httpx.get(service.url + CONFIG, timeout=60).status_code
+        return http.get(service.url + CONFIG, timeout=60).status_code
 
     with ThreadPoolExecutor(32) as pool:
         statuses = list(pool.map(call, range(200)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from conftest import BOT, ROOT, Upstream, events_of, wait_until
+from conftest import BOT, ROOT, Upstream, events_of, http, wait_until
 
 # A chat of fifteen seconds: more than run.sh gives a service that does not notice that it is to stop.
 SLOW = "n=150 d=0.1"
@@ -72,7 +72,7 @@ def test_start_status_stop(checkout: Checkout) -> None:
     assert "not running" in checkout.run("status", 3)
     said = checkout.run("start")
     address = next(word for word in said.split() if word.startswith("http")).rstrip(",")
-    assert httpx.get(f"{address}/health").status_code == 200
+    assert http.get(f"{address}/health").status_code == 200
     assert f"docs at {address}/docs" in said
     assert "already running" in checkout.run("start", 1)
     checkout.env["http_proxy"] = "http://127.0.0.1:9"

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import httpx
 import pytest
+from conftest import http
 from coze_wire import (
     HEADERS,
     PATIENCE,
@@ -145,19 +146,19 @@ def test_running_raises_where_it_can_not_listen(cloud: str) -> None:
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer x", "Bearer czs_x", "pat_x", "Basic pat_x"])
 def test_a_bad_token_is_401_with_4100(cloud: str, header: str | None) -> None:
-    answer = httpx.get(f"{cloud}/v1/users/me", headers={} if header is None else {"Authorization": header})
+    answer = http.get(f"{cloud}/v1/users/me", headers={} if header is None else {"Authorization": header})
     assert (answer.status_code, code_of(answer)) == (401, 4100)
     assert answer.json()["detail"]["logid"] == answer.headers["x-tt-logid"]
 
 
 @pytest.mark.parametrize("token", ["pat_a", "sat_a"])
 def test_tokens_that_look_like_tokens_are_good(cloud: str, token: str) -> None:
-    answer = httpx.get(f"{cloud}/v1/users/me", headers={"Authorization": f"Bearer {token}"})
+    answer = http.get(f"{cloud}/v1/users/me", headers={"Authorization": f"Bearer {token}"})
     assert answer.json()["data"].keys() == {"user_id", "user_name", "nick_name", "avatar_url"}
 
 
 def test_a_token_without_rights_gets_4101(cloud: str) -> None:
-    answer = httpx.get(f"{cloud}/v1/users/me", headers={"Authorization": "Bearer pat_forbidden_1"})
+    answer = http.get(f"{cloud}/v1/users/me", headers={"Authorization": "Bearer pat_forbidden_1"})
     assert (answer.status_code, code_of(answer)) == (200, 4101)
 
 
@@ -474,7 +475,7 @@ def test_workspaces_are_paged(client: httpx.Client) -> None:
 
 
 def test_the_table_of_bots_is_sound(cloud: str) -> None:
-    rows = httpx.get(f"{cloud}/sandbox/bots").json()
+    rows = http.get(f"{cloud}/sandbox/bots").json()
     assert {row["id"] for row in rows} == set(BOTS)
     assert len({row["name"] for row in rows}) == len(rows) > 100
     assert all(len(row["id"]) == 19 and row["what"] for row in rows)
@@ -835,8 +836,8 @@ def test_studio_makes_a_new_conversation_for_one_it_does_not_know(studio: httpx.
 def test_studio_s_uploads_have_a_link(studio: httpx.Client) -> None:
     data = studio.post("/v1/files/upload", files={"file": ("a.exe", b"MZ")}).json()["data"]
     assert {"url", "uri", "CreatedAt"} < data.keys()
-    assert httpx.get(data["url"]).content == b"MZ"
-    assert httpx.get(data["url"] + "0").status_code == 404
+    assert http.get(data["url"]).content == b"MZ"
+    assert http.get(data["url"] + "0").status_code == 404
     assert code_of(studio.post("/v1/files/upload", files={"file": ("a.exe", b"")})) == 104000006
 
 

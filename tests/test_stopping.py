@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import COMMAND, Service, Start, Upstream, events_of, running_service, wait_until
+from conftest import COMMAND, Service, Start, Upstream, events_of, http, running_service, wait_until
 
 PAUSE = [{"role": "user", "content": "pause=2"}]
 NAMELESS = [(name, stream) for name in ("late", "late-headers") for stream in (True, False)]
@@ -70,7 +70,7 @@ def test_under_nohup_a_hangup_is_nothing(upstream: Upstream, bots: dict[str, str
         service.process.send_signal(signal.SIGHUP)
         chat.join()
         assert events_of(chat.text)[-2]["type"] == "chat_completed"
-        assert httpx.get(f"{service.url}/").status_code == 200
+        assert http.get(f"{service.url}/").status_code == 200
         assert service.stop() == 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import BOT, Service, Upstream, events_of, running_service, text_of, wait_until
+from conftest import BOT, Service, Upstream, events_of, http, running_service, text_of, wait_until
 from envelope import assert_error
 from operations import Operation, each_operation
 
@@ -55,7 +55,7 @@ def test_a_workflow_that_asks_the_user(on_studio: Service, bots: dict[str, str])
 def test_upload_gives_the_address_of_the_file(on_studio: Service) -> None:
     body = on_studio.http.post("/api/v1/upload", files={"file": ("a.txt", b"hello")}).json()
     assert body["success"] is True
-    assert httpx.get(body["file_url"]).content == b"hello"
+    assert http.get(body["file_url"]).content == b"hello"
 
 
 def test_health_is_good(on_studio: Service) -> None:
@@ -75,7 +75,7 @@ def test_what_it_has_and_what_it_lacks(on_studio: Service, operation: Operation)
 def test_leaving_cancels(on_studio: Service, studio: Upstream, bots: dict[str, str]) -> None:
     body = {"user_id": "u", "bot_id": bots["for-ever"], "messages": [{"role": "user", "content": "x"}]}
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{on_studio.url}/api/v1/chat", json=body, timeout=0.5)
+        http.post(f"{on_studio.url}/api/v1/chat", json=body, timeout=0.5)
     wait_until(lambda: studio.state()["chats"][-1]["cancel_calls"] == 1)
 
 

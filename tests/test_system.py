@@ -2,9 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
-from conftest import BOT, Service, Start, Upstream
+from conftest import BOT, Service, Start, Upstream, http
 from envelope import assert_error
 
 from service.contract import contract
@@ -31,7 +30,7 @@ def test_root_asks_nobody(service: Service, upstream: Upstream) -> None:
 def test_health_asks_coze_seldom(start: Start, upstream: Upstream) -> None:
     service = start(HEALTH_INTERVAL="3600")
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda _: httpx.get(f"{service.url}/health", timeout=60), range(64)))
+        answers = list(pool.map(lambda _: http.get(f"{service.url}/health", timeout=60), range(64)))
     assert {answer.status_code for answer in answers} == {200}
     assert answers[0].json()["message"] == "Service is healthy and CozeClient is working"
     assert upstream.state()["requests"] == {"GET /v1/users/me": 1}

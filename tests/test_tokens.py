@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
-from conftest import BOT, Service, Start, Upstream, wait_until
+from conftest import BOT, Service, Start, Upstream, http, wait_until
 from joserfc.jwk import RSAKey
 
 from service import sandbox
@@ -132,7 +131,7 @@ def test_while_no_token_can_be_fetched_the_one_that_lives_goes_on(coze: Upstream
 
 def test_a_revoked_token_is_replaced(coze: Upstream, renewing: Service) -> None:
     wait_until(lambda: renewing.chat().status_code == 200)
-    httpx.post(f"{coze.url}/sandbox/revoke").raise_for_status()
+    http.post(f"{coze.url}/sandbox/revoke").raise_for_status()
     refused = renewing.chat(stream=True)
     assert refused.status_code == 500
     assert "does not accept the service's token" in refused.json()["message"]

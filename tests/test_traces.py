@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Service, Start, Upstream, wait_until
+from conftest import Service, Start, Upstream, http, wait_until
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
@@ -181,7 +181,7 @@ def test_failures_are_marked(traced: Service, collector: Collector, bots: dict[s
 def test_the_cancelling_of_a_chat_belongs_to_it(traced: Service, collector: Collector, bots: dict[str, str]) -> None:
     body = {"user_id": "u", "messages": [{"role": "user", "content": "x"}], "bot_id": bots["for-ever"]}
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{traced.url}/api/v1/chat", json=body, timeout=0.5, headers={"X-Request-ID": "gone"})
+        http.post(f"{traced.url}/api/v1/chat", json=body, timeout=0.5, headers={"X-Request-ID": "gone"})
     spans = spans_of(collector, "gone", 4)
     assert attributes(spans["chat"])["coze.outcome"] == "left"
     assert spans["POST /v3/chat/cancel"].parent_span_id == spans["chat"].span_id

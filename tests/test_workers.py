@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import psutil
-from conftest import BOT, Service, Start, Upstream, changed, events_of, running_service, wait_until
+from conftest import BOT, Service, Start, Upstream, changed, events_of, http, running_service, wait_until
 from test_stopping import SLOW, Background
 
 from service.observe import metrics_folder
@@ -26,7 +26,7 @@ def serving(service: Service, count: int) -> bool:
 
 
 def ask(service: Service, times: int = 50) -> set[int]:
-    return {httpx.get(f"{service.url}/", timeout=60).status_code for _ in range(times)}
+    return {http.get(f"{service.url}/", timeout=60).status_code for _ in range(times)}
 
 
 def test_a_killed_worker_is_replaced_and_the_others_serve_on(start: Start) -> None:
