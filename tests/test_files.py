@@ -291,7 +291,7 @@ def test_links_hold_after_a_restart_and_on_every_worker(keeping: Service, store:
             assert http.get(one.url + url).content == PNG  # a connection each: whichever worker
     # The page to chat on shows pictures from there.
     policy = two.http.get("/playground").headers["content-security-policy"]
-    assert "img-src 'self' blob: https://files.example.com;" in policy
+    assert "img-src 'self' blob: https://files.example.com https:;" in policy
     assert two.stop() == 0
 
 

@@ -495,6 +495,7 @@ def test_a_conversation_is_renamed_and_deleted(browser: Browser, on_sandbox: Ser
         two.get_by_role("button", name="Rename: Two").click()
         field = page.get_by_role("textbox", name="New name")
         expect(field).to_be_focused()
+        assert page.locator("#history").evaluate("bar => bar.scrollWidth <= bar.clientWidth")
         field.fill("Not this")
         field.press("Escape")
         expect(page.get_by_role("link", name="Two")).to_be_focused()
@@ -767,6 +768,48 @@ def test_a_service_that_keeps_no_history(browser: Browser, start: Start, upstrea
         expect(page.get_by_label("User id")).to_have_value(user)
 
 
+def test_the_bots_and_how_they_open(browser: Browser, start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
+    service = start(BOTS=f"helper:{bots['variables']},thinker:{bots['reasoning']},lost:7000000000000000000")
+    icon = f"{service.url}/playground/assets/icon.svg"
+    opening = {"prologue": "Hello {{user_name}}!\n<b>Ask</b>", "suggested_questions": ["Who are you?", "<i>Why?</i>"]}
+    upstream.set(bots={BOT: {"name": "<b>Ada</b>", "icon_url": icon, "onboarding_info": opening}})
+    with page_on(browser, f"{service.url}/playground", statuses=(404,)) as page:
+        open_at(page)
+        welcome = page.locator("#welcome")
+        expect(welcome).to_contain_text("<b>Ada</b>")
+        expect(welcome.locator("#opening")).to_have_text("Hello guest! <b>Ask</b>")
+        picture_of_bot = welcome.locator("img")
+        expect(picture_of_bot).to_have_attribute("src", icon)
+        page.wait_for_function("image => image.naturalWidth > 0", arg=picture_of_bot.element_handle())
+        expect(welcome.get_by_role("button")).to_have_text(["Who are you?", "<i>Why?</i>"])
+        # Another one, whose picture is elsewhere and not over TLS: a letter stands for it.
+        choice = page.get_by_role("combobox", name="Bot")
+        expect(choice.locator("option")).to_have_count(4)
+        choice.select_option("reasoning")
+        expect(welcome.locator("#bot-name")).to_have_text("reasoning")
+        expect(welcome.locator("#face")).to_have_text("R")
+        welcome.get_by_role("button", name="Who are you?").press("Enter")
+        answered(page, 1)
+        assert page.locator("#log").evaluate("log => log === document.activeElement")
+        page.reload()
+        expect(bubbles(page)).to_have_count(2)
+        expect(choice).to_have_value(bots["reasoning"])
+        page.get_by_role("button", name="New conversation").click()
+        choice.select_option("<b>Ada</b>")
+        ask(page, "Hello")
+        answered(page, 1)
+        page.get_by_role("link", name="Who are you?").click()
+        expect(choice).to_have_value(bots["reasoning"])
+        ask(page, "And now?")
+        answered(page, 2)
+        assert [chat["bot_id"] for chat in upstream.state()["chats"]] == [bots["reasoning"], BOT, bots["reasoning"]]
+        # Of this one Coze tells nothing.
+        page.get_by_role("button", name="New conversation").click()
+        choice.select_option("lost")
+        expect(welcome.locator("#bot-name")).to_have_text("Ask your bot something.")
+        expect(welcome.get_by_role("button")).to_have_text(["Hello! Who are you?", "What can you do?"])
+
+
 def test_a_service_that_is_gone(browser: Browser, start: Start) -> None:
     service = start()
     with page_on(browser, f"{service.url}/playground", refused=True) as page:
@@ -816,7 +859,7 @@ def test_chinese_dark_and_narrow(browser: Browser, on_sandbox: Service) -> None:
         open_at(page)
         assert page.locator("html").get_attribute("lang") == "zh-CN"
         expect(page.locator("body")).to_have_css("background-color", dark)
-        page.get_by_role("button", name="你好，请介绍一下自己").click()
+        page.get_by_role("button", name="你是谁？").click()
         assert answered(page, 1).startswith("你好！")
         for role, name in (("button", "发送"), ("button", "新会话"), ("textbox", "消息"), ("switch", "流式回答")):
             assert page.get_by_role(role, name=name).count() == 1, name  # type: ignore[arg-type]

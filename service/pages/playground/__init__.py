@@ -13,9 +13,9 @@ _STATIC = Path(__file__).resolve().parent / "static"
 _PAGE = (_STATIC / "playground.html").read_text(encoding="utf-8")
 _HISTORY = 'data-history="nobody"'
 # The page runs only its own script and calls only its own service. Blobs are pictures that the user picks; sent ones
-# are loaded from their `file_url`.
+# are loaded from their `file_url`. Bots' pictures are Coze's, on whatever host it has them.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{files}; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{files} https:; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 _HEADERS = {

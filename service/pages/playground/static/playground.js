@@ -1,3 +1,4 @@
+import { readBots, showBot } from "./bot.js";
 import { drop, fragmentOf, mark, pathOf, readList, startConversations } from "./conversations.js";
 import { $, announce, button, isComposing, make } from "./dom.js";
 import { nextFrame, stayAtEnd } from "./frame.js";
@@ -293,6 +294,7 @@ function follow() {
   const named = new URLSearchParams(location.hash.slice(1));
   const id = /^\d{1,64}$/.test(named.get("conversation_id")) ? named.get("conversation_id") : null;
   $("bot").value = named.get("bot_id") ?? "";
+  showBot(suggestion);
   if (id === conversationId) return;
   if (id && offersHistory) open(id);
   else newConversation();
@@ -421,12 +423,17 @@ $("key").addEventListener("change", () => {
   sessionStorage.setItem("api-key", $("key").value.trim());
   changeCaller();
   readConfig().catch(() => {});
+  readBots();
+  showBot(suggestion);
 });
 $("user").addEventListener("change", () => {
   keepUser();
   changeCaller();
 });
-$("bot").addEventListener("change", () => keep(null)); // a conversation belongs to its bot
+$("bot").addEventListener("change", () => {
+  keep(null); // a conversation belongs to its bot
+  showBot(suggestion);
+});
 addEventListener("hashchange", follow);
 document.addEventListener("callerchange", readList);
 
@@ -482,10 +489,10 @@ translate(document.documentElement);
 $("key").value = sessionStorage.getItem("api-key") ?? "";
 $("key-field").hidden = !$("key").value;
 showUser();
-$("starters").append(...texts.starters.map(suggestion));
 refresh();
 showHealth();
 readConfig().catch(() => {});
 startConversations(gone);
+readBots();
 follow();
 document.documentElement.dataset.ready = "true";
