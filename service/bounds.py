@@ -63,7 +63,7 @@ class Bounds:
     # Of an answer as JSON. Coze's bots stay far below.
     answer_characters: int = 32 * 1024**2
     # A reader reconnects within a minute, in a hidden tab later. The same request after that is a new question.
-    reconnect_seconds: float = 600
+    reconnect_seconds: float = 600.0
     # Read from the store at once. A slow client keeps at most two chunks in memory and never blocks the store.
     download_chunk_bytes: int = 128 * 1024
     # Of the message about a bad request.
@@ -150,16 +150,15 @@ class Bounds:
 
     # --- Files ---
     # Between two clean-ups of a store, unless a quarter of FILE_LIFETIME is shorter.
-    files_clean_seconds: float = 3600
+    files_clean_seconds: float = 3600.0
     # For which an upload or download waits for the store.
-    files_wait_seconds: float = 10
+    files_wait_seconds: float = 10.0
     files_copy_bytes: int = 128 * 1024
     # For the lock on a folder's account, which others take for milliseconds. Bounded because a stop joins the threads.
-    files_lock_seconds: float = 5
-    files_lock_check_seconds: float = 0.01
-    bucket_request_seconds: float = 30
+    files_lock_seconds: float = 5.0
+    bucket_request_seconds: float = 30.0
     # For one call, retries included.
-    bucket_seconds: float = 60
+    bucket_seconds: float = 60.0
 
     # --- What the service remembers ---
     # For which a call waits for the store, in a folder or on a server. The usual is a millisecond.
@@ -202,11 +201,11 @@ class Bounds:
     last_events_seconds: int = 3
     uvicorn_seconds: int = 10
     # For the parent to exit once the last worker has ended.
-    end_seconds: float = 5
+    end_seconds: float = 5.0
     # For a lock that another process may take briefly to see whether a service runs.
     pid_file_seconds: float = 1.0
     # Container engines give up after five.
-    probe_seconds: float = 4
+    probe_seconds: float = 4.0
     workers_check_seconds: float = 0.1
     # A worker that dies earlier could not run; this many in a row end the service.
     worker_healthy_seconds: float = 5.0

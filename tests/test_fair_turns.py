@@ -16,7 +16,11 @@ import uvloop
 
 from generated.models import ChatCompletedEvent, ChatMessage, ChatRequest, MessageDeltaEvent
 from service import settings
-from service.coze import Chat, ChatEvent, Coze
+from service.bounds import BOUNDS
+from service.coze import Chat, ChatEvent, Coze, route_to_coze
+from service.coze.http import Answer, Exchange
+from service.coze.http.connection import Connection
+from service.coze.http.pool import Pool
 from service.errors import ServiceError
 from service.lifecycle import Lifecycle
 from service.observe.coze_observer import CozeObserver
@@ -175,6 +179,47 @@ def test_a_client_that_takes_no_more_is_given_no_more(burst: Burst) -> None:
     run(chatting(burst, BURSTS["deltas"] + b"0\r\n\r\n", listen))
     assert text(heard) == TEXT
     assert isinstance(heard[-1], ChatCompletedEvent)
+
+
+class Listener:
+    """Counts what it receives on `connection`, and notes whether reading from Coze was paused meanwhile."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.size = 0
+        self.paused = False
+        self.over = asyncio.Event()
+
+    def answered(self, answer: Answer) -> None:
+        pass
+
+    def received(self, part: bytes) -> None:
+        self.size += len(part)
+        self.paused = self.paused or not self._connection.transport.is_reading()
+
+    def ended(self, failure: ServiceError | None) -> bool:
+        self.over.set()
+        return failure is None
+
+
+def test_while_much_is_still_to_be_told_no_more_is_read(burst: Burst, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BOUNDS, "coze_backlog_bytes", 100_000)
+    burst.rest = chunk(DELTAS * 10) + b"0\r\n\r\n"
+    burst.go.set()
+
+    async def main() -> None:
+        chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": burst.url})
+        pool = Pool(route_to_coze(chosen), limit=1, connect_timeout=10)
+        connection = await pool.take()
+        listener = Listener(connection)
+        exchange = Exchange(connection, listener, CozeObserver().begin_call("GET", burst.url, {}))
+        exchange.write(b"GET / HTTP/1.1\r\n\r\n")
+        await listener.over.wait()
+        await pool.close()
+        assert listener.size == len(STARTED) + len(DELTAS) * 10
+        assert listener.paused
+
+    run(main())
 
 
 def test_a_client_that_leaves_in_the_middle_frees_coze(burst: Burst) -> None:

@@ -26,13 +26,15 @@ import obstore
 import psutil
 import pytest
 from browser import chromium
-from conftest import Service, Start, Upstream, http, wait_until
+from conftest import Service, Start, Upstream, changed, http, wait_until
 from envelope import assert_error
 from obstore.store import S3Store
 from test_playground import picture
 
+from service.bounds import BOUNDS
 from service.contract import contract
 from service.files import links
+from service.files.bucket import Bucket
 from service.files.folder import Folder
 from service.files.store import Bounds, StoredFile, StoreError
 
@@ -429,8 +431,9 @@ def test_a_store_that_hangs_holds_up_neither_downloads_nor_a_stop(start: Start, 
         account = stack.enter_context((tmp_path / "files" / "account").open("rb"))
         fcntl.flock(account, fcntl.LOCK_EX)
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        on_silent = start(**on_s3(f"http://127.0.0.1:{silent.getsockname()[1]}", "x").env)
-        service = start(**store.env)
+        silent_s3 = on_s3(f"http://127.0.0.1:{silent.getsockname()[1]}", "x")
+        on_silent = start(*changed(files_wait_seconds=1), **silent_s3.env)
+        service = start(*changed(files_lock_seconds=1), **store.env)
         pool = stack.enter_context(ThreadPoolExecutor(21))
         cause = pool.submit(not_kept, on_silent)
         uploads = [pool.submit(upload, service, PNG) for _ in range(20)]
@@ -440,8 +443,25 @@ def test_a_store_that_hangs_holds_up_neither_downloads_nor_a_stop(start: Start, 
         assert service.stop() == 0
         assert {done.result() for done in uploads} == {None}
         assert "the folder is in use" in {line.get("cause") for line in service.lines()}
-        assert cause.result() == "no answer within 10 seconds"
+        assert cause.result() == "no answer within 1 seconds"
         assert on_silent.stop() == 0
+
+
+@pytest.mark.parametrize("bound", ["bucket_request_seconds", "bucket_seconds"])
+def test_s3_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    monkeypatch.setattr(BOUNDS, "bucket_request_seconds", 3600.0)
+    monkeypatch.setattr(BOUNDS, "bucket_seconds", 3600.0)
+    monkeypatch.setattr(BOUNDS, bound, 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = on_s3(f"http://127.0.0.1:{silent.getsockname()[1]}", "x")
+
+        async def ask() -> None:
+            async with asyncio.timeout(30):
+                credentials = {name.lower(): value for name, value in store.env.items() if name.startswith("AWS_")}
+                await Bucket(store.env["FILE_STORE"], Bounds(MIB, 100), credentials).key(create=False)
+
+        with pytest.raises(StoreError, match="no answer"):
+            asyncio.run(ask())
 
 
 def test_s3_that_fails(start: Start, s3: str) -> None:

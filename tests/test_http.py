@@ -175,9 +175,15 @@ def test_requests_behind_an_answer_that_is_not_read_take_what_they_are(service: 
         assert process.memory_info().rss - memory < 10 * 2 * MIB
 
 
-def test_too_much_behind_a_request_makes_its_answer_the_last(service: Service, bots: dict[str, str]) -> None:
-    request = with_length(CHAT, question("n=3 d=0.2", bot_id=bots["load"]))
-    answer = exchange(service, request + with_length(CHAT, question("x" * 300_000)))
+@pytest.mark.parametrize(
+    "more",
+    [with_length(CHAT, question("x" * 300_000)), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 5000],
+    ids=["one", "many"],
+)
+def test_too_much_behind_a_request_makes_its_answer_the_last(
+    service: Service, bots: dict[str, str], more: bytes
+) -> None:
+    answer = exchange(service, with_length(CHAT, question("n=3 d=0.2", bot_id=bots["load"])) + more)
     assert answer.count(b"HTTP/1.1 ") == answer.count(b"HTTP/1.1 200 ") == 1
     assert b"connection: close\r\n" in answer
 
@@ -344,6 +350,18 @@ def test_answers_without_a_body_say_so(service: Service) -> None:
             assert status is None or answer.status == status
             assert "transfer-encoding" not in answer.headers
             assert bool(body) == (method == "GET" and status == 200)
+
+
+def test_a_body_that_nobody_reads_is_not_taken_in(service: Service, upstream: Upstream) -> None:
+    upstream.set(fail={"/v1/users/me": {"kind": "hang"}})
+    sent = 0
+    with connect(service) as connection:
+        connection.sendall(b"GET /api/v1/user/info HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % FLOOD)
+        while sent < FLOOD and select.select([], [connection], [], 1)[1]:
+            sent += connection.send(bytes(65536))
+    upstream.set(fail={})
+    # What the system holds on both sides comes on top.
+    assert sent < FLOOD // 2
 
 
 @pytest.mark.parametrize("method", [b"GET", b"DELETE"])

@@ -20,6 +20,7 @@ from conftest import BOT, Service, Start, Upstream, events_of, http, running_ser
 
 from generated.models import ChatMessage, ChatRequest
 from service import settings
+from service.bounds import BOUNDS
 from service.coze import ChatEvent, Coze
 from service.coze.http import Answer, Exchange
 from service.lifecycle import Lifecycle
@@ -169,6 +170,25 @@ def test_a_chat_that_completed_is_not_cancelled(service: Service, upstream: Upst
     wait_until(lambda: upstream.state(0)["streams"] == 0)
     assert service.chat(stream=stream).status_code == 200
     assert [chat["cancel_calls"] for chat in upstream.state()["chats"]] == [0, 0]
+
+
+def test_a_cancel_that_coze_does_not_answer_is_not_waited_for_at_the_end(
+    upstream: Upstream, bots: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BOUNDS, "goodbye_seconds", 0.2)
+    upstream.set(fail={"/v3/chat/cancel": {"kind": "hang"}})
+
+    async def main() -> None:
+        env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_REQUEST_TIMEOUT": "3600"}
+        asked = ChatRequest(
+            user_id="tester", bot_id=bots["for-ever"], messages=[ChatMessage(role="user", content="Hello")]
+        )
+        async with asyncio.timeout(30), Coze(settings.read(env), CozeObserver(), Lifecycle()) as coze:
+            chat = coze.chat(asked)
+            await chat.open()
+            chat.leave()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("name", ["failed-5000", "requires-function", "open-end", "error-first-4016"])

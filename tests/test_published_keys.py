@@ -297,6 +297,24 @@ def test_old_keys_serve_on(login: Login, kind: str) -> None:
     good.go()
 
 
+def test_so_much_is_taken_of_what_is_published(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = key("ES256", "a"), key("ES256", "b")
+    login.keys = [public(one), public(other)]
+
+    async def some(tokens: UserTokens) -> None:
+        assert await tokens.user_id(token(one)) == "ada"
+        assert await is_refused(tokens, token(other))
+
+    async def none(tokens: UserTokens) -> None:
+        with pytest.raises(KeysUnavailableError):
+            await tokens.user_id(token(one))
+
+    monkeypatch.setattr(BOUNDS, "published_keys", 1)
+    checking(login, some)
+    monkeypatch.setattr(BOUNDS, "published_keys_bytes", 100)
+    checking(login, none)
+
+
 def test_good_keys_beside_garbage(login: Login) -> None:
     one = key("RS256", "a")
     row = public(one)

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from conftest import BOT, ROOT, Upstream, events_of, http, wait_until
+from conftest import BOT, ROOT, Upstream, changed, events_of, http, wait_until
 
 # A chat of fifteen seconds: more than run.sh gives a service that does not notice that it is to stop.
 SLOW = "n=150 d=0.1"
@@ -37,9 +37,9 @@ class Checkout:
             "PORT": "0",
         }
 
-    def call(self, command: str) -> subprocess.CompletedProcess[str]:
+    def call(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["./run.sh", command],
+            ["./run.sh", *command],
             cwd=self.folder,
             env=self.env,
             capture_output=True,
@@ -48,8 +48,8 @@ class Checkout:
             check=False,
         )
 
-    def run(self, command: str, code: int = 0) -> str:
-        ended = self.call(command)
+    def run(self, *command: str, code: int = 0) -> str:
+        ended = self.call(*command)
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
 
@@ -69,12 +69,12 @@ def checkout(tmp_path: Path, upstream: Upstream) -> Iterator[Checkout]:
 def test_start_status_stop(checkout: Checkout) -> None:
     # No line of the log says where it listens.
     checkout.env |= {"LOG_LEVEL": "WARNING", "LOG_FORMAT": "console", "WORKERS": "2", "ENABLE_RATE_LIMIT": "false"}
-    assert "not running" in checkout.run("status", 3)
+    assert "not running" in checkout.run("status", code=3)
     said = checkout.run("start")
     address = next(word for word in said.split() if word.startswith("http")).rstrip(",")
     assert http.get(f"{address}/health").status_code == 200
     assert f"docs at {address}/docs" in said
-    assert "already running" in checkout.run("start", 1)
+    assert "already running" in checkout.run("start", code=1)
     checkout.env["http_proxy"] = "http://127.0.0.1:9"
     status = checkout.run("status")
     assert "healthy" in status
@@ -105,7 +105,17 @@ def test_a_service_that_hangs_is_stopped(checkout: Checkout) -> None:
     process.suspend()
     assert f"killed (pid {process.pid})" in checkout.run("stop")
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    assert "not running" in checkout.run("status", 3)
+    assert "not running" in checkout.run("status", code=3)
+
+
+def test_a_stop_that_does_not_end_is_given_its_time(checkout: Checkout) -> None:
+    """An idle connection holds it up, for as long as bounds let it."""
+    checkout.env["SHUTDOWN_GRACE"] = "0"
+    held = changed(stop_idle_seconds=3600, last_events_seconds=3600)
+    said = checkout.run("start", *held, *changed(worker_stop_seconds=1, end_seconds=1))
+    with httpx.Client(timeout=60) as client:
+        assert client.get(said.split(" on ")[1].split(",")[0]).status_code == 200
+        assert "killed" in checkout.run("stop")
 
 
 def test_a_stop_twice_gives_chats_their_time(checkout: Checkout, bots: dict[str, str]) -> None:
@@ -130,7 +140,7 @@ def test_a_stale_pid_is_found_out(checkout: Checkout) -> None:
     checkout.pid_file.parent.mkdir()
     for stale in (str(os.getpid()), "999999999", "", "rubbish"):
         checkout.pid_file.write_text(stale)
-        assert "not running" in checkout.run("status", 3)
+        assert "not running" in checkout.run("status", code=3)
     checkout.pid_file.write_text(str(os.getpid()))
     checkout.run("start")
     assert checkout.pid() != os.getpid()
@@ -143,7 +153,7 @@ def test_a_service_that_was_killed_is_started_again(checkout: Checkout) -> None:
     process = psutil.Process(checkout.pid())
     process.kill()
     wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
-    assert "not running" in checkout.run("status", 3)
+    assert "not running" in checkout.run("status", code=3)
     checkout.run("start")
     assert "healthy" in checkout.run("status")
     # What the log says of a crash is there after it.
@@ -154,14 +164,14 @@ def test_a_start_that_cannot_be_says_why(checkout: Checkout) -> None:
     checkout.log.parent.mkdir()
     checkout.log.write_text("what was before\n" * 700_000)
     checkout.env["PORT"] = "http"
-    said = checkout.run("start", 1)
+    said = checkout.run("start", code=1)
     assert "PORT takes" in said
     assert "before" not in said
     assert not checkout.pid_file.exists()
     # A log that has grown large makes room for a new one, once.
     assert "before" not in checkout.log.read_text()
     assert "before" in checkout.log.with_suffix(".log.1").read_text()
-    said = checkout.run("start", 1)
+    said = checkout.run("start", code=1)
     assert checkout.log.read_text().count("PORT takes") == 2
 
 
@@ -178,6 +188,6 @@ def test_a_checkout_with_the_line_ends_of_windows_runs(tmp_path: Path) -> None:
 
 
 def test_usage(checkout: Checkout) -> None:
-    assert "usage" in checkout.run("nonsense", 2)
+    assert "usage" in checkout.run("nonsense", code=2)
     assert "usage" in checkout.run("help")
-    assert "no log yet" in checkout.run("logs", 1)
+    assert "no log yet" in checkout.run("logs", code=1)

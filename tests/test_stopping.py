@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import COMMAND, Service, Start, Upstream, events_of, http, running_service, wait_until
+from conftest import COMMAND, Service, Start, Upstream, changed, events_of, http, running_service, wait_until
 
 PAUSE = [{"role": "user", "content": "pause=2"}]
 NAMELESS = [(name, stream) for name in ("late", "late-headers") for stream in (True, False)]
@@ -165,6 +165,34 @@ def test_a_log_that_has_gone_ends_no_chat(upstream: Upstream, bots: dict[str, st
             text = answer.read().decode()
         assert [event["type"] for event in events_of(text)[-2:]] == ["chat_completed", "end"]
         assert process.wait(60) == 0
+
+
+# A service whose requests go on though they are answered and their clients have gone.
+STAYING = """
+import asyncio
+import service.__main__ as command
+
+serve = command.serve
+
+def serve_staying(app, *arguments, **options):
+    async def staying(scope, receive, send):
+        await app(scope, receive, send)
+        if scope["type"] == "http":
+            await asyncio.sleep(3600)
+
+    serve(staying, *arguments, **options)
+
+command.serve = serve_staying
+command.main()
+"""
+
+
+def test_a_request_that_does_not_end_does_not_hold_it_up(upstream: Upstream, tmp_path: Path) -> None:
+    arguments = changed(last_events_seconds=0, uvicorn_seconds=1)
+    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "SHUTDOWN_GRACE": "0"}
+    with running_service(tmp_path, *arguments, command=(sys.executable, "-c", STAYING), **env) as service:
+        assert service.http.get("/").status_code == 200
+        assert service.stop(timeout=30) == 0
 
 
 def test_clients_that_do_not_read_do_not_hold_it_up(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:

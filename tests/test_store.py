@@ -538,6 +538,39 @@ def test_what_is_overdue_leaves_the_file(tmp_path: Path) -> None:
     assert rows == [1, 1, 0]
 
 
+def test_what_is_overdue_leaves_a_bit_at_a_time_and_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BOUNDS, "store_clean_rows", 2)
+
+    async def work(store: Store) -> None:
+        async def record(number: int, at: int | None = None) -> int:
+            """How many conversations there are after it."""
+            await store.record_turn(conversation(number, at=at), f"9{number}")
+            with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
+                count: int = database.execute("SELECT count(*) FROM conversations").fetchone()[0]
+            return count
+
+        old = NOW - 2 * DAY * 1000
+        assert await record(1) == 1
+        assert [await record(number, old) for number in range(2, 7)] == [2, 3, 4, 5, 6]
+        monkeypatch.setattr(BOUNDS, "store_clean_seconds", 0.0)
+        assert [await record(1) for _ in range(4)] == [4, 2, 1, 1]
+
+    with_store(str(tmp_path), work)
+
+
+def test_so_many_connections_to_a_server_are_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.client.flushall()
+    monkeypatch.setattr(BOUNDS, "store_connections", 2)
+
+    async def work(store: Store) -> None:
+        before = server.connections()
+        await asyncio.gather(*(store.conversation(str(number)) for number in range(50)))
+        # One of them was there before.
+        assert server.connections() == before + 1
+
+    with_store(server.uri(), work)
+
+
 def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
     place = tmp_path / "data"
 

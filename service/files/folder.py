@@ -174,7 +174,7 @@ class Folder:
             while not _locked(account):
                 if time.monotonic() > until:
                     raise StoreError("the folder is in use")
-                time.sleep(BOUNDS.files_lock_check_seconds)
+                time.sleep(BOUNDS.files_lock_seconds / 500)
             yield account
         finally:
             os.close(account)

@@ -158,7 +158,7 @@ async def _time_limit() -> AsyncIterator[None]:
         async with asyncio.timeout(BOUNDS.files_wait_seconds):
             yield
     except TimeoutError:
-        raise StoreError(f"no answer within {BOUNDS.files_wait_seconds} seconds") from None
+        raise StoreError(f"no answer within {BOUNDS.files_wait_seconds:g} seconds") from None
 
 
 def _store(settings: Settings, bounds: Bounds) -> FileStore | None:

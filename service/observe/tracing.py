@@ -107,7 +107,7 @@ class CallSpan:
     def answered(self, answer: Answer) -> None:
         self._span.set_attribute("http.response.status_code", answer.status)
         if answer.logid:
-            self._span.set_attribute("coze.logid", answer.logid)
+            self._span.set_attribute("coze.logid", answer.logid[: BOUNDS.span_id_characters])
         if answer.status >= 400:
             self._fail(str(answer.status))
         self._span.end()

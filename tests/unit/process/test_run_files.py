@@ -2,10 +2,12 @@
 
 import fcntl
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from service.bounds import BOUNDS
 from service.process.run_files import RunFiles
 from service.settings import SettingsError
 
@@ -25,12 +27,26 @@ def test_they_say_who_runs_and_where(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["pid"]
 
 
-def test_a_pid_file_has_one_service(tmp_path: Path) -> None:
+def test_a_pid_file_has_one_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BOUNDS, "pid_file_seconds", 0.1)
     pid, ready = tmp_path / "pid", tmp_path / "ready"
     RunFiles(pid, ready, 40).tell_address("http://127.0.0.1:1")
     with pytest.raises(SettingsError, match=r"^PID_FILE .* is that of a service that runs\.$"):
         RunFiles(pid, ready, 40)
     assert ready.read_text().startswith("http://127.0.0.1:1\n")
+
+
+def test_a_lock_that_is_held_for_a_moment_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by run.sh, to see whether a service runs."""
+    monkeypatch.setattr(BOUNDS, "pid_file_seconds", 30.0)
+    pid = tmp_path / "pid"
+    with pid.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        moment = threading.Timer(0.1, fcntl.flock, (file, fcntl.LOCK_UN))
+        moment.start()
+        RunFiles(pid, None, 40)
+        moment.join()
+    assert pid.read_text() == f"{os.getpid()}\n"
 
 
 def test_a_pid_file_that_is_just_removed_is_made_again(tmp_path: Path) -> None:
