@@ -86,7 +86,7 @@ class Calls:
 
     async def envelope(
         self, method: str, path: str, *, asked: Asked, repeatable: bool, **arguments: Any
-    ) -> wire.Answer:
+    ) -> wire.Envelope:
         """Returns the envelope itself, of a call that went well: some calls have facts beside `data`.
 
         Raises ServiceError.
@@ -96,15 +96,15 @@ class Calls:
 
     async def _envelope(
         self, method: str, path: str, *, asked: Asked, repeatable: bool, timeout: float | None = None, **arguments: Any
-    ) -> tuple[wire.Answer, str | None]:
+    ) -> tuple[wire.Envelope, str | None]:
         answer, body = await self.exchange(method, path, repeatable=repeatable, timeout=timeout, **arguments)
         logid = answer.logid
         try:
-            said = wire.decode_answer(body)
+            said = wire.decode_envelope(body)
         except wire.UNDECODABLE:
             if answer.status == 200:
                 raise ServiceError(NOT_UNDERSTOOD, cause="an answer that is no JSON object", logid=logid) from None
-            said = wire.Answer()
+            said = wire.Envelope()
         if said.detail and said.detail.logid and not logid:
             logid = said.detail.logid
         if said.code or answer.status != 200:
@@ -127,7 +127,7 @@ class Calls:
         return await self._requester.amake_request(method, self._settings.coze_api_base + path, **arguments)
 
 
-def _is_absent(status: int, said: wire.Answer) -> bool:
+def _is_absent(status: int, said: wire.Envelope) -> bool:
     """Coze Studio's ways to say that it has no such endpoint."""
     if _STUDIO_NO_SESSION in str(said.msg):
         return True

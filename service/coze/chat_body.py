@@ -62,7 +62,7 @@ class ChatBody:
                 return ServiceError(BROKE_OFF, cause="the stream ended early")
             cause = "JSON in place of events"
         try:
-            code = wire.decode_answer(bytes(self._plain or b"")).code or None
+            code = wire.decode_envelope(bytes(self._plain or b"")).code or None
         except wire.UNDECODABLE:
             code = None
         if code is None and status == 200:

@@ -111,7 +111,7 @@ class Chats:
             ids = {"conversation_id": conversation_id, "chat_id": chat_id}
             answer, body = await self._calls.exchange("POST", "/v3/chat/cancel", repeatable=True, json=ids)
             try:
-                code = wire.decode_answer(body).code
+                code = wire.decode_envelope(body).code
             except wire.UNDECODABLE:
                 code = None
             self._observer.cancelled(answer, code)

@@ -115,7 +115,7 @@ class Coze:
         """Asks a bot that cannot be: it is refused, unless chats themselves are."""
         answer, body = await self._calls.exchange("POST", "/v3/chat", repeatable=True, json=_IMPOSSIBLE_CHAT)
         try:
-            code = wire.decode_answer(body).code or None
+            code = wire.decode_envelope(body).code or None
         except wire.UNDECODABLE:
             code = None
         failure = coze_failure(Asked.BOT, code=code, status=answer.status)

@@ -76,7 +76,7 @@ class Detail(Struct):
     logid: str | None = None
 
 
-class Answer(Struct):
+class Envelope(Struct):
     """The envelope of every JSON answer."""
 
     code: Code = None
@@ -156,7 +156,7 @@ class ListedMessage(Struct):
 
 
 # strict=False accepts numbers in strings.
-decode_answer = lenient(Answer)
+decode_envelope = lenient(Envelope)
 decode_listed_message = lenient(ListedMessage)
 # Rows stay raw, so that a malformed one cannot spoil the others.
 decode_rows = msgspec.json.Decoder(list[Raw] | None).decode

@@ -121,7 +121,7 @@ class Connection:
 
     async def drained(self) -> bool:
         """Waits until the client takes more, also of an answer that is complete. False if it goes instead."""
-        return await self._client.outflow.room()
+        return await self._client.outflow.drained()
 
     # What the server tells.
 

@@ -27,7 +27,7 @@ class Outflow:
         """Whether the write buffer is above its high-water mark."""
         return not self._writable.is_set()
 
-    async def room(self) -> bool:
+    async def drained(self) -> bool:
         """Waits until more may be written. Returns False if the connection is lost instead."""
         await self._writable.wait()
         return not self._lost

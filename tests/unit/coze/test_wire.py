@@ -48,7 +48,7 @@ def test_what_is_no_address_of_the_web(url: str | None) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b'"text"', b'{"id":', b"{} trailing", b"[" * 100_000, b"\xff"])
 def test_what_is_no_object_is_not_understood(data: bytes) -> None:
-    for decode in (wire.decode_answer, wire.decode_chat, wire.decode_file, wire.decode_user, wire.decode_workspace):
+    for decode in (wire.decode_envelope, wire.decode_chat, wire.decode_file, wire.decode_user, wire.decode_workspace):
         with pytest.raises(wire.UNDECODABLE):
             decode(data)
 
@@ -59,7 +59,7 @@ def test_what_is_no_object_is_not_understood(data: bytes) -> None:
     + [(odd, None) for odd in ("null", '""', '"x"', "{}", "[4016]", "true", "4016.5", "9223372036854775808", "1e99")],
 )
 def test_codes(code: str, expected: int | None) -> None:
-    for decode in (wire.decode_answer, wire.decode_chat):
+    for decode in (wire.decode_envelope, wire.decode_chat):
         assert decode(f'{{"code":{code},"msg":"m"}}'.encode()).code == expected
     failed = wire.decode_chat(f'{{"id":"1","last_error":{{"code":{code},"msg":{{}}}}}}'.encode())
     assert failed.id == "1"
@@ -67,7 +67,7 @@ def test_codes(code: str, expected: int | None) -> None:
 
 
 def test_the_data_of_an_answer_is_whole_though_its_message_is_broken() -> None:
-    answer = wire.decode_answer(b'{"code":0,"msg":"\xff\\ud83d","data":{"id":"1","url":"\\ud83d"},"detail":"odd"}')
+    answer = wire.decode_envelope(b'{"code":0,"msg":"\xff\\ud83d","data":{"id":"1","url":"\\ud83d"},"detail":"odd"}')
     assert (answer.code, answer.detail) == (0, None)
     assert msgspec.json.decode(answer.data) == {"id": "1", "url": "\ufffd"}
     assert wire.decode_file(bytes(answer.data)).id == "1"
