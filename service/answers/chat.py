@@ -1,4 +1,4 @@
-"""A chat's events as the two things a client can ask for: a stream of server-sent events, or one JSON document."""
+"""The two forms of an answer to a chat: a stream of server-sent events, and one JSON document."""
 
 import asyncio
 import math
@@ -45,7 +45,7 @@ _HEADERS = [
 
 
 class EventStream:
-    """An ASGI response: the rest of a chat that has made a good start, event by event.
+    """ASGI response that streams an opened chat, event by event.
 
     `asked` is the fingerprint of the request.
     """
@@ -90,7 +90,7 @@ class EventStream:
         try:
             chat.listen(write)
             if connection.full:
-                # Since before the callback was set.
+                # Full before the callback was set.
                 chat.pause()
             while not await chat.completed(spoke + self._heartbeat):
                 if now() >= spoke + self._heartbeat:
@@ -106,13 +106,13 @@ class EventStream:
 
 
 def leave(chat: Chat, record: RequestRecord) -> None:
-    """Gives the chat back, having noted Coze's ids of it."""
+    """Records Coze's ids of the chat, and leaves it."""
     record.note_chat(*chat.ids)
     chat.leave()
 
 
 async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_id: str) -> ChatResponse:
-    """The whole chat, listened to until Coze has completed it. Raises ServiceError if it does not."""
+    """Reads an opened chat to its end. Raises ServiceError if Coze does not complete it."""
     content: list[str] = []
     reasoning: list[str] = []
     follow_ups: list[str] = []
@@ -171,9 +171,9 @@ def _end(asked: str) -> bytes:
 
 
 def _block(event: ChatEvent | ErrorEvent | EndEvent) -> bytes:
-    """A server-sent event."""
+    """Encodes a server-sent event."""
     data = _encode(event)
-    # In a text this is seen at once; events without one are few.
+    # `isprintable` rules the line ends out fast. Events without a text are few.
     content = getattr(event, "content", None)
     if content is None or not content.isprintable():
         for character, escaped in _LINE_ENDS:
@@ -182,7 +182,7 @@ def _block(event: ChatEvent | ErrorEvent | EndEvent) -> bytes:
 
 
 def _blocks(events: list[ChatEvent], end: bytes) -> Iterator[bytes]:
-    """What to write for `events` and behind them; whole events in each block."""
+    """Encodes `events`, and puts `end` behind them, in blocks of whole events."""
     block: list[bytes] = []
     size = 0
     for event in events:

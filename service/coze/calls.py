@@ -1,6 +1,6 @@
-"""Calls to Coze. The SDK makes and signs every request; what it does with answers is not used.
+"""Calls to Coze. The SDK makes and signs every request, and reads no answer.
 
-Its reader dies on legal event streams, ignores HTTP statuses and leaves connections open, so answers are read here,
+Its reader fails on legal event streams, ignores HTTP statuses and leaves connections open. So answers are read here,
 from the wire.
 """
 
@@ -16,14 +16,14 @@ from service.coze.tokens import token_for
 from service.errors import ServiceError
 from service.settings import Settings
 
-# Coze Studio has no such endpoint and takes the caller for a browser that is not signed in, or says that outright.
+# Coze Studio's answer at an endpoint that it does not have: it takes the caller for a browser that is not signed in.
 _STUDIO_NO_SESSION = "missing session_key"
 
 T = TypeVar("T")
 
 
 class Calls:
-    """The calls of one process. An async context manager: it owns the connections."""
+    """The calls of one process. An asynchronous context manager that owns the connections."""
 
     def __init__(self, settings: Settings, observer: Observer, route: Route) -> None:
         self._settings = settings
@@ -45,22 +45,22 @@ class Calls:
         await self._transport.close()
 
     def token_refused(self) -> None:
-        """Coze does not accept the token: the next call is to have another, if there can be one."""
+        """Takes note that Coze refuses the token. The next call has another, if there can be one."""
         self._token.refused()
 
     async def begin(self, method: str, path: str, receiver: Receiver, **arguments: Any) -> Exchange:
-        """Sends a request whose answer `receiver` is told. Raises ServiceError if Coze cannot be reached.
+        """Sends a request, and tells `receiver` the answer. Raises ServiceError if Coze cannot be reached.
 
-        Nothing has been asked if this is cancelled. The SDK takes the `arguments`, as in all calls here.
+        If this is cancelled, Coze has not been asked. The `arguments`, here and below, are those of the SDK's requests.
         """
         return await self._transport.begin(await self._make(method, path, **arguments), receiver)
 
     async def exchange(
         self, method: str, path: str, *, repeatable: bool, timeout: float | None = None, **arguments: Any
     ) -> tuple[Answer, bytes]:
-        """An answer of whatever status, with its body. Raises ServiceError if there is none in `timeout` seconds.
+        """Returns an answer of any status, and its body. Raises ServiceError if there is none in `timeout` seconds.
 
-        The request is sent once more where that is safe (`repeatable`) and a connection ended without an answer.
+        A `repeatable` request is sent once more if its connection ends without an answer.
         """
         async with time_limit(timeout or self._settings.coze_request_timeout):
             return await self._transport.exchange(await self._make(method, path, **arguments), repeatable=repeatable)
@@ -75,7 +75,7 @@ class Calls:
         timeout: float | None = None,
         **arguments: Any,
     ) -> tuple[T, str | None]:
-        """Returns the decoded `data` of the envelope that Coze answers with, and the logid. Raises ServiceError."""
+        """Returns the decoded `data` of the JSON envelope in Coze's answer, and the logid. Raises ServiceError."""
         envelope, logid = await self._envelope(
             method, path, asked=asked, repeatable=method == "GET", timeout=timeout, **arguments
         )
@@ -128,7 +128,7 @@ class Calls:
 
 
 def _is_absent(status: int, said: wire.Envelope) -> bool:
-    """Coze Studio's ways to say that it has no such endpoint."""
+    """Whether Coze Studio says, in either of its ways, that it has no such endpoint."""
     if _STUDIO_NO_SESSION in str(said.msg):
         return True
     return status == 404 and said.code == 404

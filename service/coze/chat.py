@@ -1,8 +1,8 @@
-"""One chat at Coze, from the request until Coze has nothing left to do for it.
+"""A chat at Coze, from the request until Coze has nothing left to do for it.
 
-The caller opens it, listens to it until it is completed, and always leaves it. What Coze says goes from the socket to
-the listener in one turn of the loop: no task wakes up for it. A caller that leaves before the end frees Coze: the
-exchange is closed and the chat cancelled, else its conversation would stay locked and tokens would burn.
+The caller opens it, listens to it until it is completed, and always leaves it. Events of Coze reach the listener in the
+turn of the loop that reads them from the socket: no task wakes up. A caller that leaves early frees Coze: the exchange
+is closed and the chat cancelled. Else its conversation would stay locked and tokens would burn.
 """
 
 import asyncio
@@ -20,49 +20,49 @@ from service.errors import Failure, ServiceError
 
 
 class Exchange(Protocol):
-    """The request of a chat and Coze's answer to it, until its end."""
+    """A chat's request and Coze's answer to it, until the end of the answer."""
 
     def pause(self) -> None:
-        """Has the receiver told nothing more until `resume`."""
+        """Tells the receiver nothing more until `resume` (backpressure)."""
 
     def resume(self) -> None: ...
 
     def close(self) -> None:
-        """Ends it where it stands. The receiver is told nothing more."""
+        """Ends the exchange where it stands. The receiver is told nothing more."""
 
 
 class Line(Protocol):
-    """The way of one chat to Coze: all that the chat needs of what is around it."""
+    """The way of one chat to Coze, and the interface to everything around the chat."""
 
     async def ask(self, receiver: Receiver) -> Exchange:
-        """Sends the question, once, and keeps nothing of it. Raises ServiceError.
+        """Sends the question, once, and keeps nothing of it. Raises ServiceError if Coze cannot be reached.
 
-        Nothing has been asked if this is cancelled.
+        If this is cancelled, Coze has not been asked.
         """
 
     def token_refused(self) -> None:
-        """Coze does not accept the token that the question came with."""
+        """Takes note that Coze refuses the token that the question was sent with."""
 
     async def cancel(self, conversation_id: str, chat_id: str) -> None:
-        """Has Coze cancel the chat. Does not raise."""
+        """Cancels the chat at Coze. Does not raise."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs `work`, which outlives the caller, as a task of its own."""
 
     def release(self, chat: "Chat") -> None:
-        """Takes note that Coze has nothing left to do for `chat`. May be called again."""
+        """Takes note that Coze has nothing left to do for `chat`. May be called more than once."""
 
 
 class TimeLimits(NamedTuple):
-    """How long a chat may take, in seconds."""
+    """Time limits of a chat, in seconds."""
 
     first_event: float
-    event: float  # between two
-    chat: float
+    event: float  # between two events
+    chat: float  # the whole of it
 
 
 class Chat:
-    """A chat by `line`, not yet opened. `asked` is what the client itself named in its question."""
+    """A chat over `line`, to be opened. `asked` says what the client itself named in its question."""
 
     def __init__(self, line: Line, asked: Asked, limits: TimeLimits) -> None:
         self._line = line
@@ -82,16 +82,16 @@ class Chat:
         self._pending: list[ChatEvent] = []  # while nobody listens
         self._take: Callable[[list[ChatEvent]], None] | None = None
         self._failure: Exception | None = None  # of Result.FAILED
-        self._refused = False  # in words of Coze's
+        self._refused = False  # by a code of Coze's
         self._change: asyncio.Future[None] | None = None  # while it is waited for
 
     @property
     def ids(self) -> tuple[str | None, str | None]:
-        """Coze's ids of the conversation and of the chat, once it has named them."""
+        """Coze's ids of the conversation and of the chat; None until Coze names them."""
         return self._translation.conversation_id, self._translation.chat_id
 
     async def open(self) -> None:
-        """Returns once Coze has made a good start. Raises ServiceError if the first thing it says is a failure."""
+        """Sends the question and waits for the first event. Raises ServiceError on a failure, or if none comes."""
         try:
             await self._ask()
             while not self._translation.started:
@@ -102,7 +102,7 @@ class Chat:
             raise
 
     async def _ask(self) -> None:
-        """Asks Coze. Returns early if the chat is interrupted or out of time."""
+        """Sends the question. Returns early if the chat is interrupted or out of time."""
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._silence_ends) as self._asking:
@@ -111,12 +111,12 @@ class Chat:
             self._asking = None
 
     def listen(self, take: Callable[[list[ChatEvent]], None]) -> None:
-        """Calls `take` with the next events, in order, as they come from here on. What it raises fails the chat."""
+        """Calls `take` with the pending and all further events, in order. An error of `take` fails the chat."""
         self._take = take
         self.resume()
 
     def pause(self) -> None:
-        """Has Coze read no further until `resume`, but for what has come already. Coze's silence does not count."""
+        """Stops reading from Coze until `resume` (backpressure). Coze's silence does not count meanwhile."""
         if not self._move_reader(Reader.PAUSED):
             return
         if self._exchange is not None:
@@ -134,9 +134,9 @@ class Chat:
         self._wake()
 
     async def completed(self, until: float) -> bool:
-        """True once Coze has completed the chat and all of it was taken; False if not by the loop's time `until`.
+        """Waits until Coze has completed the chat and the listener has taken all of it.
 
-        Raises ServiceError once Coze fails the chat or stops before completing it.
+        Returns False if the loop's time `until` comes first. Raises ServiceError if the chat fails.
         """
         while self._result is not Result.COMPLETED:
             await self._wait(until)
@@ -145,14 +145,14 @@ class Chat:
         return self._result is Result.COMPLETED
 
     def interrupt(self, failure: Failure) -> None:
-        """Fails the chat, whatever Coze does."""
+        """Fails the chat with `failure`, whatever Coze does."""
         # Coze's side stays open until `leave`: a chat that has no name yet is to get one, so that it can be cancelled.
         self._fail(ServiceError(failure))
         if self._asking is not None and not self._asking.expired():
             self._asking.reschedule(self._loop.time())
 
     def leave(self) -> None:
-        """Gives the chat back in whatever state. Returns at once; what is left to do with Coze goes on by itself."""
+        """Gives the chat up, in any state. Returns at once; the rest is done in a task of its own."""
         if not self._move_reader(Reader.LEFT):
             return
         # These and the exchange lead back to the chat: it is to be gone at once, not when garbage is collected.
@@ -165,7 +165,7 @@ class Chat:
             self._line.release(self)
 
     async def _close(self) -> None:
-        """Ends what a reader that left has left behind: the exchange, and the chat at Coze."""
+        """Closes the exchange of a chat that was left, and cancels the chat at Coze if it still runs."""
         translation = self._translation
         try:
             if self._exchange is not None:
@@ -184,7 +184,7 @@ class Chat:
 
     @property
     def _to_be_cancelled(self) -> tuple[str, str] | None:
-        """The ids of the conversation and of the chat, while Coze works on it and has named it."""
+        """The ids of the conversation and of the chat; None unless Coze has named both and the chat still runs."""
         conversation_id, chat_id = self.ids
         return (conversation_id, chat_id) if conversation_id and chat_id and not self._translation.over else None
 
@@ -195,7 +195,7 @@ class Chat:
         self._wake()
 
     async def _wait_for(self, reached: Callable[[], bool], seconds: float) -> None:
-        """Returns at the latest when the exchange ends."""
+        """Waits until `reached()` or the end of the exchange, at most for `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._exchange is not None and not reached():
@@ -203,7 +203,7 @@ class Chat:
                     await self._change
 
     async def _wait(self, until: float) -> None:
-        """Waits for a change, at most until the loop's time `until`. Raises what the chat has failed with."""
+        """Waits for a change, at most until the loop's time `until`. Raises the failure of a chat that has failed."""
         if self._failure is not None:
             raise self._failure
         until = min(until, self._silence_ends)
@@ -242,7 +242,7 @@ class Chat:
         self._wake()
 
     def _deliver(self) -> None:
-        """Has the listener take what is pending, if there is one."""
+        """Hands the pending events to the listener, if there is one."""
         if self._take is None:
             return
         if self._pending:
@@ -256,7 +256,7 @@ class Chat:
             self._result = Result.COMPLETED
             self._wake()
 
-    # What the exchange calls.
+    # Called by the exchange.
 
     def answered(self, answer: Answer) -> None:
         self._logid = answer.logid
@@ -280,7 +280,7 @@ class Chat:
         if self._take is None:
             self._wake()
             if self._pending and self._exchange is not None:
-                # What comes while nobody listens can wait with Coze.
+                # Nobody listens yet: the rest can wait at Coze.
                 self._exchange.pause()
 
     def ended(self, failure: ServiceError | None) -> bool:

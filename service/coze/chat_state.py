@@ -1,6 +1,6 @@
-"""The states of a chat, and which may follow which.
+"""The states of a chat, and the transitions between them.
 
-A chat has three at any time: where it stands at Coze, what it has come to for its caller, and what its reader does.
+A chat has three at any time: its state at Coze, its result for the caller, and the state of its reader.
 
     at Coze    ASKED ──> RUNNING ──> COMPLETED
                  │          └──────> ENDED        by a failure, or by being cancelled
@@ -65,5 +65,5 @@ MAY_FOLLOW: dict[State, frozenset[State]] = {
 
 
 def follow(state: State, following: State) -> bool:
-    """Whether `following` may come after `state`. What comes too late to matter may not, and changes nothing."""
+    """Whether `following` may come after `state`. A change that comes too late to matter may not."""
     return following in MAY_FOLLOW[state]

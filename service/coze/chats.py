@@ -1,4 +1,4 @@
-"""The chats that run: how many there may be, what connects each with Coze, and what is left to do for those left."""
+"""The running chats: their number and its limit, the way of each to Coze, and the cleaning up after them."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ _EXTRAS = ("parameters", "custom_variables", "meta_data")
 
 
 class Chats:
-    """The chats of one process, which are ended at the end of its grace."""
+    """The chats of one process. Those still running at the end of its grace fail."""
 
     def __init__(
         self, settings: Settings, bots: ServedBots, calls: Calls, observer: Observer, lifecycle: Lifecycle
@@ -46,7 +46,7 @@ class Chats:
         lifecycle.at_grace_end(self._stop)
 
     def begin(self, request: ChatRequest) -> Chat:
-        """A chat, not yet opened. Raises ServiceError if the request makes no chat or no more chats are taken."""
+        """Begins a chat, to be opened. Raises ServiceError (400, 404; 503 if no more chats are taken)."""
         question = {
             "bot_id": self._bots.id_of(request.bot_id or None),
             "user_id": request.user_id,
@@ -81,9 +81,9 @@ class Chats:
                     await asyncio.sleep(0.02)
 
     async def settled(self) -> None:
-        """Waits until nothing is left to do, at most for a while.
+        """Waits until no chat runs or is to be cancelled, at most for a while.
 
-        Chats may be still to be cancelled; those whose callers are only just being cancelled will still come.
+        A task that is only now being cancelled may still leave its chat.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BOUNDS.goodbye_seconds):
@@ -91,11 +91,11 @@ class Chats:
                     await asyncio.sleep(0.02)
 
     def _stop(self) -> None:
-        """Ends every chat that still runs, as a failure that says why."""
+        """Fails every chat that still runs."""
         for chat in tuple(self._running):
             chat.interrupt(STOPPING)
 
-    # What the lines use.
+    # Called by the lines.
 
     async def ask(self, conversation_id: str | None, question: dict[str, Any], receiver: Receiver) -> Exchange:
         params = {"conversation_id": conversation_id} if conversation_id else None
@@ -105,7 +105,7 @@ class Chats:
         self._calls.token_refused()
 
     async def cancel(self, conversation_id: str, chat_id: str) -> None:
-        """Cancels a chat that was left. It is the last that is done for it, so a failure is only reported."""
+        """Cancels a chat that was left. A failure is only reported, as nobody waits for the chat any more."""
         try:
             # To cancel twice does no harm.
             ids = {"conversation_id": conversation_id, "chat_id": chat_id}

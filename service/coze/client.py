@@ -26,7 +26,7 @@ _IMPOSSIBLE_CHAT = {"bot_id": "-", "user_id": "-", "stream": True}
 
 
 class Upload(msgspec.Struct):
-    """A file on its way to Coze. `file` is read from its start; `media_type` is what the client called it."""
+    """A file on its way to Coze. `file` is read from its start; `media_type` is as the client gave it."""
 
     name: str
     media_type: str
@@ -34,7 +34,7 @@ class Upload(msgspec.Struct):
 
 
 class Coze:
-    """Coze for one process. An async context manager: it owns the connections and what is still to clean up."""
+    """Coze for one process. An asynchronous context manager that owns the connections and the cleaning up of chats."""
 
     def __init__(
         self, settings: Settings, observer: Observer, lifecycle: Lifecycle, *, route: Route | None = None
@@ -56,7 +56,7 @@ class Coze:
         await self._calls.__aexit__(*exc)
 
     def chat(self, request: ChatRequest) -> Chat:
-        """A chat, not yet opened. Raises ServiceError if the request makes no chat or no more chats are taken."""
+        """Begins a chat, to be opened. Raises ServiceError (400; 503 if no more chats are taken)."""
         return self._chats.begin(request)
 
     async def delete_conversation(self, conversation_id: str) -> None:
@@ -72,7 +72,7 @@ class Coze:
                 raise
 
     async def upload(self, upload: Upload) -> tuple[str, str | None]:
-        """The file's id at Coze, and its address where Coze gives one."""
+        """Returns the file's id at Coze, and its address where Coze gives one. Raises ServiceError."""
         upload.file.seek(0)
         answer, _ = await self._calls.call(
             "POST",
@@ -88,7 +88,7 @@ class Coze:
         return file_id, wire.web_address(answer.url)
 
     async def user(self) -> tuple[User, str | None]:
-        """The account that the token belongs to, and Coze's logid."""
+        """Returns the account that the token belongs to, and Coze's logid. Raises ServiceError."""
         answer, logid = await self._calls.call("GET", "/v1/users/me", wire.decode_user)
         user_id = wire.text_id(answer.user_id)
         if user_id is None:
@@ -108,11 +108,11 @@ class Coze:
         except ServiceError as error:
             if error.failure is not ABSENT:
                 raise
-            # A Coze Studio has no users, and knows no token where it has none; nor has any server at a wrong path.
+            # Coze Studio has no endpoint for users. Nor has any server at a wrong path: only a chat tells them apart.
             await self._look_for_chats()
 
     async def _look_for_chats(self) -> None:
-        """Asks a bot that cannot be: it is refused, unless chats themselves are."""
+        """Begins a chat with an impossible bot. Raises ServiceError if Coze refuses more than the bot."""
         answer, body = await self._calls.exchange("POST", "/v3/chat", repeatable=True, json=_IMPOSSIBLE_CHAT)
         try:
             code = wire.decode_envelope(body).code or None
@@ -125,7 +125,7 @@ class Coze:
             raise ServiceError(failure, code=code, cause=f"HTTP {answer.status} to a chat", logid=answer.logid)
 
     async def workspaces(self) -> list[Workspace]:
-        """All workspaces, from all pages, each once. Raises ServiceError."""
+        """Returns the workspaces of all pages, each once. Raises ServiceError."""
         async with time_limit(self._settings.coze_request_timeout):
             return await self._all_pages()
 
@@ -145,7 +145,7 @@ class Coze:
                 if workspace is not None:
                     found.setdefault(workspace.id, workspace)
             seen_all = page.total_count is not None and number * BOUNDS.workspaces_page >= page.total_count
-            # Coze's total is not to be trusted: a page that is not full, or brings nothing new, is the last one too.
+            # Coze's total may be wrong: a page that is not full, or brings nothing new, is the last one, too.
             if seen_all or len(rows) < BOUNDS.workspaces_page or len(found) == known:
                 break
         return list(found.values())

@@ -1,8 +1,8 @@
-"""One request and its answer: the messages of ASGI, and what ASGI leaves out.
+"""A request and its answer, through the messages of ASGI and beside them.
 
 ASGI has a task wait for the client to leave, and await each part of an answer. A stream of many small parts pays for
 that with every part. So the server (service/http/protocol.py) also puts the `Connection` into the request's scope: it
-tells at once that the client leaves, and takes what is written at once.
+calls back as soon as the client leaves, and writes without waiting.
 """
 
 import asyncio
@@ -43,20 +43,20 @@ class Client(Protocol):
 
     @property
     def own_headers(self) -> Iterable[Header]:
-        """The headers of every answer."""
+        """The headers that the server adds to every answer."""
 
     def read_on(self) -> None:
-        """Goes on reading if that was paused."""
+        """Resumes reading if it was paused."""
 
     def answered(self, request: "Connection") -> None:
         """Takes note that the answer to `request` is complete."""
 
 
 class Connection:
-    """The connection as one request has it.
+    """A client's connection for the time of one request.
 
-    `on_left` is called when the client has gone before its answer was complete; `on_full` and `on_drained` for
-    backpressure: when the client takes no more of the answer just now, and when it takes more again.
+    `on_left` is called when the client leaves before its answer is complete. `on_full` and `on_drained` are for
+    backpressure: they are called when the write buffer fills up, and when it has drained.
     """
 
     __slots__ = (
@@ -107,49 +107,49 @@ class Connection:
         return self._client.outflow.full
 
     def write(self, part: bytes) -> None:
-        """Sends a part of an answer that has begun and whose length nobody has told. A full connection keeps it."""
+        """Writes a part of an answer that has begun without a length. A full connection buffers it."""
         if not self.left:
             # A chunk of RFC 9112, section 7.1.
             self._client.transport.write(b"%x\r\n%b\r\n" % (len(part), part) if self._chunked else part)
 
     def end(self, last: bytes = b"") -> None:
-        """Ends such an answer, with a `last` part if there is one. A full connection keeps that, too."""
+        """Ends an answer that has begun without a length, with a `last` part if there is one."""
         if last:
             self.write(last)
         if not self.left:
             self._end()
 
     async def drained(self) -> bool:
-        """Waits until the client takes more, also of an answer that is complete. False if it goes instead."""
+        """Waits until more may be written, also after a complete answer. Returns False if the client leaves instead."""
         return await self._client.outflow.drained()
 
-    # What the server tells.
+    # Called by the server.
 
     def add(self, part: bytes) -> int:
-        """Adds to the request's body. How many bytes of it wait to be received."""
+        """Adds to the request's body. Returns the number of its bytes that wait to be received."""
         self._body += part
         self._wake()
         return len(self._body)
 
     def end_of_request(self, fault: str | None = None) -> None:
-        """Nothing more of the request comes, or nothing that could be read."""
+        """Takes note that the request has ended, or that the rest of it cannot be read because of a `fault`."""
         self.reading = False
         self.fault = fault
         self._wake()
 
     def lose(self) -> None:
-        """The client has gone."""
+        """Takes note that the client has left."""
         if not self.left:
             self.left = True
             self._wake()
             self.on_left()
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        """Has `app` answer the request."""
+        """Calls `app` to answer the request."""
         try:
             await app(scope, self._receive, self._send)
         except Exception as error:
-            # Beyond what turns failures into answers.
+            # Raised outside of the layer that turns failures into answers.
             log.error("bug", exc_info=error)
             if not self.started and not self.left:
                 body = envelope(scope["path"], ServiceError(BUG))
@@ -162,7 +162,10 @@ class Connection:
                 self._client.transport.close()
 
     async def _receive(self) -> HTTPReceiveMessage:
-        """ASGI's: the request's body, piece by piece; then, once it is so, that the client has left or its answer."""
+        """Returns the next piece of the request's body, then the disconnect (ASGI's `receive`).
+
+        The disconnect comes once the client has left, its answer is complete, or the body cannot be read further.
+        """
         if self._expects_continue and not self.started:
             self._client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._expects_continue = False
@@ -177,12 +180,12 @@ class Connection:
         body = bytes(self._body)
         self._body.clear()
         self._delivered = not self.reading and not self.fault
-        # Behind the last piece, too: else it would not be seen that the client leaves.
+        # After the last piece, too: else nobody would notice that the client leaves.
         self._client.read_on()
         return {"type": "http.request", "body": body, "more_body": not self._delivered}
 
     async def _send(self, message: Message) -> None:
-        """ASGI's: the answer's head, or a part of its body."""
+        """Writes the answer's head, or a part of its body (ASGI's `send`)."""
         if self.full:
             await self.drained()
         if self.left:
@@ -200,7 +203,7 @@ class Connection:
         for name, value in (*self._client.own_headers, *headers):
             name = name.lower()
             if name == b"connection":
-                self.last = True  # nothing else is ever said in it
+                self.last = True  # its value is always `close`
                 continue
             if name == b"content-length":
                 self._unsent = int(value)
@@ -248,7 +251,7 @@ def connection_of(scope: Scope) -> Connection:
 
 
 async def unless_client_leaves(connection: Connection, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled, raising ClientLeft, as soon as the client closes its connection."""
+    """Returns the result of `work`. Cancels it and raises ClientLeft as soon as the client leaves."""
     if connection.left:
         work.close()
         raise ClientLeft

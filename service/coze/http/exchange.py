@@ -1,8 +1,8 @@
-"""One request to Coze and its answer, told to a receiver piece by piece, in the turn of the loop that reads it.
+"""A request to Coze and its answer, told to a receiver piece by piece, in the turn of the loop that reads it.
 
-What comes at once and is too much for one turn is told in the following ones, so that it holds up nobody else. The
-receiver may pause the exchange meanwhile. The connection is the pool's: taken for one exchange, and given back after an
-answer that leaves it in order, else dropped.
+Bytes that are too many for one turn are told in the following ones, so that they hold up nobody else. The receiver may
+pause the exchange meanwhile. The connection is the pool's, and taken for one exchange. It is given back after an answer
+that leaves it in order, else dropped.
 """
 
 import asyncio
@@ -20,18 +20,21 @@ from service.errors import ServiceError
 
 
 class Receiver(Protocol):
-    """Is told, in this order: of the answer once, of parts of its body, of the end once. None of it may raise."""
+    """Receives the answer's head once, then the parts of its body, then its end once. Must not raise."""
 
     def answered(self, answer: Answer) -> None: ...
 
     def received(self, part: bytes) -> None: ...
 
     def ended(self, failure: ServiceError | None) -> bool:
-        """With the failure, unless the answer is whole. False if it cannot have been the answer to this request."""
+        """Receives the end, and the failure unless the answer is whole.
+
+        Returns False if the answer cannot be the one to this request. The connection is dropped then.
+        """
 
 
 class Exchange:
-    """Uses `connection`, which nothing else uses meanwhile, until its end."""
+    """An exchange over `connection`, which nothing else uses until it ends."""
 
     def __init__(self, connection: Connection, receiver: Receiver, call: Call) -> None:
         self._connection = connection
@@ -63,7 +66,7 @@ class Exchange:
         self._unsent = False
 
     def pause(self) -> None:
-        """Tells the receiver nothing more until `resume`. Only a little is read ahead."""
+        """Tells the receiver nothing more until `resume` (backpressure). Only a little is read ahead."""
         self._paused = True
 
     def resume(self) -> None:
@@ -99,7 +102,7 @@ class Exchange:
         else:
             self._connection.drop()
 
-    # What the connection calls.
+    # Called by the connection.
 
     def data_received(self, data: bytes) -> None:
         if not (self._paused or self._backlog.size or is_too_much(data)):
@@ -116,7 +119,7 @@ class Exchange:
             self._work_off()
 
     def _work_off(self) -> None:
-        """Reads a portion of the backlog, unless that is held or has its turn."""
+        """Reads a portion of the backlog, unless the exchange is paused or the next turn is scheduled."""
         if self._paused or self._next_turn is not None:
             return
         if self._backlog.size:
@@ -150,7 +153,7 @@ class Exchange:
         part = reader.feed(data)
         if not self._answered and reader.answer is not None:
             self._begin(reader.answer)
-        # What the receiver is told may make it close the exchange.
+        # The receiver may close the exchange in any of these calls.
         if part and self._receiver is not None:
             self._receiver.received(part)
         if self._receiver is None:
