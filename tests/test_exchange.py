@@ -1,111 +1,43 @@
 """HTTP/1.1 with Coze as it may be spoken, against a server that writes whatever bytes a test wants."""
 
-import contextlib
 import re
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psutil
 import pytest
 from conftest import Service, Start, events_of, http, text_of, wait_until
+from scripted_coze import DONE, HEAD, PLAIN_HEAD, STARTED, Answer, ScriptedCoze, chunk, sized
 
-PLAIN_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-HEAD = PLAIN_HEAD + b"Transfer-Encoding: chunked\r\n"
 CHAT = b"POST /behind/a%20proxy/v3/chat HTTP/1.1\r\n"
 CANCEL = b"POST /behind/a%20proxy/v3/chat/cancel HTTP/1.1\r\n"
 UPLOAD = b"POST /behind/a%20proxy/v1/files/upload HTTP/1.1\r\n"
 STREAM = (
-    b'event:conversation.chat.created\ndata:{"id":"1","conversation_id":"2","status":"created"}\n\n'
-    b'event:conversation.message.delta\ndata:{"id":"3","role":"assistant","type":"answer","content":"whole"}\n\n'
-    b'event:conversation.chat.completed\ndata:{"id":"1","conversation_id":"2","status":"completed"}\n\n'
-    b'event:done\ndata:"[DONE]"\n\n'
+    STARTED
+    + b'event:conversation.message.delta\ndata:{"id":"3","role":"assistant","type":"answer","content":"whole"}\n\n'
+    + DONE
+    + b'event:done\ndata:"[DONE]"\n\n'
 )
 USER = b'{"code":0,"msg":"","data":{"user_id":"7","user_name":"n","nick_name":"n","avatar_url":""}}'
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def sized(data: bytes, head: bytes = b"HTTP/1.1 200 OK\r\n") -> bytes:
-    return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
-
-
 CHUNKED = HEAD + b"\r\n" + chunk(STREAM) + b"0\r\n\r\n"
-# What is sent, in these parts, behind each other; then the connection is closed if the last is b"".
-Answer = tuple[bytes, ...]
-
-
-class Coze:
-    """Answers each request with what `answer` gives for it, and keeps it with the number of its connection."""
-
-    def __init__(self) -> None:
-        self.answer: Callable[[bytes], Answer] = lambda _: (b"",)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.requests: list[tuple[int, bytes]] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def numbers(self, start: bytes) -> list[int]:
-        """The connections of the requests that begin so."""
-        return [number for number, request in self.requests if request.startswith(start)]
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            number = 0
-            while True:
-                connection, _ = self._listener.accept()
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self._serve, args=(number, connection), daemon=True).start()
-                number += 1
-
-    def _serve(self, number: int, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            while request := _request(connection):
-                self.requests.append((number, request))
-                for part in self.answer(request):
-                    if not part:
-                        return
-                    connection.sendall(part)
-                    time.sleep(0.05)
-
-
-def _request(connection: socket.socket) -> bytes:
-    """The head, and the body if it is short: an upload is answered before it has come."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        if not (piece := connection.recv(65536)):
-            return b""
-        data += piece
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = re.search(rb"(?i)content-length: (\d+)", head)
-    while length and len(body) < int(length[1]) < 100_000:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Coze]:
-    coze = Coze()
-    yield coze
-    coze.close()
+def server() -> Iterator[ScriptedCoze]:
+    with ScriptedCoze() as coze:
+        yield coze
 
 
 @pytest.fixture(scope="module")
-def service(start: Start, server: Coze) -> Service:
+def service(start: Start, server: ScriptedCoze) -> Service:
     return start(COZE_API_BASE=f"{server.url}/behind/a%20proxy", HEALTH_INTERVAL="0")
 
 
 @pytest.fixture
-def coze(server: Coze) -> Coze:
+def coze(server: ScriptedCoze) -> ScriptedCoze:
     server.requests.clear()
     return server
 
@@ -143,7 +75,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_ways_to_answer(service: Service, coze: Coze, name: str) -> None:
+def test_ways_to_answer(service: Service, coze: ScriptedCoze, name: str) -> None:
     coze.answer = lambda _: GOOD[name]
     assert both_ways(service) == ["whole", "whole"]
 
@@ -177,7 +109,7 @@ BAD: dict[str, tuple[Answer, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_answers_that_are_none(service: Service, coze: Coze, name: str) -> None:
+def test_answers_that_are_none(service: Service, coze: ScriptedCoze, name: str) -> None:
     """All of them at once, not only when time is up."""
     answer, message = BAD[name]
     coze.answer = lambda _: answer
@@ -187,7 +119,7 @@ def test_answers_that_are_none(service: Service, coze: Coze, name: str) -> None:
     assert first != second
 
 
-def test_connections_serve_one_chat_after_the_other(service: Service, coze: Coze) -> None:
+def test_connections_serve_one_chat_after_the_other(service: Service, coze: ScriptedCoze) -> None:
     coze.answer = lambda _: (CHUNKED,)
     for _ in range(3):
         assert both_ways(service) == ["whole", "whole"]
@@ -198,7 +130,9 @@ def test_connections_serve_one_chat_after_the_other(service: Service, coze: Coze
 
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("more", [CHUNKED, b"nonsense", b"\r\n\r\nHTTP/1.1 408 Request Timeout\r\n"])
-def test_what_comes_behind_an_answer_is_nobody_s_answer(service: Service, coze: Coze, more: bytes, late: bool) -> None:
+def test_what_comes_behind_an_answer_is_nobody_s_answer(
+    service: Service, coze: ScriptedCoze, more: bytes, late: bool
+) -> None:
     mine = CHUNKED.replace(b"whole", b"mine!")
     coze.answer = lambda _: (mine, more) if late else (mine + more,)
     for _ in range(3):
@@ -207,7 +141,7 @@ def test_what_comes_behind_an_answer_is_nobody_s_answer(service: Service, coze: 
     assert len(set(coze.numbers(CHAT))) == 3
 
 
-def test_an_answer_that_cannot_be_to_this_request_ends_the_connection(service: Service, coze: Coze) -> None:
+def test_an_answer_that_cannot_be_to_this_request_ends_the_connection(service: Service, coze: ScriptedCoze) -> None:
     """The right one is still to come, and would be taken for the answer to the next."""
 
     def answer(request: bytes) -> Answer:
@@ -222,28 +156,28 @@ def test_an_answer_that_cannot_be_to_this_request_ends_the_connection(service: S
     assert service.chat("third").json()["data"]["content"] == "third"
 
 
-def test_an_answer_of_a_length_nobody_told_ends_with_its_connection(service: Service, coze: Coze) -> None:
+def test_an_answer_of_a_length_nobody_told_ends_with_its_connection(service: Service, coze: ScriptedCoze) -> None:
     coze.answer = lambda _: (b"HTTP/1.1 200 OK\r\n\r\n" + USER[:9], USER[9:], b"")
     assert service.http.get("/api/v1/user/info").status_code == 200
     coze.answer = lambda _: (b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + USER, b"")
     assert service.http.get("/api/v1/user/info").json()["message"] == BROKE_OFF
 
 
-def test_what_only_asks_is_asked_again_if_the_connection_was_just_closed(service: Service, coze: Coze) -> None:
+def test_what_only_asks_is_asked_again_if_the_connection_was_just_closed(service: Service, coze: ScriptedCoze) -> None:
     coze.answer = lambda _: (b"",) if len(coze.numbers(b"GET ")) == 1 else (sized(USER),)
     assert service.http.get("/api/v1/user/info").status_code == 200
     first, second = coze.numbers(b"GET ")
     assert first != second
 
 
-def test_what_does_something_is_not_asked_again(service: Service, coze: Coze) -> None:
+def test_what_does_something_is_not_asked_again(service: Service, coze: ScriptedCoze) -> None:
     coze.answer = lambda _: (b"",)
     assert service.chat().status_code == 503
     assert service.http.post("/api/v1/upload", files={"file": ("a.csv", b"1,2")}).status_code == 503
     assert len(coze.numbers(CHAT)) == len(coze.numbers(UPLOAD)) == 1
 
 
-def test_an_upload_that_is_answered_before_it_has_come(service: Service, coze: Coze) -> None:
+def test_an_upload_that_is_answered_before_it_has_come(service: Service, coze: ScriptedCoze) -> None:
     """Its connection, with the rest of the file on it, serves nothing else."""
     refusal = sized(b'{"code":4303,"msg":"no"}')
     coze.answer = lambda request: (refusal,) if b"/files/" in request else (sized(USER),)
@@ -261,7 +195,7 @@ def refused(service: Service, file: bytes) -> str:
     return str(answer.json()["message"])
 
 
-def test_an_upload_that_is_answered_without_end(service: Service, coze: Coze) -> None:
+def test_an_upload_that_is_answered_without_end(service: Service, coze: ScriptedCoze) -> None:
     """While nobody reads it. The answer is bounded like any other."""
     process = psutil.Process(service.process.pid)
     before = process.memory_info().rss
@@ -274,7 +208,7 @@ def test_an_upload_that_is_answered_without_end(service: Service, coze: Coze) ->
     assert upload.result() == NOT_UNDERSTOOD
 
 
-def test_an_upload_that_coze_does_not_take(start: Start, coze: Coze) -> None:
+def test_an_upload_that_coze_does_not_take(start: Start, coze: ScriptedCoze) -> None:
     """In time, or before its client leaves: both are no more than that, and nothing of it outlives a stop."""
     over = threading.Event()
 
@@ -296,7 +230,7 @@ def test_an_upload_that_coze_does_not_take(start: Start, coze: Coze) -> None:
     over.set()
 
 
-def test_a_cancel_is_asked_again_if_the_connection_was_just_closed(service: Service, coze: Coze) -> None:
+def test_a_cancel_is_asked_again_if_the_connection_was_just_closed(service: Service, coze: ScriptedCoze) -> None:
     def answer(request: bytes) -> Answer:
         if request.startswith(CANCEL):
             return (b"",) if len(coze.numbers(CANCEL)) == 1 else (sized(b'{"code":0}'),)
@@ -309,7 +243,7 @@ def test_a_cancel_is_asked_again_if_the_connection_was_just_closed(service: Serv
     wait_until(lambda: len(coze.numbers(CANCEL)) == 2)
 
 
-def test_connections_that_have_all_gone_bad_fail_nobody(service: Service, coze: Coze) -> None:
+def test_connections_that_have_all_gone_bad_fail_nobody(service: Service, coze: ScriptedCoze) -> None:
     mine = CHUNKED.replace(b"whole", b"mine!")
     together = threading.Barrier(8)
 
@@ -326,7 +260,7 @@ def test_connections_that_have_all_gone_bad_fail_nobody(service: Service, coze: 
     assert both_ways(service) == ["whole", "whole"]
 
 
-def test_the_request(service: Service, coze: Coze) -> None:
+def test_the_request(service: Service, coze: ScriptedCoze) -> None:
     coze.answer = lambda _: (CHUNKED,)
     service.chat("你好", bot="1", conversation_id="7 &?#\r\nX-Mine: 1")
     (request,) = [request for _, request in coze.requests if b"conversation_id=" in request]
@@ -344,7 +278,7 @@ def test_the_request(service: Service, coze: Coze) -> None:
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 305, 307, 308, 400, 404, 405, 407, 410, 426])
-def test_what_only_the_operator_can_mend(service: Service, coze: Coze, status: int) -> None:
+def test_what_only_the_operator_can_mend(service: Service, coze: ScriptedCoze, status: int) -> None:
     """Coze redirects, or is asked what it does not know. To try again does not help, even if Coze says so."""
     head = b"HTTP/1.1 %d Odd\r\nLocation: https://api.coze.example/v3/chat\r\nRetry-After: 7\r\n" % status
     coze.answer = lambda _: (sized(b"<html>odd</html>", head),)
@@ -386,7 +320,7 @@ HEALTH = {
 
 
 @pytest.mark.parametrize("name", HEALTH)
-def test_health_is_that_of_chats(service: Service, coze: Coze, name: str) -> None:
+def test_health_is_that_of_chats(service: Service, coze: ScriptedCoze, name: str) -> None:
     account, chat, problem = HEALTH[name]
     coze.answer = lambda request: (chat,) if request.startswith(CHAT) else (account,)
     health = service.http.get("/health")
@@ -396,7 +330,7 @@ def test_health_is_that_of_chats(service: Service, coze: Coze, name: str) -> Non
     assert bool(coze.numbers(CHAT)) == (account != sized(USER))
 
 
-def test_addresses_of_coze_s_that_are_none_of_the_web_go_no_further(service: Service, coze: Coze) -> None:
+def test_addresses_of_coze_s_that_are_none_of_the_web_go_no_further(service: Service, coze: ScriptedCoze) -> None:
     bad = b"javascript:alert(1)"
 
     def answer(request: bytes) -> Answer:
@@ -421,7 +355,7 @@ def page_of(request: bytes) -> Answer:
     return (sized(b'{"code":0,"data":{"total_count":1000000,"workspaces":[%b]}}' % rows),)
 
 
-def test_workspaces_are_asked_for_in_one_time_limit(start: Start, coze: Coze) -> None:
+def test_workspaces_are_asked_for_in_one_time_limit(start: Start, coze: ScriptedCoze) -> None:
     service = start(COZE_API_BASE=coze.url, COZE_REQUEST_TIMEOUT="1.5")
     coze.answer = page_of
     answer = service.http.get("/api/v1/workspaces")
@@ -430,7 +364,7 @@ def test_workspaces_are_asked_for_in_one_time_limit(start: Start, coze: Coze) ->
     assert 1 < len(coze.requests) < 50
 
 
-def test_a_client_that_leaves_ends_what_is_asked_for_it(service: Service, coze: Coze) -> None:
+def test_a_client_that_leaves_ends_what_is_asked_for_it(service: Service, coze: ScriptedCoze) -> None:
     over = threading.Event()
 
     def answer(request: bytes) -> Answer:

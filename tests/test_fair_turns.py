@@ -1,10 +1,8 @@
 """What Coze sends at once does not hold the loop: a bounded part of it is read in each turn, all of it in order."""
 
 import asyncio
-import contextlib
 import json
 import math
-import socket
 import threading
 import time
 from collections import Counter
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from scripted_coze import DONE, HEAD, STARTED, ScriptedCoze, chunk, sized
 
 from generated.models import ChatCompletedEvent, ChatMessage, ChatRequest, MessageDeltaEvent
 from service import settings
@@ -25,19 +24,15 @@ from service.errors import ServiceError
 from service.lifecycle import Lifecycle
 from service.observe.coze_observer import CozeObserver
 
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-STARTED = b'event:conversation.chat.created\ndata:{"id":"1","conversation_id":"2","status":"created"}\n\n'
-DONE = b'event:conversation.chat.completed\ndata:{"id":"1","conversation_id":"2","status":"completed"}\n\n'
+CHAT = b"POST /v3/chat "
+CANCEL = b"POST /v3/chat/cancel "
+LAST = chunk(b"")
 LINES = 1500  # what is read in one turn, about
 
 
 def delta(text: str) -> bytes:
     message = {"id": "3", "role": "assistant", "type": "answer", "content": text}
     return b"event:conversation.message.delta\ndata:" + json.dumps(message).encode() + b"\n\n"
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 DELTAS = b"".join(delta(f"{number} ") for number in range(20_000))
@@ -54,63 +49,31 @@ BURSTS = {
 }
 
 
-class Burst:
-    """A server that begins a chat, and sends the rest of it at once when it is told to."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.rest = b""
-        self.keeps_open = True
-        self.wanted = 1  # chats, one after the other
-        self.go = threading.Event()
-        self.chats = 0
-        self.connections = 0
-        self.cancelled = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self.connections += 1
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            while request := connection.recv(65536):
-                if b"/cancel" in request:
-                    self.cancelled += 1
-                    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"code":0}')
-                    continue
-                self.chats += 1
-                connection.sendall(HEAD + chunk(STARTED))
-                assert self.go.wait(30)
-                connection.sendall(self.rest)
-                if not self.keeps_open:
-                    return
-
-
 @pytest.fixture
-def burst() -> Iterator[Burst]:
-    server = Burst()
-    yield server
-    server.close()
+def coze() -> Iterator[ScriptedCoze]:
+    with ScriptedCoze() as server:
+        yield server
 
 
-async def chatting(burst: Burst, rest: bytes, use: Callable[[Chat], Awaitable[None]]) -> None:
-    """Begins a chat, lets its rest arrive in the buffers of the connection, and has it used."""
-    burst.rest = rest
-    chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": burst.url, "COZE_BOT_ID": "1"})
-    async with Coze(chosen, CozeObserver(), Lifecycle()) as coze:
-        for _ in range(burst.wanted):
-            chat = coze.chat(ChatRequest(user_id="u", messages=[ChatMessage(role="user", content="?")]))
+async def chatting(coze: ScriptedCoze, use: Callable[[Chat], Awaitable[None]], *rest: bytes, chats: int = 1) -> None:
+    """Begins a chat, lets its rest arrive in the buffers of the connection, and has it used; then the next."""
+    go = threading.Event()
+
+    def answer(request: bytes) -> Iterator[bytes]:
+        if request.startswith(CANCEL):
+            yield sized(b'{"code":0}')
+        else:
+            yield HEAD + b"\r\n" + chunk(STARTED)
+            assert go.wait(30)
+            yield from rest
+
+    coze.answer = answer
+    chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": coze.url, "COZE_BOT_ID": "1"})
+    async with Coze(chosen, CozeObserver(), Lifecycle()) as client:
+        for _ in range(chats):
+            chat = client.chat(ChatRequest(user_id="u", messages=[ChatMessage(role="user", content="?")]))
             await chat.open()
-            burst.go.set()
+            go.set()
             time.sleep(0.3)  # noqa: ASYNC251 - what comes meanwhile is there at once
             await use(chat)
             chat.leave()
@@ -126,7 +89,7 @@ def text(events: list[ChatEvent]) -> str:
 
 
 @pytest.mark.parametrize("name", BURSTS)
-def test_a_turn_of_the_loop_reads_no_more_than_so_much(burst: Burst, name: str) -> None:
+def test_a_turn_of_the_loop_reads_no_more_than_so_much(coze: ScriptedCoze, name: str) -> None:
     heard: list[ChatEvent] = []
     lines: Counter[int] = Counter()
     turn, over = 0, False
@@ -151,13 +114,13 @@ def test_a_turn_of_the_loop_reads_no_more_than_so_much(burst: Burst, name: str) 
         assert await chat.completed(math.inf)
         over = True
 
-    run(chatting(burst, BURSTS[name] + b"0\r\n\r\n", listen))
+    run(chatting(coze, listen, BURSTS[name] + LAST))
     # What is left of the lines read before may share a turn with new ones.
     assert max(lines.values()) <= 2 * LINES + 10
     assert text(heard) == (TEXT if name == "deltas" else FEW if name == "a chunk for each byte" else "")
 
 
-def test_a_client_that_takes_no_more_is_given_no_more(burst: Burst) -> None:
+def test_a_client_that_takes_no_more_is_given_no_more(coze: ScriptedCoze) -> None:
     """Nor is anything given twice, or out of turn."""
     heard: list[ChatEvent] = []
 
@@ -176,7 +139,7 @@ def test_a_client_that_takes_no_more_is_given_no_more(burst: Burst) -> None:
             held = False
             chat.resume()
 
-    run(chatting(burst, BURSTS["deltas"] + b"0\r\n\r\n", listen))
+    run(chatting(coze, listen, BURSTS["deltas"] + LAST))
     assert text(heard) == TEXT
     assert isinstance(heard[-1], ChatCompletedEvent)
 
@@ -202,27 +165,26 @@ class Listener:
         return failure is None
 
 
-def test_while_much_is_still_to_be_told_no_more_is_read(burst: Burst, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_much_is_still_to_be_told_no_more_is_read(coze: ScriptedCoze, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BOUNDS, "coze_backlog_bytes", 100_000)
-    burst.rest = chunk(DELTAS * 10) + b"0\r\n\r\n"
-    burst.go.set()
+    coze.answer = lambda _: (HEAD + b"\r\n" + chunk(DELTAS * 10) + LAST,)
 
     async def main() -> None:
-        chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": burst.url})
+        chosen = settings.read({"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": coze.url})
         pool = Pool(route_to_coze(chosen), limit=1, connect_timeout=10)
         connection = await pool.take()
         listener = Listener(connection)
-        exchange = Exchange(connection, listener, CozeObserver().begin_call("GET", burst.url, {}))
+        exchange = Exchange(connection, listener, CozeObserver().begin_call("GET", coze.url, {}))
         exchange.write(b"GET / HTTP/1.1\r\n\r\n")
         await listener.over.wait()
         await pool.close()
-        assert listener.size == len(STARTED) + len(DELTAS) * 10
+        assert listener.size == len(DELTAS) * 10
         assert listener.paused
 
     run(main())
 
 
-def test_a_client_that_leaves_in_the_middle_frees_coze(burst: Burst) -> None:
+def test_a_client_that_leaves_in_the_middle_frees_coze(coze: ScriptedCoze) -> None:
     heard: list[ChatEvent] = []
     left = asyncio.Event()
 
@@ -234,16 +196,15 @@ def test_a_client_that_leaves_in_the_middle_frees_coze(burst: Burst) -> None:
         chat.listen(take)
         await left.wait()
 
-    run(chatting(burst, chunk(DELTAS * 20), listen))
+    run(chatting(coze, listen, chunk(DELTAS * 20)))
     assert 0 < len(heard) < 20_000
-    assert burst.cancelled == 1
+    assert len(coze.numbers(CANCEL)) == 1
 
 
 @pytest.mark.parametrize("how", ["an end", "no end"])
-def test_the_connection_ends_behind_it(burst: Burst, how: str) -> None:
+def test_the_connection_ends_behind_it(coze: ScriptedCoze, how: str) -> None:
     """All that came before is heard, in its order, and then how it ended."""
     heard: list[ChatEvent] = []
-    burst.keeps_open = False
 
     async def listen(chat: Chat) -> None:
         chat.listen(heard.extend)
@@ -253,18 +214,16 @@ def test_the_connection_ends_behind_it(burst: Burst, how: str) -> None:
             with pytest.raises(ServiceError, match="broke off"):
                 await chat.completed(math.inf)
 
-    run(chatting(burst, BURSTS["deltas"] if how == "an end" else chunk(DELTAS), listen))
+    run(chatting(coze, listen, BURSTS["deltas"] if how == "an end" else chunk(DELTAS), b""))
     assert text(heard) == TEXT
 
 
-def test_its_connection_serves_the_next_chat(burst: Burst) -> None:
-    burst.wanted = 3
-
+def test_its_connection_serves_the_next_chat(coze: ScriptedCoze) -> None:
     async def listen(chat: Chat) -> None:
         heard: list[ChatEvent] = []
         chat.listen(heard.extend)
         assert await chat.completed(math.inf)
         assert text(heard) == TEXT
 
-    run(chatting(burst, BURSTS["deltas"] + b"0\r\n\r\n", listen))
-    assert (burst.chats, burst.connections) == (3, 1)
+    run(chatting(coze, listen, BURSTS["deltas"] + LAST, chats=3))
+    assert coze.numbers(CHAT) == [0, 0, 0]

@@ -6,13 +6,13 @@ envelope; after a good start it is an `error` event and then `end`.
 
 import asyncio
 import contextlib
+import itertools
 import math
 import socket
 import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import uvloop
 from conftest import Service, Start, Upstream, changed, events_of, text_of, wait_until
 from envelope import assert_error
 from operations import OPERATIONS, operations
+from scripted_coze import DONE, HEAD, PLAIN_HEAD, STARTED, Answer, ScriptedCoze, chunk
 
 from generated.models import ChatMessage, ChatRequest
 from service import settings
@@ -290,34 +291,14 @@ def tls(tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
-@pytest.fixture
-def untrusted_server(tls: ssl.SSLContext) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def accept() -> None:
-            while True:
-                try:
-                    plain, _ = listener.accept()
-                except OSError:
-                    return
-                try:
-                    tls.wrap_socket(plain, server_side=True).close()
-                except OSError:
-                    plain.close()
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
+def test_a_certificate_that_nobody_signed(start: Start, tls: ssl.SSLContext) -> None:
+    with ScriptedCoze(tls=tls) as coze:
+        service = start(COZE_API_BASE=coze.url)
+        assert_error(service.chat(), 503)
+        wait_until(lambda: service.lines()[-1].get("cause") == "a certificate that is not trusted")
 
 
-def test_a_certificate_that_nobody_signed(start: Start, untrusted_server: str) -> None:
-    service = start(COZE_API_BASE=untrusted_server)
-    assert_error(service.chat(), 503)
-    wait_until(lambda: service.lines()[-1].get("cause") == "a certificate that is not trusted")
-
-
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-STARTED = b'event:conversation.chat.created\ndata:{"id":"1","conversation_id":"2","status":"created"}\n\n'
+STREAM_HEAD = HEAD + b"\r\n"
 QUOTA = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{"code":4028,"msg":"quota"}'
 GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<html>Bad gateway</html>"
 
@@ -333,44 +314,34 @@ def test_an_answer_over_tls_that_ends_at_once(
 ) -> None:
     """The head, the body and the end come in one piece; the other side closes only after this one."""
 
-    def serve(plain: socket.socket) -> None:
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        inside = tls.wrap_bio(incoming, outgoing, server_side=True)
-        asked = b""
-        while b'"stream":true' not in asked:
-            try:
-                asked += inside.read(65536)
-            except ssl.SSLWantReadError:
+    class AtOnce(ScriptedCoze):
+        def serve(self, number: int, plain: socket.socket) -> None:
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            inside = tls.wrap_bio(incoming, outgoing, server_side=True)
+            asked = b""
+            while b'"stream":true' not in asked:
+                try:
+                    asked += inside.read(65536)
+                except ssl.SSLWantReadError:
+                    plain.sendall(outgoing.read())
+                    incoming.write(plain.recv(65536))
+            inside.write(answer)
+            if not at_once:
                 plain.sendall(outgoing.read())
-                incoming.write(plain.recv(65536))
-        inside.write(answer)
-        if not at_once:
+                time.sleep(0.2)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                inside.unwrap()
             plain.sendall(outgoing.read())
-            time.sleep(0.2)
-        with contextlib.suppress(ssl.SSLWantReadError):
-            inside.unwrap()
-        plain.sendall(outgoing.read())
-        while plain.recv(65536):
-            pass
+            while plain.recv(65536):
+                pass
 
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                plain, _ = listener.accept()
-                with plain, contextlib.suppress(OSError):
-                    serve(plain)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, daemon=True).start()
-        service = start(
-            COZE_API_BASE=f"https://localhost:{listener.getsockname()[1]}", SSL_CERT_FILE=str(tmp_path / "cert.pem")
-        )
+    with AtOnce(tls=tls) as coze:
+        service = start(COZE_API_BASE=coze.url, SSL_CERT_FILE=str(tmp_path / "cert.pem"))
         for stream in (True, False):
             chat = service.chat(stream=stream)
             assert_error(chat, 503)
             assert says in chat.json()["message"]
             assert "too long" not in chat.json()["message"]
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_the_other_endpoints_when_coze_fails(upstream: Upstream, start: Start) -> None:
@@ -403,87 +374,51 @@ def test_the_other_endpoints_when_coze_fails(upstream: Upstream, start: Start) -
     assert service.http.get("/health").status_code == 200
 
 
-def chat_over(connection: socket.socket, *, after: bytes) -> None:
-    """Answers a request on a raw connection as Coze begins a chat, then with `after`, and waits for the other side."""
-    connection.recv(65536)
-    connection.sendall(STREAM_HEAD + b"%x\r\n%b\r\n" % (len(STARTED), STARTED))
-    connection.sendall(after)
-    with contextlib.suppress(OSError):
-        while connection.recv(65536):
-            pass
-
-
 @pytest.mark.parametrize("after", [b"ZZZ\r\nnonsense\r\n", b"5\r\ntoo long for five\r\n"], ids=["size", "end"])
 def test_a_malformed_chunk_is_noticed_at_once(start: Start, after: bytes) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    chat_over(connection, after=after)
-
-        threading.Thread(target=serve, daemon=True).start()
+    with ScriptedCoze(lambda _: (STREAM_HEAD + chunk(STARTED), after)) as coze:
         # With the default time-outs it would take two minutes to find out otherwise.
-        service = start(COZE_API_BASE=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        service = start(COZE_API_BASE=coze.url)
         assert_error(service.chat(), 503)
         answer = service.chat(stream=True)
         if answer.status_code == 200:
             assert [event["type"] for event in events_of(answer.text)[-2:]] == ["error", "end"]
         else:
             assert_error(answer, 503)
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_malformed_chunk_is_noticed_at_once_over_tls(start: Start, tls: ssl.SSLContext, tmp_path: Path) -> None:
     """Also if the other side does not close when it is told to."""
     over = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def answer(plain: socket.socket) -> None:
-            with contextlib.suppress(OSError), tls.wrap_socket(plain, server_side=True) as connection:
-                connection.recv(65536)
-                connection.sendall(STREAM_HEAD + b"%x\r\n%b\r\n" % (len(STARTED), STARTED))
-                time.sleep(0.2)
-                connection.sendall(b"ZZZ\r\n")
-                over.wait(60)
+    def answer(_: bytes) -> Answer:
+        yield STREAM_HEAD + chunk(STARTED)
+        time.sleep(0.2)
+        yield b"ZZZ\r\n"
+        over.wait(60)
 
-        def serve() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
-
-        threading.Thread(target=serve, daemon=True).start()
-        base = f"https://localhost:{listener.getsockname()[1]}"
-        service = start(COZE_API_BASE=base, SSL_CERT_FILE=str(tmp_path / "cert.pem"), COZE_REQUEST_TIMEOUT="1")
+    with ScriptedCoze(answer, tls) as coze:
+        trusted = str(tmp_path / "cert.pem")
+        service = start(COZE_API_BASE=coze.url, SSL_CERT_FILE=trusted, COZE_REQUEST_TIMEOUT="1")
         chat = service.chat(stream=True)
         assert chat.status_code == 200
         assert [event["type"] for event in events_of(chat.text)] == ["chat_started", "error", "end"]
         assert_error(service.chat(), 503)
         over.set()
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_what_comes_over_tls_while_a_client_is_slow(tls: ssl.SSLContext, tmp_path: Path) -> None:
     """And the end of the connection behind it."""
     delta = b'event:conversation.message.delta\ndata:{"id":"3","role":"assistant","type":"answer","content":"x"}\n\n'
-    done = b'event:conversation.chat.completed\ndata:{"id":"1","conversation_id":"2","status":"completed"}\n\n'
     ended = threading.Event()
 
-    def serve() -> None:
-        with tls.wrap_socket(listener.accept()[0], server_side=True) as connection:
-            connection.recv(65536)
-            connection.sendall(STREAM_HEAD)
-            for events in (STARTED + delta, delta * 50, done):
-                connection.sendall(b"%x\r\n%b\r\n" % (len(events), events))
-                time.sleep(0.2)
-            connection.sendall(b"0\r\n\r\n")
-            connection.settimeout(1)
-            with contextlib.suppress(OSError):
-                connection.unwrap()
+    def answer(_: bytes) -> Answer:
+        yield STREAM_HEAD
+        for events in (STARTED + delta, delta * 50, DONE):
+            yield chunk(events)
+            time.sleep(0.2)
+        yield chunk(b"")
+        yield b""
         ended.set()
 
     async def main(base: str) -> list[ChatEvent]:
@@ -505,26 +440,16 @@ def test_what_comes_over_tls_while_a_client_is_slow(tls: ssl.SSLContext, tmp_pat
             chat.leave()
         return heard
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve, daemon=True).start()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            heard = runner.run(main(f"https://localhost:{listener.getsockname()[1]}"))
+    with ScriptedCoze(answer, tls) as coze, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        heard = runner.run(main(coze.url))
     assert len(heard) == 53
 
 
 def test_comments_alone_are_no_good_start(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    def answer(_: bytes) -> Answer:
+        yield PLAIN_HEAD + b"\r\n"
+        yield from itertools.repeat(b": ping\n\n")
 
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError):
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-                while True:
-                    connection.sendall(b": ping\n\n")
-                    time.sleep(0.1)
-
-        threading.Thread(target=serve, daemon=True).start()
-        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        service = start(COZE_API_BASE=base, COZE_FIRST_EVENT_TIMEOUT="1", COZE_EVENT_TIMEOUT="1")
+    with ScriptedCoze(answer) as coze:
+        service = start(COZE_API_BASE=coze.url, COZE_FIRST_EVENT_TIMEOUT="1", COZE_EVENT_TIMEOUT="1")
         assert_error(service.chat(stream=True), 503)
