@@ -209,7 +209,7 @@ NOBODY_SEES = [
 ]
 
 
-@pytest.mark.parametrize("event", NOBODY_SEES, ids=str)
+@pytest.mark.parametrize("event", NOBODY_SEES)
 def test_what_nobody_sees_need_not_be_understood(event: Event) -> None:
     translation, events = translate(("chat.created", CHAT), delta("hi"), event, ("chat.completed", ENDED))
     assert text(events) == "hi"
@@ -364,6 +364,25 @@ def test_the_end_names_the_last_answer() -> None:
     assert events[-1].message_id == "n"
 
 
+def test_a_whole_answer_that_is_broken_still_ends_its_deltas() -> None:
+    _, events = translate(delta("a"), raw(message("?", id="odd"), b"[broken"), message("a", id="n"), FINISHED)
+    assert text(events) == "a\n\na", "the second answer is another one"
+    _, events = translate(delta("a"), raw(message("?"), b"[broken"), FINISHED)
+    assert isinstance(events[-1], ChatCompletedEvent)
+    assert events[-1].message_id == "m"
+
+
+def test_reasoning_comes_once_though_the_answer_that_repeats_it_has_another_id() -> None:
+    pieces = [delta("", reasoning_content=piece) for piece in ("let ", "me ", "see")]
+    _, events = translate(*pieces, message("hi", reasoning_content="let me see", id="n"), FINISHED)
+    assert (thoughts(events), text(events)) == ("let me see", "hi")
+
+
+def test_broken_characters_leave_the_reasoning() -> None:
+    _, events = translate(raw(message("?", reasoning_content="why"), b'"\xff"'), FINISHED)
+    assert (thoughts(events), text(events)) == ("why", "\ufffd")
+
+
 @pytest.mark.parametrize(
     ("before", "name", "data", "status", "over"),
     [
@@ -382,6 +401,7 @@ def test_the_end_names_the_last_answer() -> None:
         ([delta("a")], "chat.requires_action", action("function"), 500, True),
         ([delta("a")], "chat.requires_action", action("reply_message", "function"), 500, True),
         ([delta("a")], "chat.completed", action("function"), 500, True),
+        ([], "chat.completed", {**CHAT, "status": "required_action"}, 500, True),
         ([], "chat.requires_action", action("unknown"), 500, True),
         ([], "chat.requires_action", {**action("reply_message"), "conversation_id": None}, 503, True),
         ([], "chat.canceled", CHAT, 503, True),
@@ -430,6 +450,21 @@ def test_the_code_of_a_failure_is_for_the_log() -> None:
         assert caught.value.code == 4016
 
 
+@pytest.mark.parametrize(
+    ("event", "cause"),
+    [
+        (("done", "[DONE]"), "done without completed"),
+        (("chat.completed", {}), "a completed chat without a conversation"),
+        (("message.completed", b"[broken"), "a message that does not decode"),
+        (("message.delta", b"[broken"), "a delta that does not decode"),
+    ],
+)
+def test_the_log_says_what_was_not_understood(event: Event, cause: str) -> None:
+    with pytest.raises(ServiceError) as caught:
+        translate(event)
+    assert caught.value.cause == cause
+
+
 @pytest.mark.parametrize("event", ["chat.failed", "error", "chat.completed"])
 @pytest.mark.parametrize("asked", Asked)
 def test_whose_fault_a_failure_is_depends_on_what_was_asked(event: str, asked: Asked) -> None:
@@ -457,7 +492,6 @@ def test_whose_fault_a_failure_is_depends_on_what_was_asked(event: str, asked: A
         (("something.new", CHAT), False, (None, None)),
         (("chat.completed", ENDED), True, ("1", "2")),
     ],
-    ids=str,
 )
 def test_what_is_a_good_start_and_what_names_the_chat(
     event: Event, started: bool, ids: tuple[str | None, str | None]
