@@ -61,6 +61,8 @@ class ErrorResponse(Struct, kw_only=True):
             "website_not_allowed",
             "website_method_not_allowed",
             "chat_over",
+            "answer_stopped",
+            "idempotency_key_reused",
             "coze_rejected",
             "content_refused",
             "file_misnamed",
@@ -81,6 +83,7 @@ class ErrorResponse(Struct, kw_only=True):
             "bot_not_found",
             "resource_not_found",
             "chat_not_found",
+            "answer_not_found",
             "method_not_allowed",
             "body_too_large",
             "file_too_large",
@@ -88,6 +91,7 @@ class ErrorResponse(Struct, kw_only=True):
             "rate_limited",
             "coze_rate_limited",
             "user_limit_reached",
+            "too_many_answers",
             "conversation_busy",
             "internal_error",
             "proxy_refused",
@@ -103,6 +107,8 @@ class ErrorResponse(Struct, kw_only=True):
             "service_unavailable",
             "service_full",
             "service_busy",
+            "answers_full",
+            "answers_unavailable",
             "service_stopping",
             "files_unavailable",
             "history_unavailable",
@@ -240,6 +246,16 @@ class ChatStartedEvent(Struct, kw_only=True, tag_field="type", tag="chat_started
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
     ]
+    answer_id: (
+        Annotated[
+            str,
+            Meta(
+                description="Of an answer that outlives its connection. 可继续接收的回答的 ID。",
+                examples=["hR3v9Qm2Zk7Wd0aXb5LyTn8c"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class MessageDeltaEvent(Struct, kw_only=True, tag_field="type", tag="message_delta"):
@@ -326,6 +342,8 @@ class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
             "website_not_allowed",
             "website_method_not_allowed",
             "chat_over",
+            "answer_stopped",
+            "idempotency_key_reused",
             "coze_rejected",
             "content_refused",
             "file_misnamed",
@@ -346,6 +364,7 @@ class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
             "bot_not_found",
             "resource_not_found",
             "chat_not_found",
+            "answer_not_found",
             "method_not_allowed",
             "body_too_large",
             "file_too_large",
@@ -353,6 +372,7 @@ class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
             "rate_limited",
             "coze_rate_limited",
             "user_limit_reached",
+            "too_many_answers",
             "conversation_busy",
             "internal_error",
             "proxy_refused",
@@ -368,6 +388,8 @@ class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
             "service_unavailable",
             "service_full",
             "service_busy",
+            "answers_full",
+            "answers_unavailable",
             "service_stopping",
             "files_unavailable",
             "history_unavailable",
@@ -490,6 +512,8 @@ class UploadErrorResponse(Struct, kw_only=True):
             "website_not_allowed",
             "website_method_not_allowed",
             "chat_over",
+            "answer_stopped",
+            "idempotency_key_reused",
             "coze_rejected",
             "content_refused",
             "file_misnamed",
@@ -510,6 +534,7 @@ class UploadErrorResponse(Struct, kw_only=True):
             "bot_not_found",
             "resource_not_found",
             "chat_not_found",
+            "answer_not_found",
             "method_not_allowed",
             "body_too_large",
             "file_too_large",
@@ -517,6 +542,7 @@ class UploadErrorResponse(Struct, kw_only=True):
             "rate_limited",
             "coze_rate_limited",
             "user_limit_reached",
+            "too_many_answers",
             "conversation_busy",
             "internal_error",
             "proxy_refused",
@@ -532,6 +558,8 @@ class UploadErrorResponse(Struct, kw_only=True):
             "service_unavailable",
             "service_full",
             "service_busy",
+            "answers_full",
+            "answers_unavailable",
             "service_stopping",
             "files_unavailable",
             "history_unavailable",
@@ -750,6 +778,71 @@ class FeedbackRequest(Struct, kw_only=True):
     ) = UNSET
 
 
+class AnswerData(Struct, kw_only=True):
+    answer_id: Annotated[str, Meta(description="Its id. 回答 ID。", examples=["hR3v9Qm2Zk7Wd0aXb5LyTn8c"])]
+    status: Annotated[
+        Literal["in_progress", "completed", "failed", "canceled"],
+        Meta(
+            description="Where it stands; `canceled` is stopped, or followed by nobody for too long. 回答状态。",
+            examples=["completed"],
+        ),
+    ]
+    content: Annotated[
+        str, Meta(description="The text so far. 已有内容。", examples=["你好！我是一个基于Coze平台的智能助手..."])
+    ]
+    last_event: Annotated[
+        int, Meta(description="The number of its last event so far. 最后一个事件的序号。", examples=[3], ge=0)
+    ]
+    reasoning_content: (
+        Annotated[
+            str,
+            Meta(
+                description="How the model thought, from bots that show it. 思维链。",
+                examples=["用户在打招呼，先介绍自己。"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    follow_ups: (
+        Annotated[list[str], Meta(description="Questions the bot suggests to ask next. 建议的追问。")] | UnsetType
+    ) = UNSET
+    conversation_id: (
+        Annotated[
+            str,
+            Meta(description="Its conversation, once Coze has named it. 会话 ID。", examples=["7553486125417578548"]),
+        ]
+        | UnsetType
+    ) = UNSET
+    chat_id: (
+        Annotated[
+            str,
+            Meta(
+                description="Coze's id of this turn, once Coze has named it. 本轮对话 ID。",
+                examples=["7553486125417578549"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    message_id: (
+        Annotated[
+            str,
+            Meta(
+                description="The id of the bot's answer, where Coze named it. 回答的消息 ID。",
+                examples=["7553486125417578551"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    usage: Usage | UnsetType = UNSET
+    error: (
+        Annotated[
+            str,
+            Meta(description="Why it failed or was stopped, as a code. 失败原因代码。", examples=["answer_stopped"]),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
 class MessageFile(Struct, kw_only=True):
     type: Annotated[
         Literal["image", "file", "audio"], Meta(description="What it was sent as. 文件类型。", examples=["image"])
@@ -872,6 +965,17 @@ class ChatRequest(Struct, kw_only=True):
         | UnsetType
         | None
     ) = False
+    on_disconnect: (
+        Annotated[
+            Literal["cancel", "continue"],
+            Meta(
+                description="What becomes of the answer when the connection ends before it: `cancel` ends the chat at Coze, `continue` has\nit go on, so that it can be followed again for some minutes. 连接断开后取消回答，或继续生成以便稍后接收。\n",
+                examples=["continue"],
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = "cancel"
     parameters: (
         Annotated[
             dict[str, Any],
@@ -1031,6 +1135,12 @@ class ConversationsResponse(Struct, kw_only=True):
         ]
         | None
     )
+
+
+class AnswerResponse(Struct, kw_only=True):
+    success: Annotated[bool, Meta(description="Always true.", examples=[True])]
+    message: Annotated[str, Meta(description="For people.", examples=["Answer retrieved successfully"])]
+    data: AnswerData
 
 
 class Message(Struct, kw_only=True):

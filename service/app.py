@@ -25,6 +25,7 @@ from service.gate.request_log import RequestLog
 from service.gate.target import Target
 from service.http.body import BodyDrain, BodyMemory
 from service.http.form import Uploads
+from service.kept import KeptAnswers
 from service.lifecycle import Lifecycle
 from service.ownership import Ownership
 from service.pages.docs import DOCS
@@ -53,13 +54,14 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
     callers = Callers(settings.api_keys, user_tokens(settings), visitors)
     files = Files(settings)
     uploads = Uploads(settings.max_concurrent_uploads, timeout=settings.request_body_timeout)
+    answers = KeptAnswers(settings.answer_idle_seconds, settings.workers)
     services = Services(
-        settings, coze, Readiness(coze, settings, lifecycle), files, BodyMemory(), uploads, ownership, visitors
+        settings, coze, Readiness(coze, settings, lifecycle), files, BodyMemory(), uploads, ownership, answers, visitors
     )
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with ownership, coze, files, limiter or nullcontext():
+        async with ownership, coze, files, limiter or nullcontext(), answers:
             yield
 
     # With METRICS_PORT they have a server of their own, which __main__ starts.

@@ -55,6 +55,14 @@ class Bounds:
     # A form refused before this much of its file has arrived never touches the disk.
     spool_bytes: int = 256 * 1024
 
+    # --- Answers that are kept ---
+    # In all, their bytes, and of one user while they are in progress. Beyond it new ones are refused.
+    answers: int = 2000
+    answers_bytes: int = 256 * 1024**2
+    answers_of_a_user: int = 8
+    # Between two looks for answers that nobody follows, unless a quarter of ANSWER_IDLE_SECONDS is shorter.
+    answers_clean_seconds: float = 5.0
+
     # --- An answer ---
     # Some readers, the API document's own among them, take each network read for whole events and lose an event that is
     # split over two. Short events in short writes are seldom split.

@@ -106,6 +106,14 @@ HISTORY_OFF = Failure(503, "history_off", "This service keeps no history: its op
 USER_KEYS_UNAVAILABLE = Failure(
     503, "user_keys_unavailable", "The keys of users' tokens cannot be fetched just now. Try again in a moment.", 5
 )
+ANSWER_GONE = Failure(404, "answer_not_found", "The answer does not exist, or is not kept any more.")
+STOPPED = Failure(400, "answer_stopped", "The answer was stopped before it was complete.")
+KEY_REUSED = Failure(400, "idempotency_key_reused", "The Idempotency-Key was sent with another request before.")
+TOO_MANY_ANSWERS = Failure(429, "too_many_answers", "Too many answers of this user are still running.", 5)
+ANSWERS_FULL = Failure(503, "answers_full", "The service keeps as many answers as it can. Try again in a moment.", 5)
+ANSWERS_OFF = Failure(
+    503, "answers_unavailable", "An answer cannot outlive its connection here: the service runs several WORKERS."
+)
 NO_SPACE = Failure(503, "storage_unavailable", "The service cannot store the file just now. Try again in a moment.", 30)
 
 

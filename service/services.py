@@ -6,6 +6,7 @@ from service.coze import Coze
 from service.files import Files
 from service.http.body import BodyMemory
 from service.http.form import Uploads
+from service.kept import KeptAnswers
 from service.ownership import Ownership
 from service.readiness import Readiness
 from service.settings import Settings
@@ -23,4 +24,5 @@ class Services:
     body_memory: BodyMemory
     uploads: Uploads
     ownership: Ownership
+    answers: KeptAnswers
     visitors: SharedVisitors | None

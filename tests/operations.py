@@ -41,8 +41,10 @@ class Operation(NamedTuple):
         return {name: made[name] for name in names}
 
     def address(self, client: httpx.Client, headers: Headers | None = None) -> str:
-        """The path with these arguments; those of a new visitor without headers."""
-        return self.path.format_map(self.arguments(client, visitor(client) if headers is None else headers))
+        """The path with these arguments; without headers those of whoever may call."""
+        if headers is None:
+            headers = visitor(client) if self.is_owned else {}
+        return self.path.format_map(self.arguments(client, headers))
 
     def call(self, client: httpx.Client, address: str | None = None, **options: Any) -> httpx.Response:
         """The answer to a call as the contract shows it, or of another address; the options are those of httpx.
@@ -84,12 +86,20 @@ def _bot(client: httpx.Client, headers: Headers) -> dict[str, str]:
     return {"bot": client.get("/api/v1/config", headers=headers).json()["data"]["default_bot_id"]}
 
 
+def _answer(client: httpx.Client, headers: Headers) -> dict[str, str]:
+    body = {"messages": [{"role": "user", "content": "Hello"}], "on_disconnect": "continue"}
+    if "Authorization" not in headers:
+        body["user_id"] = "u"
+    return {"answer_id": client.post("/api/v1/chat", json=body, headers=headers).headers["answer-id"]}
+
+
 _PARAMETER = re.compile(r"\{(\w+)\}")
 # How a caller gets what a parameter in a path names, and what else comes with it. A parameter that is not here fails
 # every test that calls its operation.
 PARAMETERS: dict[str, Callable[[httpx.Client, Headers], dict[str, str]]] = {
     "bot": _bot,
     "link": _file,
+    "answer_id": _answer,
     "conversation_id": _turn,
     "message_id": _turn,
 }

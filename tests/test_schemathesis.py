@@ -23,16 +23,18 @@ PHASES = {"examples", "coverage", "fuzzing", "stateful"}
 @pytest.mark.timeout(900)  # it is some thousand requests, and other tests run beside it
 def test_the_service_keeps_its_contract(start: Start, tmp_path: Path) -> None:
     # With a sandbox of its own: thousands of requests would hide what other tests look for.
-    service = start("--sandbox", SANDBOX_DELTA_SECONDS="0")
+    service = start("--sandbox", SANDBOX_DELTA_SECONDS="0", ANSWER_IDLE_SECONDS="3600")
     visitor = service.http.post("/api/v1/visitors").json()["data"]
     body = {"messages": [{"role": "user", "content": "Hello"}]}
     headers = {"Authorization": f"Bearer {visitor['token']}"}
     said, more = (service.http.post("/api/v1/chat", json=body, headers=headers).json() for _ in range(2))
+    kept = service.http.post("/api/v1/chat", json={**body, "user_id": "u", "on_disconnect": "continue"})
     known = {
         "VISITOR_TOKEN": visitor["token"],
         "VISITOR_ID": visitor["user_id"],
         "CONVERSATION_ID": said["conversation_id"],
         "MESSAGE_ID": said["data"]["message_id"],
+        "ANSWER_ID": kept.headers["answer-id"],
         "DISPOSABLE_CONVERSATION_ID": more["conversation_id"],
     }
     report = tmp_path / "report.json"

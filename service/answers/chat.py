@@ -2,9 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-import msgspec
 from litestar.types import Receive, Scope, Send
 from msgspec import UNSET
 
@@ -13,35 +12,19 @@ from generated.models import (
     ChatData,
     ChatResponse,
     ChatStartedEvent,
-    EndEvent,
-    ErrorEvent,
     FollowUpEvent,
     MessageDeltaEvent,
     ReasoningDeltaEvent,
 )
+from service.answers.events import END, PING, STREAM_HEADERS, block, blocks, failed
 from service.answers.last_event import end_id
 from service.bounds import BOUNDS
-from service.clock import timestamp
 from service.coze import Chat, ChatEvent
 from service.coze.errors import NOT_UNDERSTOOD
 from service.errors import ClientLeft, ServiceError
 from service.http.connection import Connection, connection_of, unless_client_leaves
 from service.observe import metrics
 from service.observe.record import Outcome, RequestRecord, record_of
-
-_encode = msgspec.json.Encoder().encode
-_NEVER_CUT = (ChatStartedEvent, ChatCompletedEvent, FollowUpEvent)
-# No blank line: some readers take that for the end of an event without data.
-_PING = b": ping\n"
-# Line readers, such as those of Python's HTTP clients, take these for the ends of lines.
-_LINE_ENDS = [(character.encode(), b"\\u%04x" % ord(character)) for character in "\u2028\u2029\u0085"]
-_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    # no-transform: what compresses a stream holds it back until it ends.
-    (b"cache-control", b"no-cache, no-transform"),
-    # nginx holds a response back until its buffer is full, unless it is told so.
-    (b"x-accel-buffering", b"no"),
-]
 
 
 class EventStream:
@@ -60,7 +43,7 @@ class EventStream:
         record = record_of(scope)
         metrics.OPEN_STREAMS.inc()
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_HEADERS)})
             connection = connection_of(scope)
             await unless_client_leaves(connection, self._write(connection, record))
         except ClientLeft:
@@ -81,8 +64,8 @@ class EventStream:
             if isinstance(events[-1], ChatCompletedEvent):
                 self._outcome = Outcome.COMPLETED
                 end = _end(self._asked)
-            for block in _blocks(events, end):
-                connection.write(block)
+            for part in _writes(events, end):
+                connection.write(part)
             spoke = now()
 
         connection.on_full, connection.on_drained = chat.pause, chat.resume
@@ -95,10 +78,11 @@ class EventStream:
             while not await chat.completed(spoke + self._heartbeat):
                 if now() >= spoke + self._heartbeat:
                     if not connection.full:
-                        connection.write(_PING)
+                        connection.write(PING)
                     spoke = now()
         except ServiceError as failure:
-            last = _failed(failure, record) + _end(self._asked)
+            record.fail(failure)
+            last = failed(failure) + _end(self._asked)
         connection.end(last)
         leave(chat, record)
         if connection.full and not await connection.drained():
@@ -142,6 +126,19 @@ async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_
     chat.listen(keep)
     await chat.completed(math.inf)
     assert end is not None
+    return answer_document(content, reasoning, follow_ups, end, bot_id=bot_id, user_id=user_id)
+
+
+def answer_document(
+    content: list[str],
+    reasoning: list[str],
+    follow_ups: list[str],
+    end: ChatCompletedEvent,
+    *,
+    bot_id: str,
+    user_id: str,
+) -> ChatResponse:
+    """Returns the document of an answer that is whole."""
     return ChatResponse(
         success=True,
         message="Chat completed successfully",
@@ -160,49 +157,20 @@ async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_
     )
 
 
-def _failed(failure: ServiceError, record: RequestRecord) -> bytes:
-    record.fail(failure)
-    code, retry_after = failure.failure.code, failure.retry_after or UNSET
-    return _block(ErrorEvent(message=failure.message, code=code, retry_after=retry_after, timestamp=timestamp()))
-
-
 def _end(asked: str) -> bytes:
-    return b"id: %b\n" % end_id(asked).encode() + _block(EndEvent())
+    return b"id: %b\n" % end_id(asked).encode() + block(END)
 
 
-def _block(event: ChatEvent | ErrorEvent | EndEvent) -> bytes:
-    """Encodes a server-sent event."""
-    data = _encode(event)
-    # `isprintable` rules the line ends out fast. Events without a text are few.
-    content = getattr(event, "content", None)
-    if content is None or not content.isprintable():
-        for character, escaped in _LINE_ENDS:
-            data = data.replace(character, escaped)
-    return b"data: %b\n\n" % data
-
-
-def _blocks(events: list[ChatEvent], end: bytes) -> Iterator[bytes]:
-    """Encodes `events`, and puts `end` behind them, in blocks of whole events."""
-    block: list[bytes] = []
+def _writes(events: list[ChatEvent], end: bytes) -> Iterator[bytes]:
+    """Encodes `events`, and puts `end` behind them, in writes of whole events."""
+    parts: list[bytes] = []
     size = 0
-    for event in events:
-        for piece in (event,) if isinstance(event, _NEVER_CUT) else _short(event):
-            part = _block(piece)
-            if size and size + len(part) > BOUNDS.write_bytes:
-                yield b"".join(block)
-                block.clear()
-                size = 0
-            block.append(part)
-            size += len(part)
-    block.append(end)
-    yield b"".join(block)
-
-
-def _short(event: MessageDeltaEvent | ReasoningDeltaEvent) -> Iterable[ChatEvent]:
-    content = event.content
-    if len(content) <= BOUNDS.delta_characters:
-        return (event,)
-    return [
-        type(event)(content=content[start : start + BOUNDS.delta_characters], timestamp=event.timestamp)
-        for start in range(0, len(content), BOUNDS.delta_characters)
-    ]
+    for part in blocks(events):
+        if size and size + len(part) > BOUNDS.write_bytes:
+            yield b"".join(parts)
+            parts.clear()
+            size = 0
+        parts.append(part)
+        size += len(part)
+    parts.append(end)
+    yield b"".join(parts)

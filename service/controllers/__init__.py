@@ -1,5 +1,6 @@
 """The operations of openapi.yaml: one controller for each of its tags."""
 
+from service.controllers.answers import AnswersController
 from service.controllers.bots import BotsController
 from service.controllers.chat import ChatController
 from service.controllers.conversations import ConversationsController
@@ -14,6 +15,7 @@ CONTROLLERS = [
     HealthController,
     ChatController,
     BotsController,
+    AnswersController,
     FilesController,
     ConversationsController,
     UsersController,

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from litestar import Controller, Request, post
@@ -10,17 +10,20 @@ from litestar.di import NamedDependency
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
-from generated.models import ChatRequest
-from service.answers.chat import EventStream, chat_document, leave
+from generated.models import ChatRequest, ChatResponse
+from service.answers.chat import EventStream, answer_document, chat_document, leave
 from service.answers.last_event import fingerprint, is_answered
 from service.contract import contract
+from service.controllers.answers import followed
 from service.controllers.json_body import JsonBody, invalid
 from service.coze import file_ids, words
+from service.errors import BAD_REQUEST, ServiceError
 from service.http.connection import connection_of, unless_client_leaves
-from service.observe.record import Outcome, record_of
-from service.ownership import name_of
+from service.kept import KeptAnswer, place, read
+from service.observe.record import Outcome, RequestRecord, record_of, recording
+from service.ownership import Ownership, name_of
 from service.services import Services
-from service.users.caller import caller_of, user_of
+from service.users.caller import Principal, caller_of, user_of
 
 _PATH = "/api/v1/chat"
 _SCHEMAS = contract().document["components"]["schemas"]
@@ -28,7 +31,20 @@ _NAMES: dict[str, dict[str, Any]] = {
     "custom_variables": _SCHEMAS["CustomVariables"]["propertyNames"],
     "meta_data": _SCHEMAS["MetaData"]["propertyNames"],
 }
+_KEY = re.compile(r"[!-~]{1,128}")
 _BODY = JsonBody("post", _PATH, ChatRequest)
+
+
+class _Turn(NamedTuple):
+    """Whose a chat is, and what is remembered of it."""
+
+    user: Principal
+    bot_id: str
+    name: str
+
+    async def record(self, ownership: Ownership, conversation_id: str | None, chat_id: str | None) -> None:
+        if conversation_id and chat_id:
+            await ownership.record_turn(self.user, conversation_id, chat_id, self.bot_id, self.name)
 
 
 class ChatController(Controller):
@@ -38,37 +54,91 @@ class ChatController(Controller):
     async def chat(self, request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
         asked, body = await _BODY.read(request, services)
         _check_names(asked)
-        question = fingerprint(body)
-        if asked.stream and is_answered(request.headers.get("last-event-id", ""), question):
+        question, last_event_id = fingerprint(body), request.headers.get("last-event-id", "")
+        del body
+        if asked.stream and is_answered(last_event_id, question):
             return ASGIResponse(status_code=204)
         user = user_of(caller_of(request.scope), asked.user_id or None)
-        await services.ownership.check_chat(user, asked.conversation_id or None, file_ids(asked))
-        record = record_of(request.scope)
-        record.mode = "stream" if asked.stream else "json"
+        connection, stream, key = connection_of(request.scope), asked.stream or False, _key(request)
+        if (seen := place(last_event_id)) is not None:
+            answer = services.answers.find(user, seen.answer_id)
+            return await unless_client_leaves(connection, _kept(answer, seen.number, services, stream=stream))
+        if key is None or services.answers.asked_before(user, key, question) is None:
+            await services.ownership.check_chat(user, asked.conversation_id or None, file_ids(asked))
         asked.user_id = user.user_id
+        record = record_of(request.scope)
+        record.mode = "stream" if stream else "json"
+        turn = _Turn(user, services.coze.bots.id_of(asked.bot_id or None), name_of(words(asked)))
+        if key is not None or asked.on_disconnect == "continue":
+            # From here to its beginning nothing else may come between: one key asks once.
+            answer = (key and services.answers.asked_before(user, key, question)) or _begin(
+                asked, turn, key, question, record, services
+            )
+            # The chat is the answer's, which has a record of its own.
+            record.mode = None
+            del asked
+            return await unless_client_leaves(connection, _kept(answer, 0, services, stream=stream))
         chat = services.coze.chat(asked)
-        record.chat_begun = True
-        stream, bot_id, name = asked.stream, services.coze.bots.id_of(asked.bot_id or None), name_of(words(asked))
         # Release the messages, which may be long, before the answer, which may take long.
         del asked
-        connection = connection_of(request.scope)
+        record.chat_begun = True
         handed_on = False
         try:
             await unless_client_leaves(connection, chat.open())
-            conversation_id, chat_id = chat.ids
-            if conversation_id and chat_id:
-                await services.ownership.record_turn(user, conversation_id, chat_id, bot_id, name)
+            await turn.record(services.ownership, *chat.ids)
             if stream:
                 handed_on = True
                 return EventStream(chat, services.settings.heartbeat_interval, question)
             document = await unless_client_leaves(
-                connection, chat_document(chat, record, bot_id=bot_id, user_id=user.user_id)
+                connection, chat_document(chat, record, bot_id=turn.bot_id, user_id=user.user_id)
             )
             record.end(Outcome.COMPLETED)
-            return ASGIResponse(body=msgspec.json.encode(document), media_type="application/json")
+            return _json(document)
         finally:
             if not handed_on:
                 leave(chat, record)
+
+
+def _begin(
+    asked: ChatRequest, turn: _Turn, key: str | None, question: str, record: RequestRecord, services: Services
+) -> KeptAnswer:
+    """Asks Coze for an answer that outlives its connection. Raises ServiceError (400, 429, 503) if it is not taken."""
+    services.answers.check(turn.user)
+    chat = services.coze.chat(asked)
+    answer = KeptAnswer(turn.user, turn.bot_id)
+    of_answer = RequestRecord(record.request_id, record.trace_id, caller=record.caller)
+    of_answer.mode, of_answer.chat_begun = record.mode, True
+
+    async def named(conversation_id: str | None, chat_id: str | None) -> None:
+        await turn.record(services.ownership, conversation_id, chat_id)
+
+    with recording(of_answer):
+        services.answers.begin(answer, key, question, chat.interrupt, read(chat, answer, of_answer, named))
+    return answer
+
+
+async def _kept(answer: KeptAnswer, after: int, services: Services, *, stream: bool) -> ASGIApp:
+    """Returns a kept answer as a stream from behind event number `after`, or whole. Raises what it has failed with."""
+    if stream:
+        return await followed(answer, after, services)
+    async with answer.followed():
+        end = await answer.ended()
+    whole = answer_document(
+        answer.content, answer.reasoning, answer.follow_ups, end, bot_id=answer.bot_id, user_id=answer.user.user_id
+    )
+    return _json(whole, {"Answer-ID": answer.answer_id})
+
+
+def _json(document: ChatResponse, headers: dict[str, str] | None = None) -> ASGIApp:
+    return ASGIResponse(body=msgspec.json.encode(document), media_type="application/json", headers=headers)
+
+
+def _key(request: Request[Any, Any, Any]) -> str | None:
+    """Returns the request's Idempotency-Key. Raises ServiceError (400) if it is none."""
+    key: str | None = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise ServiceError(BAD_REQUEST, "The Idempotency-Key takes 1 to 128 letters, digits and signs, without spaces.")
+    return key
 
 
 def _check_names(chat: ChatRequest) -> None:

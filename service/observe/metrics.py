@@ -96,10 +96,15 @@ def observe(record: RequestRecord, method: str | None, route: str | None, second
     method, route = method if method in METHODS else "other", route or "none"
     _REQUESTS.labels(method, route, record.status or "none").inc()
     _REQUEST_SECONDS.labels(route).observe(seconds)
-    if record.failure is not None and (error := coze_error(record.failure, record.code)):
-        _COZE_ERRORS.labels(*error).inc()
     if record.caller_kind is not None:
         _CALLS.labels(record.caller_kind).inc()
+    observe_chat(record)
+
+
+def observe_chat(record: RequestRecord) -> None:
+    """Counts what a request, or a kept answer, has had of Coze."""
+    if record.failure is not None and (error := coze_error(record.failure, record.code)):
+        _COZE_ERRORS.labels(*error).inc()
     if record.mode is None:
         return
     if record.outcome is not None:

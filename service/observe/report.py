@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from typing import Any
 
 import structlog
 
@@ -22,13 +23,25 @@ def report(record: RequestRecord, method: str | None, route: str | None, client:
         "duration_ms": round(seconds * 1000, 2),
         "client": client[0] if client else None,
     }
+    log.info("request", **fields, **_chat_fields(record))
+
+
+def _chat_fields(record: RequestRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
     if record.first_delta_seconds is not None:
         fields["first_delta_ms"] = round(record.first_delta_seconds * 1000, 2)
         fields["deltas"] = record.deltas
     for name in ("caller", "mode", "outcome", "code", "cause"):
         if (value := getattr(record, name)) is not None:
             fields[name] = value
-    log.info("request", **fields)
+    return fields
+
+
+def report_answer(record: RequestRecord) -> None:
+    """Logs and counts a kept answer that is over: it may have outlived the request of its question."""
+    metrics.observe_chat(record)
+    with recording(record):
+        log.info("answer", duration_ms=round((time.perf_counter() - record.started) * 1000, 2), **_chat_fields(record))
 
 
 def report_refusal(status: int, cause: str, client: tuple[str, int] | None) -> str:

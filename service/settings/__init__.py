@@ -167,6 +167,10 @@ class Settings:
     request_body_timeout: float = setting(
         "30", parse.number(0.01, 3600),
         "How long a client may pause while it sends, or send less than 500 bytes a second.", unit="seconds")
+    answer_idle_seconds: int = setting(
+        "120", parse.whole(1, 86400),
+        "How long an answer that outlives its connection is kept while nobody follows it: one that still runs is then "
+        "stopped, one that is over is forgotten.", unit="seconds")
     shutdown_grace: float = setting(
         "30", parse.number(0, 3600), "How long running chats may go on at a stop.", unit="seconds")
     store: str | None = setting(
