@@ -32,9 +32,11 @@ http = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
 
 # A worker that began one of these last would still be at it when the others have nothing left to do.
 LONGEST = (
-    *("test_files.py", "test_faults.py", "test_schemathesis.py", "test_playground.py", "test_workers.py"),
-    *("test_examples.py", "test_leaving.py", "test_run_sh.py", "test_readers.py", "test_package.py"),
-    *("test_log.py", "test_http.py", "test_generators.py", "test_pool.py", "test_docs_page.py", "test_stopping.py"),
+    *("test_schemathesis.py", "test_playground.py", "test_workers.py", "test_faults.py", "test_files.py"),
+    *("test_examples.py", "test_stopping.py", "test_docs_page.py", "test_generators.py", "test_readers.py"),
+    *("test_bots.py", "test_metrics.py", "test_leaving.py", "test_http.py", "test_tokens.py", "test_run_sh.py"),
+    *("test_package.py", "test_answers.py", "test_conversations.py", "test_sandbox.py", "test_rate_limit.py"),
+    *("test_nginx.py", "test_image.py", "test_exchange.py", "test_log.py", "test_pool.py"),
 )
 
 
