@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from generated.models import AudioPart, ChatMessage, ChatRequest, FilePart, ImagePart, ObjectString, TextPart
 from service.errors import BAD_REQUEST, ServiceError
 from service.surrogates import without_halves
 
 _decode_object_string = msgspec.json.Decoder(ObjectString).decode
+_decode_names = msgspec.json.Decoder(list[dict[str, Raw]]).decode
+_NAMES = {"type", *(name for kind in (TextPart, ImagePart, FilePart, AudioPart) for name in kind.__struct_fields__)}
 
 
 def messages_for_coze(request: ChatRequest) -> list[dict[str, Any]]:
@@ -51,6 +54,11 @@ def _check_parts(content: str) -> None:
             raise ServiceError(
                 BAD_REQUEST, "An image, file or audio part of an object_string message needs a file_id or a file_url."
             )
+    for names in _decode_names(content):
+        # Coze's servers read JSON as Go does, where `FILE_ID` is `file_id`: a file whose owner nobody would check.
+        for name in names:
+            if name not in _NAMES and name.casefold() in _NAMES:
+                raise ServiceError(BAD_REQUEST, f"A part of an object_string message has `{name.casefold()}` misspelt.")
 
 
 def _for_coze(message: ChatMessage) -> dict[str, Any]:

@@ -206,3 +206,12 @@ def test_the_files_that_are_named() -> None:
 )
 def test_the_words_of_the_question(messages: list[dict[str, Any]], expected: str) -> None:
     assert words(request_of(*messages)) == expected
+
+
+@pytest.mark.parametrize("name", ["FILE_ID", "File_Id", "TYPE", "Text", "FILE_URL"])
+def test_a_name_that_coze_would_read_as_another_is_refused(name: str) -> None:
+    parts = [{"type": "image", "file_url": "https://example.com/a.png", name: "1"}]
+    content = {"role": "user", "content": json.dumps(parts), "content_type": "object_string"}
+    request = msgspec.convert({"user_id": "u", "messages": [content]}, ChatRequest)
+    with pytest.raises(ServiceError, match="misspelt"):
+        messages_for_coze(request)
