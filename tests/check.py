@@ -25,6 +25,8 @@ TESTS = ROOT / "tests"
 # Node.js comes with the Python environment; one that is installed serves as well.
 PATH = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
 ENV = os.environ | {"PATH": PATH, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
+# Large tools start many times: each start would compile all their modules anew, which takes minutes in all.
+ENV.pop("PYTHONDONTWRITEBYTECODE", None)
 UNREACHABLE = re.compile(r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENETUNREACH|E?TIMEDOUT|E50\d)\b")
 CORES = 2  # of CI's machine
 # A test waits longer than it computes: for services to start, for bounds of time to pass, for a browser.
