@@ -198,6 +198,9 @@ def test_of_many_bots_few_are_asked_for_at_once(start: Start, upstream: Upstream
         http.get(f"{service.url}/api/v1/bots", timeout=1)
     wait_until(lambda: asked(upstream) >= 3)
     assert asked(upstream) == 3
+    # It would go on to ask for the others while the next tests count.
+    service.process.kill()
+    service.process.wait()
 
 
 def test_who_leaves_ends_it_for_nobody_else(start: Start, upstream: Upstream) -> None:
