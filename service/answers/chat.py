@@ -2,8 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
 
+import msgspec
 from litestar.types import Receive, Scope, Send
 from msgspec import UNSET
 
@@ -27,16 +29,59 @@ from service.observe import metrics
 from service.observe.record import Outcome, RequestRecord, record_of
 
 
+class Whole(NamedTuple):
+    """An answer that is whole: its texts in their pieces, and its end."""
+
+    content: list[str]
+    reasoning: list[str]
+    follow_ups: list[str]
+    end: ChatCompletedEvent
+
+
+class Form(Protocol):
+    """A form that an answer can have, for one chat."""
+
+    def document(self, answer: Whole) -> msgspec.Struct:
+        """Returns a whole answer as one document."""
+
+    def blocks(self, events: list[ChatEvent]) -> Iterable[bytes]:
+        """Encodes events as server-sent events."""
+
+    def end(self) -> bytes:
+        """Encodes what follows the last event of a chat that was completed."""
+
+    def failed(self, failure: ServiceError) -> bytes:
+        """Encodes the failure of a chat, and the end of its stream."""
+
+
+class OwnForm:
+    """The service's own form (`ChatResponse`, `ChatStreamEvent`). `asked` is the fingerprint of the request."""
+
+    def __init__(self, asked: str, *, bot_id: str, user_id: str) -> None:
+        self._asked = asked
+        self._bot_id = bot_id
+        self._user_id = user_id
+
+    def document(self, answer: Whole) -> ChatResponse:
+        return answer_document(*answer, bot_id=self._bot_id, user_id=self._user_id)
+
+    def blocks(self, events: list[ChatEvent]) -> Iterable[bytes]:
+        return blocks(events)
+
+    def end(self) -> bytes:
+        return b"id: %b\n" % end_id(self._asked).encode() + block(END)
+
+    def failed(self, failure: ServiceError) -> bytes:
+        return failed(failure) + self.end()
+
+
 class EventStream:
-    """ASGI response that streams an opened chat, event by event.
+    """ASGI response that streams an opened chat in a form, event by event."""
 
-    `asked` is the fingerprint of the request.
-    """
-
-    def __init__(self, chat: Chat, heartbeat: float, asked: str) -> None:
+    def __init__(self, chat: Chat, heartbeat: float, form: Form) -> None:
         self._chat = chat
         self._heartbeat = heartbeat
-        self._asked = asked
+        self._form = form
         self._outcome = Outcome.LEFT  # until it ends otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,8 +108,8 @@ class EventStream:
             end = b""
             if isinstance(events[-1], ChatCompletedEvent):
                 self._outcome = Outcome.COMPLETED
-                end = _end(self._asked)
-            for part in _writes(events, end):
+                end = self._form.end()
+            for part in _writes(self._form.blocks(events), end):
                 connection.write(part)
             spoke = now()
 
@@ -82,7 +127,7 @@ class EventStream:
                     spoke = now()
         except ServiceError as failure:
             record.fail(failure)
-            last = failed(failure) + _end(self._asked)
+            last = self._form.failed(failure)
         connection.end(last)
         leave(chat, record)
         if connection.full and not await connection.drained():
@@ -95,7 +140,7 @@ def leave(chat: Chat, record: RequestRecord) -> None:
     chat.leave()
 
 
-async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_id: str) -> ChatResponse:
+async def whole(chat: Chat, record: RequestRecord) -> Whole:
     """Reads an opened chat to its end. Raises ServiceError if Coze does not complete it."""
     content: list[str] = []
     reasoning: list[str] = []
@@ -126,7 +171,7 @@ async def chat_document(chat: Chat, record: RequestRecord, *, bot_id: str, user_
     chat.listen(keep)
     await chat.completed(math.inf)
     assert end is not None
-    return answer_document(content, reasoning, follow_ups, end, bot_id=bot_id, user_id=user_id)
+    return Whole(content, reasoning, follow_ups, end)
 
 
 def answer_document(
@@ -157,15 +202,11 @@ def answer_document(
     )
 
 
-def _end(asked: str) -> bytes:
-    return b"id: %b\n" % end_id(asked).encode() + block(END)
-
-
-def _writes(events: list[ChatEvent], end: bytes) -> Iterator[bytes]:
-    """Encodes `events`, and puts `end` behind them, in writes of whole events."""
+def _writes(encoded: Iterable[bytes], end: bytes) -> Iterator[bytes]:
+    """Joins encoded events, and puts `end` behind them, in writes of whole events."""
     parts: list[bytes] = []
     size = 0
-    for part in blocks(events):
+    for part in encoded:
         if size and size + len(part) > BOUNDS.write_bytes:
             yield b"".join(parts)
             parts.clear()

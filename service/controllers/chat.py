@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from litestar import Controller, Request, post
@@ -11,19 +11,20 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from generated.models import ChatRequest, ChatResponse
-from service.answers.chat import EventStream, answer_document, chat_document, leave
+from service.answers.chat import OwnForm, answer_document
 from service.answers.last_event import fingerprint, is_answered
 from service.contract import contract
 from service.controllers.answers import followed
 from service.controllers.json_body import JsonBody, invalid
+from service.controllers.turn import Turn, answered
 from service.coze import file_ids, words
 from service.errors import BAD_REQUEST, ServiceError
 from service.http.connection import connection_of, unless_client_leaves
 from service.kept import KeptAnswer, place, read
-from service.observe.record import Outcome, RequestRecord, record_of, recording
-from service.ownership import Ownership, name_of
+from service.observe.record import RequestRecord, record_of, recording
+from service.ownership import name_of
 from service.services import Services
-from service.users.caller import Principal, caller_of, user_of
+from service.users.caller import caller_of, user_of
 
 _PATH = "/api/v1/chat"
 _SCHEMAS = contract().document["components"]["schemas"]
@@ -33,18 +34,6 @@ _NAMES: dict[str, dict[str, Any]] = {
 }
 _KEY = re.compile(r"[!-~]{1,128}")
 _BODY = JsonBody("post", _PATH, ChatRequest)
-
-
-class _Turn(NamedTuple):
-    """Whose a chat is, and what is remembered of it."""
-
-    user: Principal
-    bot_id: str
-    name: str
-
-    async def record(self, ownership: Ownership, conversation_id: str | None, chat_id: str | None) -> None:
-        if conversation_id and chat_id:
-            await ownership.record_turn(self.user, conversation_id, chat_id, self.bot_id, self.name)
 
 
 class ChatController(Controller):
@@ -68,7 +57,7 @@ class ChatController(Controller):
         asked.user_id = user.user_id
         record = record_of(request.scope)
         record.mode = "stream" if stream else "json"
-        turn = _Turn(user, services.coze.bots.id_of(asked.bot_id or None), name_of(words(asked)))
+        turn = Turn(user, services.coze.bots.id_of(asked.bot_id or None), name_of(words(asked)))
         if key is not None or asked.on_disconnect == "continue":
             # From here to its beginning nothing else may come between: one key asks once.
             answer = (key and services.answers.asked_before(user, key, question)) or _begin(
@@ -81,26 +70,12 @@ class ChatController(Controller):
         chat = services.coze.chat(asked)
         # Release the messages, which may be long, before the answer, which may take long.
         del asked
-        record.chat_begun = True
-        handed_on = False
-        try:
-            await unless_client_leaves(connection, chat.open())
-            await turn.record(services.ownership, *chat.ids)
-            if stream:
-                handed_on = True
-                return EventStream(chat, services.settings.heartbeat_interval, question)
-            document = await unless_client_leaves(
-                connection, chat_document(chat, record, bot_id=turn.bot_id, user_id=user.user_id)
-            )
-            record.end(Outcome.COMPLETED)
-            return _json(document)
-        finally:
-            if not handed_on:
-                leave(chat, record)
+        form = OwnForm(question, bot_id=turn.bot_id, user_id=user.user_id)
+        return await answered(request.scope, services, chat, turn, form, stream=stream)
 
 
 def _begin(
-    asked: ChatRequest, turn: _Turn, key: str | None, question: str, record: RequestRecord, services: Services
+    asked: ChatRequest, turn: Turn, key: str | None, question: str, record: RequestRecord, services: Services
 ) -> KeptAnswer:
     """Asks Coze for an answer that outlives its connection. Raises ServiceError (400, 429, 503) if it is not taken."""
     services.answers.check(turn.user)
