@@ -4,7 +4,6 @@ What is not the user's is answered as what does not exist. While the store is aw
 503; a turn that was begun goes on and is missing in the list.
 """
 
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -140,4 +139,5 @@ def _may_use(user: Principal, owner: str | None) -> bool:
 
 def name_of(question: str) -> str:
     """Returns the name of a conversation that begins with this question."""
-    return re.sub(r"\s+", " ", question).strip()[:_NAME_CHARACTERS]
+    # More words than a name can have need not be split: a question may be long.
+    return " ".join(question.split(maxsplit=_NAME_CHARACTERS))[:_NAME_CHARACTERS]

@@ -1,16 +1,13 @@
 """A chat's events as server-sent events."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 from msgspec import UNSET
 
 from generated.models import (
-    ChatCompletedEvent,
-    ChatStartedEvent,
     EndEvent,
     ErrorEvent,
-    FollowUpEvent,
     MessageDeltaEvent,
     ReasoningDeltaEvent,
 )
@@ -31,7 +28,6 @@ STREAM_HEADERS = [
 END = EndEvent()
 
 _encode = msgspec.json.Encoder().encode
-_NEVER_CUT = (ChatStartedEvent, ChatCompletedEvent, FollowUpEvent)
 # Line readers, such as those of Python's HTTP clients, take these for the ends of lines.
 _LINE_ENDS = [(character.encode(), b"\\u%04x" % ord(character)) for character in "\u2028\u2029\u0085"]
 
@@ -47,11 +43,15 @@ def block(event: ChatEvent | ErrorEvent | EndEvent) -> bytes:
     return b"data: %b\n\n" % data
 
 
-def blocks(events: list[ChatEvent]) -> Iterator[bytes]:
-    """Encodes events, a long text as several."""
+def blocks(events: list[ChatEvent]) -> list[bytes]:
+    """Encodes events, a delta with a long text as several."""
+    written: list[bytes] = []
     for event in events:
-        for piece in (event,) if isinstance(event, _NEVER_CUT) else _short(event):
-            yield block(piece)
+        if isinstance(event, (MessageDeltaEvent, ReasoningDeltaEvent)) and len(event.content) > BOUNDS.delta_characters:
+            written += map(block, _cut(event))
+        else:
+            written.append(block(event))
+    return written
 
 
 def failed(failure: ServiceError) -> bytes:
@@ -60,11 +60,6 @@ def failed(failure: ServiceError) -> bytes:
     return block(ErrorEvent(message=failure.message, code=code, retry_after=retry_after, timestamp=timestamp()))
 
 
-def _short(event: MessageDeltaEvent | ReasoningDeltaEvent) -> Iterable[ChatEvent]:
-    content = event.content
-    if len(content) <= BOUNDS.delta_characters:
-        return (event,)
-    return [
-        type(event)(content=content[start : start + BOUNDS.delta_characters], timestamp=event.timestamp)
-        for start in range(0, len(content), BOUNDS.delta_characters)
-    ]
+def _cut(event: MessageDeltaEvent | ReasoningDeltaEvent) -> Iterator[ChatEvent]:
+    for start in range(0, len(event.content), BOUNDS.delta_characters):
+        yield type(event)(content=event.content[start : start + BOUNDS.delta_characters], timestamp=event.timestamp)

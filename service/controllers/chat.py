@@ -4,14 +4,13 @@ import math
 import re
 from typing import Any
 
-import msgspec
 from litestar import Controller, Request, post
 from litestar.di import NamedDependency
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
-from generated.models import ChatRequest, ChatResponse
-from service.answers.chat import OwnForm, answer_document
+from generated.models import ChatRequest
+from service.answers.chat import Document, OwnForm, answer_document
 from service.answers.last_event import fingerprint, is_answered
 from service.contract import contract
 from service.controllers.answers import followed
@@ -20,6 +19,7 @@ from service.controllers.turn import Turn, answered
 from service.coze import file_ids, words
 from service.errors import BAD_REQUEST, ServiceError
 from service.http.connection import connection_of, unless_client_leaves
+from service.http.headers import header
 from service.kept import KeptAnswer, place, read
 from service.observe.record import RequestRecord, record_of, recording
 from service.ownership import name_of
@@ -32,7 +32,7 @@ _NAMES: dict[str, dict[str, Any]] = {
     "custom_variables": _SCHEMAS["CustomVariables"]["propertyNames"],
     "meta_data": _SCHEMAS["MetaData"]["propertyNames"],
 }
-_KEY = re.compile(r"[!-~]{1,128}")
+_KEY = re.compile(rb"[!-~]{1,128}")
 _BODY = JsonBody("post", _PATH, ChatRequest)
 
 
@@ -43,7 +43,7 @@ class ChatController(Controller):
     async def chat(self, request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
         asked, body = await _BODY.read(request, services)
         _check_names(asked)
-        question, last_event_id = fingerprint(body), request.headers.get("last-event-id", "")
+        question, last_event_id = fingerprint(body), (header(request.scope, b"last-event-id") or b"").decode("latin-1")
         del body
         if asked.stream and is_answered(last_event_id, question):
             return ASGIResponse(status_code=204)
@@ -57,7 +57,7 @@ class ChatController(Controller):
         asked.user_id = user.user_id
         record = record_of(request.scope)
         record.mode = "stream" if stream else "json"
-        turn = Turn(user, services.coze.bots.id_of(asked.bot_id or None), name_of(words(asked)))
+        turn = Turn(user, services.coze.bots.id_of(asked.bot_id or None), name_of(words(asked)) if user.owned else "")
         if key is not None or asked.on_disconnect == "continue":
             # From here to its beginning nothing else may come between: one key asks once.
             answer = (key and services.answers.asked_before(user, key, question)) or _begin(
@@ -101,19 +101,15 @@ async def _kept(answer: KeptAnswer, after: int, services: Services, *, stream: b
     whole = answer_document(
         answer.content, answer.reasoning, answer.follow_ups, end, bot_id=answer.bot_id, user_id=answer.user.user_id
     )
-    return _json(whole, {"Answer-ID": answer.answer_id})
-
-
-def _json(document: ChatResponse, headers: dict[str, str] | None = None) -> ASGIApp:
-    return ASGIResponse(body=msgspec.json.encode(document), media_type="application/json", headers=headers)
+    return Document(whole, [(b"answer-id", answer.answer_id.encode())])
 
 
 def _key(request: Request[Any, Any, Any]) -> str | None:
     """Returns the request's Idempotency-Key. Raises ServiceError (400) if it is none."""
-    key: str | None = request.headers.get("idempotency-key")
+    key = header(request.scope, b"idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise ServiceError(BAD_REQUEST, "The Idempotency-Key takes 1 to 128 letters, digits and signs, without spaces.")
-    return key
+    return key.decode() if key is not None else None
 
 
 def _check_names(chat: ChatRequest) -> None:

@@ -10,6 +10,7 @@ from service.bounds import BOUNDS
 from service.contract import contract
 from service.errors import BAD_REQUEST, BODY_TOO_LARGE, ServiceError
 from service.http.body import body_chunks
+from service.http.headers import header
 from service.services import Services
 from service.surrogates import without_halves
 
@@ -25,8 +26,8 @@ class JsonBody(Generic[T]):
 
     async def read(self, request: Request[Any, Any, Any], services: Services) -> tuple[T, bytes]:
         """Returns what the body says, and the body itself. Raises ServiceError (400, 413, 503)."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
+        kind = (header(request.scope, b"content-type") or b"").partition(b";")[0].strip().lower()
+        if kind != b"application/json":
             raise ServiceError(BAD_REQUEST, "The request's Content-Type must be application/json.")
         chunks = body_chunks(
             request,

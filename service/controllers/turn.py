@@ -2,11 +2,9 @@
 
 from typing import NamedTuple
 
-import msgspec
-from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Scope
 
-from service.answers.chat import EventStream, Form, leave, whole
+from service.answers.chat import Document, EventStream, Form, leave, whole
 from service.coze import Chat
 from service.http.connection import connection_of, unless_client_leaves
 from service.observe.record import Outcome, record_of
@@ -40,7 +38,7 @@ async def answered(scope: Scope, services: Services, chat: Chat, turn: Turn, for
             return EventStream(chat, services.settings.heartbeat_interval, form)
         document = form.document(await unless_client_leaves(connection, whole(chat, record)))
         record.end(Outcome.COMPLETED)
-        return ASGIResponse(body=msgspec.json.encode(document), media_type="application/json")
+        return Document(document)
     finally:
         if not handed_on:
             leave(chat, record)

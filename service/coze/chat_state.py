@@ -12,33 +12,39 @@ A chat has three at any time: its state at Coze, its result for the caller, and 
 """
 
 from enum import Enum
+from typing import Self
 
 
-class AtCoze(Enum):
-    ASKED = "asked"  # Coze has said nothing yet that is not a failure
-    RUNNING = "running"
-    COMPLETED = "completed"
-    ENDED = "ended"
-    REFUSED = "refused"
-
-    @property
-    def started(self) -> bool:
-        """Whether Coze has said anything that is not a failure."""
-        return self not in (AtCoze.ASKED, AtCoze.REFUSED)
-
-    @property
-    def over(self) -> bool:
-        """Whether Coze does no more for the chat."""
-        return self in (AtCoze.COMPLETED, AtCoze.ENDED, AtCoze.REFUSED)
+class _State(Enum):
+    # Enum's own hash is a function in Python, and every transition looks up two.
+    __hash__ = object.__hash__
 
 
-class Result(Enum):
+class AtCoze(_State):
+    """The state at Coze. Its properties are attributes of each member, since every delta asks for them."""
+
+    ASKED = "asked", False, False  # Coze has said nothing yet that is not a failure
+    RUNNING = "running", True, False
+    COMPLETED = "completed", True, True
+    ENDED = "ended", True, True
+    REFUSED = "refused", False, True
+
+    started: bool  # Coze has said anything that is not a failure
+    over: bool  # Coze does no more for the chat
+
+    def __new__(cls, value: str, started: bool, over: bool) -> Self:
+        member = object.__new__(cls)
+        member._value_, member.started, member.over = value, started, over
+        return member
+
+
+class Result(_State):
     OPEN = "open"
     COMPLETED = "completed"
     FAILED = "failed"
 
 
-class Reader(Enum):
+class Reader(_State):
     ABSENT = "absent"
     LISTENING = "listening"
     PAUSED = "paused"

@@ -103,7 +103,7 @@ class Translation:
 
         Raises ServiceError if the event is a failure or cannot be understood.
         """
-        if self.over:
+        if self.state.over:
             return
         match name:
             case b"conversation.message.delta":
@@ -199,8 +199,8 @@ class Translation:
             message = wire.decode_message(data)
         except wire.UNDECODABLE:
             message, odd = _odd_delta(data), True
-        if self.state is AtCoze.ASKED:
-            self.state = AtCoze.RUNNING
+        if not self.state.started:
+            self._move(AtCoze.RUNNING)
         if message.type != "answer" or message.role == "user":
             return
         answer = self._answer

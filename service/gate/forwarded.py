@@ -8,6 +8,7 @@ client's own invention.
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from litestar.enums import ScopeType
@@ -120,6 +121,7 @@ def _hop(text: str) -> _Hop:
     return _Hop(_node(pairs.get("for", "")), _scheme(pairs.get("proto")), _host(pairs.get("host")))
 
 
+@lru_cache(1024)  # The same few proxies call, or the same clients again.
 def _node(text: str) -> _Node | None:
     match = _NODE.fullmatch(text)
     if match is None or int(match[3] or 0) > 65535:

@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope,
 from service.bounds import BOUNDS
 from service.errors import BAD_REQUEST, TAKING_IN, ClientLeft, Failure, ServiceError
 from service.http.connection import connection_of
+from service.http.headers import header
 
 
 class BodyMemory:
@@ -56,7 +57,7 @@ async def body_chunks(
     client disconnects.
     """
     now = asyncio.get_running_loop().time
-    if int(request.headers.get("content-length", 0)) > limit:
+    if int(header(request.scope, b"content-length") or 0) > limit:
         raise ServiceError(too_large, message)
     deadline = now() + BOUNDS.body_seconds
     patience_ends = now() + timeout

@@ -66,6 +66,7 @@ class Connection:
         "_delivered",
         "_expects_continue",
         "_has_body",
+        "_head",
         "_http_1_0",
         "_is_head",
         "_news",
@@ -94,6 +95,7 @@ class Connection:
         self.started = False  # the answer
         self.complete = False
         self.last = last  # the connection ends with this answer
+        self._head = b""  # of the answer, until it is written
         self._has_body = False
         self._chunked = False
         self._unsent: int | None = None  # bytes of a body whose length was told
@@ -108,9 +110,8 @@ class Connection:
 
     def write(self, part: bytes) -> None:
         """Writes a part of an answer that has begun without a length. A full connection buffers it."""
-        if not self.left:
-            # A chunk of RFC 9112, section 7.1.
-            self._client.transport.write(b"%x\r\n%b\r\n" % (len(part), part) if self._chunked else part)
+        # A chunk of RFC 9112, section 7.1.
+        self._write(b"%x\r\n%b\r\n" % (len(part), part) if self._chunked else part)
 
     def end(self, last: bytes = b"") -> None:
         """Ends an answer that has begun without a length, with a `last` part if there is one."""
@@ -220,7 +221,9 @@ class Connection:
             lines.append(b"connection: close")
         if any(map(_UNFIT.search, lines)):
             raise ValueError("A header of the answer has a character that none may have.")
-        self._client.transport.write(b"\r\n".join((*lines, b"", b"")))
+        self._head = b"\r\n".join((*lines, b"", b""))
+        # What follows in this turn of the loop goes into the same write: each is a system call.
+        asyncio.get_running_loop().call_soon(self._write, b"")
 
     def _add(self, body: bytes) -> None:
         if not self._has_body or not body:
@@ -232,13 +235,22 @@ class Connection:
         self.write(body)
 
     def _end(self) -> None:
-        if self._chunked:
-            self._client.transport.write(b"0\r\n\r\n")
-        elif self._has_body and self._unsent:
+        if not self._chunked and self._has_body and self._unsent:
             raise ValueError("The answer's body is shorter than its Content-Length.")
+        self._write(b"0\r\n\r\n" if self._chunked else b"")
         self.complete = True
         self._wake()
         self._client.answered(self)
+
+    def _write(self, data: bytes) -> None:
+        """Writes the head, unless it is written, and `data`."""
+        if self.left:
+            return
+        head, self._head = self._head, b""
+        if head:
+            self._client.transport.writelines([head, data])
+        elif data:
+            self._client.transport.write(data)
 
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():

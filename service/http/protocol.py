@@ -111,11 +111,11 @@ class Protocol(asyncio.Protocol):
             if self._discarded > BOUNDS.linger_bytes:
                 self._close()
             return
-        if self._idle:
-            # The next request has a deadline even if these bytes turn out to begin none.
-            self._idle = False
-            self._set_deadline(BOUNDS.request_head_seconds)
+        was_idle, self._idle = self._idle, False
         self._parse(self._unparsed + data)
+        if was_idle and self._current is None and not self._discarding:
+            # The next request has a deadline even if these bytes turn out to begin none.
+            self._set_deadline(BOUNDS.request_head_seconds)
 
     def pause_writing(self) -> None:
         self.outflow.fill()
