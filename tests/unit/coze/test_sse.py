@@ -59,6 +59,7 @@ SEPARATORS = "a\u2028b\u2029c\u0085d\x1ce\x0bf".encode()
         (b"event:a\ndata:1\rdata:2\n\n", [(b"a", b"1\n2")]),
         (b"event:a\rdata:0\ndata:1\n\n", [(b"a", b"0\n1")]),
         (b"event:a\ndata:\n\n", [(b"a", b"")]),
+        (b"\n\xef\xbb\xbfdata:1\n\n", []),
         (b"event:a\n\ndata:1\n\n", [(b"message", b"1")]),
         (b": ping\n\ndata:1\n\n", [(b"message", b"1")]),
         (b"data:1\n: ping\ndata:2\n\n", [(b"message", b"1\n2")]),
