@@ -110,16 +110,19 @@ class EventStream:
         def write(events: list[ChatEvent]) -> None:
             nonlocal spoke
             record.count(events)
-            end = b""
+            blocks = self._form.blocks(events)
             if isinstance(events[-1], ChatCompletedEvent):
                 self._outcome = Outcome.COMPLETED
-                end = self._form.end()
-            for part in _writes(self._form.blocks(events), end):
-                connection.write(part)
+                *parts, last = _writes([*blocks, self._form.end()])
+                for part in parts:
+                    connection.write(part)
+                connection.end(last)
+            else:
+                for part in _writes(blocks):
+                    connection.write(part)
             spoke = now()
 
         connection.on_full, connection.on_drained = chat.pause, chat.resume
-        last = b""
         try:
             chat.listen(write)
             if connection.full:
@@ -132,8 +135,7 @@ class EventStream:
                     spoke = now()
         except ServiceError as failure:
             record.fail(failure)
-            last = self._form.failed(failure)
-        connection.end(last)
+            connection.end(self._form.failed(failure))
         leave(chat, record)
         if connection.full and not await connection.drained():
             self._outcome = Outcome.UNREAD
@@ -221,10 +223,8 @@ def answer_document(
     )
 
 
-def _writes(parts: list[bytes], end: bytes) -> Iterator[bytes]:
-    """Joins encoded events, and puts `end` behind them, in writes of whole events. None is empty."""
-    if end:
-        parts.append(end)
+def _writes(parts: list[bytes]) -> Iterator[bytes]:
+    """Joins encoded events in writes of whole events. None is empty."""
     whole = b"".join(parts)
     if len(whole) <= BOUNDS.write_bytes:
         if whole:

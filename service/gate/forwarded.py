@@ -17,6 +17,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 # An address with or without a port. IPv6 addresses have brackets if there is a port, and always in `Forwarded`.
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
 _PAIR = re.compile(r'\s*([A-Za-z]+)=(?:"([^"]*)"|([^\s";]+))\s*')
+# The same few proxies call, or the same clients again.
+_address = lru_cache(1024)(ipaddress.ip_address)
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
@@ -95,10 +97,7 @@ class Forwarded:
         return client
 
     def _is_proxy(self, node: _Node) -> bool:
-        if self._all:
-            return True
-        address = ipaddress.ip_address(node.address)
-        return any(address in network for network in self._networks)
+        return self._all or any(_address(node.address) in network for network in self._networks)
 
 
 def _parts(text: str) -> Iterable[str]:
@@ -121,13 +120,13 @@ def _hop(text: str) -> _Hop:
     return _Hop(_node(pairs.get("for", "")), _scheme(pairs.get("proto")), _host(pairs.get("host")))
 
 
-@lru_cache(1024)  # The same few proxies call, or the same clients again.
+@lru_cache(1024)
 def _node(text: str) -> _Node | None:
     match = _NODE.fullmatch(text)
     if match is None or int(match[3] or 0) > 65535:
         return None
     try:
-        address = ipaddress.ip_address(match[1] or match[2] or match[4])
+        address = _address(match[1] or match[2] or match[4])
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

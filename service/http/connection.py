@@ -27,6 +27,7 @@ CONNECTION = "connection"  # its place in the state of a scope
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 # Statuses whose answers have no body (RFC 9112, section 6.3).
 _BODILESS = frozenset({204, 304})
+_LAST_CHUNK = b"0\r\n\r\n"
 # Characters by which a header would not end where it is meant to.
 _UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -110,15 +111,12 @@ class Connection:
 
     def write(self, part: bytes) -> None:
         """Writes a part of an answer that has begun without a length. A full connection buffers it."""
-        # A chunk of RFC 9112, section 7.1.
-        self._write(b"%x\r\n%b\r\n" % (len(part), part) if self._chunked else part)
+        self._write(_chunk(part) if self._chunked else part)
 
     def end(self, last: bytes = b"") -> None:
         """Ends an answer that has begun without a length, with a `last` part if there is one."""
-        if last:
-            self.write(last)
         if not self.left:
-            self._end()
+            self._end(last)
 
     async def drained(self) -> bool:
         """Waits until more may be written, also after a complete answer. Returns False if the client leaves instead."""
@@ -234,10 +232,12 @@ class Connection:
                 raise ValueError("The answer's body is longer than its Content-Length.")
         self.write(body)
 
-    def _end(self) -> None:
+    def _end(self, last: bytes = b"") -> None:
         if not self._chunked and self._has_body and self._unsent:
             raise ValueError("The answer's body is shorter than its Content-Length.")
-        self._write(b"0\r\n\r\n" if self._chunked else b"")
+        if self._chunked:
+            last = (_chunk(last) if last else b"") + _LAST_CHUNK
+        self._write(last)
         self.complete = True
         self._wake()
         self._client.answered(self)
@@ -255,6 +255,11 @@ class Connection:
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
+
+
+def _chunk(part: bytes) -> bytes:
+    """Encodes a part of a body by RFC 9112, section 7.1."""
+    return b"%x\r\n%b\r\n" % (len(part), part)
 
 
 def connection_of(scope: Scope) -> Connection:
