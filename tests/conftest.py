@@ -32,7 +32,8 @@ http = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
 
 # A worker that began one of these last would still be at it when the others have nothing left to do.
 LONGEST = (
-    *("test_schemathesis.py", "test_playground.py", "test_workers.py", "test_faults.py", "test_files.py"),
+    *("test_schemathesis.py", "test_playground.py", "test_playground_conversations.py", "test_workers.py"),
+    *("test_faults.py", "test_files.py"),
     *("test_examples.py", "test_stopping.py", "test_docs_page.py", "test_generators.py", "test_readers.py"),
     *("test_bots.py", "test_metrics.py", "test_leaving.py", "test_http.py", "test_tokens.py", "test_run_sh.py"),
     *("test_package.py", "test_answers.py", "test_conversations.py", "test_sandbox.py", "test_rate_limit.py"),
@@ -185,6 +186,30 @@ def service(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("service")
     with running_service(folder, COZE_API_TOKEN="pat_test", COZE_API_BASE=upstream.url, COZE_BOT_ID=BOT) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def on_sandbox(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service as `./run.sh sandbox` starts it, but on the sandbox that the tests steer."""
+    folder = tmp_path_factory.mktemp("on_sandbox")
+    coze = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
+    with running_service(folder, ENVIRONMENT="sandbox", **coze) as running:
+        yield running
+
+
+@pytest.fixture
+def fresh(upstream: Upstream) -> None:
+    """A sandbox that has seen nothing, and answers at once."""
+    upstream.reset()
+    upstream.set(delta_seconds=0)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from browser import chromium  # most tests need none
+
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ weaknesses. Fails if uv.lock is out of date, a hash is missing, a licence asks m
 is known; that last one needs the network and changes from day to day.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "dist" / "supply"
 SCRIPTS = sysconfig.get_path("scripts")
+# What the playground serves of other people's.
+VENDORED = ROOT / "service" / "pages" / "playground" / "vendor" / "vendored.json"
 UV = shutil.which("uv", path=SCRIPTS) or "uv"
 # Parts of licences' names. MPL-2.0, of certifi, asks for nothing as long as its files are not changed.
 FORBIDDEN = "GPL;General Public License;SSPL;BUSL;UNKNOWN"
@@ -45,6 +48,28 @@ def licences() -> bool:
     return run(*listing, f"--output-file={TARGET / 'licences.md'}") and run(*listing, *checks)
 
 
+def vendored() -> bool:
+    """Adds to the lists what is no Python package, each with what it bundles. Its hashes are a test's."""
+    packages = [part for one in json.loads(VENDORED.read_text()) for part in (one, *one["bundles"])]
+    bill = json.loads((TARGET / "sbom.cdx.json").read_text())
+    bill["components"] += [
+        {
+            "type": "library",
+            "bom-ref": f"pkg:npm/{one['name']}@{one['version']}",
+            "name": one["name"],
+            "version": one["version"],
+            "purl": f"pkg:npm/{one['name']}@{one['version']}",
+            "licenses": [{"license": {"id": one["license"]}}],
+        }
+        for one in packages
+    ]
+    (TARGET / "sbom.cdx.json").write_text(json.dumps(bill, indent=2))
+    rows = [f"| {one['name']} | {one['version']} | {one['license']} | npm |\n" for one in packages]
+    with (TARGET / "licences.md").open("a") as listing:
+        listing.writelines(rows)
+    return not any(part in one["license"] for one in packages for part in FORBIDDEN.split(";"))
+
+
 def audit() -> bool:
     found = ("--format=json", f"--output={TARGET / 'audit.json'}")
     locked = ("--disable-pip", "--require-hashes", f"--requirement={TARGET / 'requirements.txt'}")
@@ -58,6 +83,7 @@ def main(arguments: list[str]) -> int:
         "every file has its hash": every_hash_is_there(),
         "bill of materials": export("cyclonedx1.5", "sbom.cdx.json"),
         "licences": licences(),
+        "vendored": vendored(),
     }
     if "--no-audit" not in arguments:
         steps["no weakness is known"] = audit()

@@ -18,8 +18,8 @@ import pytest
 from browser import NARROW, WIDE, chromium, keep_screenshot, page_on
 from conftest import ROOT, Service, Start, Upstream, wait_until
 from javascript import EVERYTHING, TESTS, needs_packages, node, read_in_every_split, run_tool
+from playground import picture
 from playwright.sync_api import Browser, Page, expect
-from test_playground import picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.npm]
 

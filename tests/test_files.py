@@ -29,7 +29,7 @@ from browser import chromium
 from conftest import Service, Start, Upstream, changed, http, wait_until
 from envelope import assert_error
 from obstore.store import S3Store
-from test_playground import picture
+from playground import picture
 
 from service.bounds import BOUNDS
 from service.contract import contract

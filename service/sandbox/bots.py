@@ -12,6 +12,7 @@ from . import faults_stream as stream
 from . import faults_text as text
 from . import faults_wire as wire
 from .codes import CODES
+from .markdown import markdown
 from .speaker import speak
 from .turn import Steps, Turn
 from .wire import dump
@@ -69,6 +70,12 @@ def _default(turn: Turn) -> Steps:
     yield from turn.finish(speech.follow_ups)
 
 
+def _markdown(turn: Turn) -> Steps:
+    yield from turn.begin()
+    yield from turn.answer(markdown(turn.question))
+    yield from turn.finish()
+
+
 def _variables(turn: Turn) -> Steps:
     extras = turn.chat.extras
     given = [name for name in ("custom_variables", "parameters") if extras[name] is not None]
@@ -86,6 +93,7 @@ def _code_bots() -> Iterator[Bot]:
 def _table() -> Iterator[Bot]:
     yield Bot(DEFAULT, "default", "good", "Answers about itself, repeats, remembers, describes files.", _default)
     yield Bot(PREFIX + "5360", "variables", "good", "Says its custom_variables and parameters.", _variables)
+    yield Bot(PREFIX + "5361", "markdown", "good", "Answers in Markdown.", _markdown)
     yield from _code_bots()
     for group, rows in (
         ("http", http.ROWS),

@@ -10,13 +10,17 @@ from service.pages.handlers import assets, page
 from service.settings import Settings
 
 _STATIC = Path(__file__).resolve().parent / "static"
+# Libraries as their makers publish them; vendored.json says which.
+_VENDOR = _STATIC.parent / "vendor"
 _PAGE = (_STATIC / "playground.html").read_text(encoding="utf-8")
 _HISTORY = 'data-history="nobody"'
-# The page runs only its own script and calls only its own service. Blobs are pictures that the user picks; sent ones
-# are loaded from their `file_url`. Bots' pictures are Coze's, on whatever host it has them.
+# The page runs only its own script, calls only its own service, and has the browser refuse to read any text as HTML.
+# Blobs are pictures that the user picks; sent ones are loaded from their `file_url`. Bots' pictures are Coze's, on
+# whatever host it has them; those in answers are loaded when the person asks for them.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{files} https:; connect-src 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -36,5 +40,8 @@ def playground(settings: Settings) -> list[ControllerRouterHandler]:
     return [
         page("/playground", content, _HEADERS | {"Content-Security-Policy": policy}),
         # Revalidate, so that a page never runs the script of another version.
-        assets("/playground/assets", _STATIC, cache_control=CacheControlHeader(no_cache=True)),
+        *(
+            assets(f"/playground/{path}", folder, cache_control=CacheControlHeader(no_cache=True))
+            for path, folder in (("assets", _STATIC), ("vendor", _VENDOR))
+        ),
     ]

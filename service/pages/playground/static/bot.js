@@ -9,6 +9,12 @@ const [face, heading, opening, starters] = ["face", "bot-name", "opening", "star
 const profiles = new Map(); // promises, by name or id
 let defaultId = "";
 let reading; // a promise of the bots that there are
+let suggestion;
+
+/** `makeSuggestion` makes a button that asks its text. */
+export function startBot(makeSuggestion) {
+  suggestion = makeSuggestion;
+}
 
 /** Reads which bots there are. With several there is a choice in place of the field. */
 export function readBots() {
@@ -24,8 +30,8 @@ async function read() {
   $("bot-field").hidden = data.length > 1;
 }
 
-/** Shows the present bot in the welcome. `suggestion` makes a button that asks its text. */
-export async function showBot(suggestion) {
+/** Shows the present bot in the welcome. */
+export async function showBot() {
   await reading;
   const id = field.value.trim() || defaultId;
   if (id && choice.value !== id) {

@@ -58,6 +58,7 @@ export function stayAtEnd(scroller, content) {
 }
 
 const BLOCK = 4000; // characters after which a block ends with its line
+const MAX_IN_FRAME = 50_000;
 const LONGEST_BLOCK = 20_000; // characters after which it ends in any case
 
 /** Text at the end of `element` that grows. It stands in blocks, since the browser lays all of one out at each change. */
@@ -77,9 +78,9 @@ export class GrowingText {
     this.#drawSoon();
   }
 
-  /** How many characters wait to be drawn. */
-  get behind() {
-    return this.#waiting.length;
+  /** Whether more waits than is to be drawn at once, which would keep keys and clicks waiting. */
+  get isBehind() {
+    return this.#waiting.length > MAX_IN_FRAME;
   }
 
   draw() {

@@ -1,6 +1,9 @@
 /** Questions and answers as they stand on the page: those of this moment, and those that the service remembers. */
 import { make } from "./dom.js";
 import { GrowingText } from "./frame.js";
+import { GrowingMarkdown } from "./growing.js";
+import { rating } from "./rating.js";
+import { hasHistory } from "./service.js";
 import { texts } from "./texts.js";
 
 const said = (className, who) => make("div", { className: `message ${className}` }, make("span", { className: "hidden", text: who }));
@@ -29,16 +32,16 @@ export function questionOf(text, files) {
 /** An answer of the bot's; what arrives is added to it. */
 export class Answer {
   constructor() {
-    this.bubble = make("p", { className: "bubble", dir: "auto" });
-    this.words = new GrowingText(this.bubble);
+    this.bubble = make("div", { className: "bubble markdown", dir: "auto" });
+    this.words = new GrowingMarkdown(this.bubble);
     this.element = said("bot", texts.theBot);
     this.element.append(this.bubble);
     this.element.ariaBusy = "true"; // a screen reader waits for the end
   }
 
-  /** How many characters wait to be drawn. */
-  get behind() {
-    return this.words.behind + (this.thoughts?.behind ?? 0);
+  /** Whether more waits to be drawn than one frame draws. */
+  get isBehind() {
+    return this.words.isBehind || Boolean(this.thoughts?.isBehind);
   }
 
   add(content) {
@@ -59,13 +62,21 @@ export class Answer {
     this.suggestions.append(button);
   }
 
-  /** Ends the answer. `below` stands under it; an answer without a word says so if it is `whole`. */
-  end(below, whole) {
-    this.words.draw();
+  /** Ends the answer. `below` stands under it; an answer without a word says so if it is `whole`. A long one takes some frames. */
+  async end(below, whole) {
     this.thoughts?.draw();
-    this.element.ariaBusy = "false";
+    const drawn = this.words.end();
     if (!this.words.text && whole) this.bubble.append(make("em", { text: texts.nothing }));
     this.element.append(make("div", { className: "below" }, ...below));
     if (this.suggestions) this.element.append(this.suggestions);
+    await drawn;
+    this.element.ariaBusy = "false";
   }
+}
+
+/** What stands under an answer: short notes, and the buttons to rate it where that can be. */
+export function below(notes, conversationId, messageId) {
+  const parts = [make("p", { className: "about", text: notes.filter(Boolean).join(" · ") })];
+  if (hasHistory() && conversationId && messageId) parts.push(rating(conversationId, messageId));
+  return parts;
 }

@@ -1,0 +1,121 @@
+/** The conversation that is open, which the address names: `#conversation_id=…&bot_id=…`. */
+import { showBot } from "./bot.js";
+import { discardFiles } from "./composer.js";
+import { drop, fragmentOf, mark, pathOf } from "./conversations.js";
+import { $, announce, button, make } from "./dom.js";
+import { showFailure } from "./failures.js";
+import { Answer, below, questionOf } from "./messages.js";
+import { change, goToEnd, present, turns, welcome } from "./present.js";
+import { callJson, callerKnown, hasHistory, isGone, offersHistory, owned } from "./service.js";
+import { texts, whenOf } from "./texts.js";
+
+/** Takes an id for the conversation of the next question, or null for a new one. The address tells it to the next load. */
+export function keep(id) {
+  present.conversationId = id;
+  $("conversation").textContent = id ?? "–";
+  const fragment = fragmentOf(hasHistory() ? id : null, $("bot").value.trim());
+  if (fragment !== location.hash) history.replaceState(null, "", `${location.pathname}${location.search}${fragment}`);
+  mark(id);
+}
+
+/** Clears the page for another conversation. */
+function leave() {
+  present.running?.leave();
+  present.opening?.abort();
+  discardFiles();
+  turns.replaceChildren();
+  change({ running: null, opening: null });
+}
+
+export function newConversation(notice = "") {
+  leave();
+  keep(null);
+  turns.append(welcome);
+  $("notice").textContent = notice;
+  announce(notice);
+}
+
+/** Shows what the address names. */
+export function follow() {
+  const named = new URLSearchParams(location.hash.slice(1));
+  const id = /^\d{1,64}$/.test(named.get("conversation_id")) ? named.get("conversation_id") : null;
+  $("bot").value = named.get("bot_id") ?? "";
+  showBot();
+  if (id === present.conversationId) return;
+  if (id && offersHistory) open(id);
+  else newConversation();
+}
+
+async function open(id) {
+  leave();
+  keep(id);
+  const opening = new AbortController();
+  turns.append(make("p", { className: "about", text: texts.opening }));
+  change({ opening });
+  let page, failure;
+  try {
+    page = await messagesOf(id, null, opening.signal);
+  } catch (error) {
+    failure = error;
+  }
+  if (present.opening !== opening) return;
+  turns.replaceChildren();
+  change({ opening: null });
+  if (failure && isGone(failure)) return gone(id, false);
+  if (failure) return showFailure(failure, button(texts.retry, () => open(id)));
+  showMessages(id, page);
+  goToEnd();
+  announce(texts.opened($("chat-title").textContent));
+}
+
+/** A page of a conversation's messages, those before the message `before` if it is given. */
+async function messagesOf(id, before, signal) {
+  await callerKnown();
+  return callJson(owned(`${pathOf(id)}/messages`, { before }), { signal }, "");
+}
+
+/** Puts a page of messages before those that are shown. */
+function showMessages(id, { data, has_more: hasMore }) {
+  const shown = data.map((message) => {
+    if (message.role === "user") return questionOf(message.content, message.files ?? []);
+    const answer = new Answer();
+    if (message.reasoning_content) answer.think(message.reasoning_content, false);
+    answer.add(message.content);
+    answer.end(below([whenOf(new Date(message.created_at))], id, message.message_id), true);
+    return answer.element;
+  });
+  const log = $("log");
+  const fromEnd = log.scrollHeight - log.scrollTop;
+  turns.prepend(...shown);
+  if (hasMore && data.length) turns.prepend(earlier(id, data[0].message_id));
+  log.scrollTop = log.scrollHeight - fromEnd;
+}
+
+/** A button that shows the messages before the message `before`. */
+function earlier(id, before) {
+  const more = button(texts.earlier, async () => {
+    if (more.ariaBusy === "true") return;
+    more.ariaBusy = "true";
+    let page, failure;
+    try {
+      page = await messagesOf(id, before);
+    } catch (error) {
+      failure = error;
+    }
+    if (!more.isConnected) return;
+    more.ariaBusy = "false";
+    if (failure && isGone(failure)) return gone(id, false);
+    if (failure) return showFailure(failure);
+    const focused = document.activeElement === more;
+    more.remove();
+    showMessages(id, page);
+    if (focused) (turns.querySelector(".earlier") ?? $("log")).focus({ preventScroll: true });
+  }, "button small earlier");
+  return more;
+}
+
+/** A conversation was deleted, `here` or elsewhere. */
+export function gone(id, here) {
+  drop(id);
+  if (id === present.conversationId) newConversation(here ? "" : texts.gone);
+}

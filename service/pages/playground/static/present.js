@@ -1,0 +1,24 @@
+/** What the page is at, which its modules share, and the log that shows it. */
+import { $ } from "./dom.js";
+import { stayAtEnd } from "./frame.js";
+
+export const present = {
+  conversationId: null, // of the next question; null begins a conversation
+  running: null, // the Asking that is being answered
+  opening: null, // the AbortController of the conversation that is being opened
+};
+
+/** Changes it, and has the event "presentchange" say so. */
+export function change(fields) {
+  Object.assign(present, fields);
+  document.dispatchEvent(new Event("presentchange"));
+}
+
+export const [turns, welcome] = ["turns", "welcome"].map($);
+export const goToEnd = stayAtEnd($("log"), turns);
+
+/** Puts something at the end of the log. */
+export function show(...elements) {
+  welcome.remove();
+  turns.append(...elements);
+}
