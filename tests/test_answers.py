@@ -32,13 +32,13 @@ def slow(bots: dict[str, str], pieces: int = 200, seconds: float = 0.01, **field
 
 
 class Event:
-    """An event as it was written."""
+    """An event as it was written, its id behind its data: readers that take the id at once must have had the data."""
 
     def __init__(self, block: str) -> None:
-        found = re.fullmatch(r"id: (\S+)\ndata: (.*)", block)
+        found = re.fullmatch(r"data: (.*)\nid: (\S+)", block)
         assert found, block
-        self.id = found[1]
-        self.data: dict[str, Any] = json.loads(found[2])
+        self.id = found[2]
+        self.data: dict[str, Any] = json.loads(found[1])
 
     @property
     def number(self) -> int:

@@ -136,7 +136,8 @@ class KeptAnswer:
         return self.completed
 
     def _keep(self, part: bytes) -> None:
-        line = b"id: %b.%d\n%b" % (self.answer_id.encode(), len(self.parts) + 1, part)
+        # The id stands last: some readers would go on behind an event of which they have the id, but not yet the data.
+        line = b"%bid: %b.%d\n\n" % (part.removesuffix(b"\n"), self.answer_id.encode(), len(self.parts) + 1)
         self.parts.append(line)
         self.size += len(line)
 
