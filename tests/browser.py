@@ -44,18 +44,25 @@ def chromium() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def page_on(
-    browser: Browser, url: str, *others: str, statuses: tuple[int, ...] = (), refused: bool = False, **context: Any
+    browser: Browser,
+    url: str,
+    *others: str,
+    statuses: tuple[int, ...] = (),
+    refused: bool = False,
+    lost: bool = False,
+    **context: Any,
 ) -> Iterator[Page]:
     """A page at `url`. At the end: it asked only the servers of `url` and `others`, and its console had no error.
 
-    `statuses` are the failing HTTP statuses that the test provokes, `refused` says that it stops the server: the
-    browser reports both in the console.
+    `statuses` are the failing HTTP statuses that the test provokes, `refused` says that it stops the server, `lost`
+    that it cuts connections: the browser reports all of them in the console.
     """
     homes = {urlsplit(address).netloc for address in (url, *others)}
     outside: list[str] = []
     errors: list[str] = []
     provoked = [rf"Failed to load resource: .* status of {status} " for status in statuses]
     provoked += [r"Failed to load resource: net::ERR_CONNECTION_REFUSED"] if refused else []
+    provoked += [r"Failed to load resource: net::ERR_[A-Z_]+", r"Access to fetch at .* blocked by CORS"] if lost else []
     with contextlib.closing(browser.new_context(**{"viewport": WIDE, **context})) as opened:
         page = opened.new_page()
         page.on("request", lambda request: outside.append(request.url) if strange(request.url, homes) else None)

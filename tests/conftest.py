@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -232,6 +233,14 @@ def start(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Itera
             return stack.enter_context(running_service(folder, *arguments, **{**defaults, **env}))
 
         yield start_one
+
+
+@pytest.fixture
+def seed() -> int:
+    """Of what a test draws at random; it is printed if the test fails, and SEED in the environment draws it again."""
+    drawn = int(os.environ.get("SEED") or random.randrange(10**6))
+    print(f"SEED={drawn}")
+    return drawn
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:

@@ -49,19 +49,22 @@ def run_tool(folder: Path, *command: str, **env: str) -> str:
     return done.stdout
 
 
-def read_in_every_split(module: Path) -> None:
-    """Checks `dataOf` of a JavaScript module, which reads an event stream, with the stream's bytes cut anywhere."""
+def read_in_every_split(module: Path, reader: str = "dataOf", data: str = "data") -> None:
+    """Checks a function of a JavaScript module that reads an event stream, with the stream's bytes cut anywhere.
+
+    `data` is the pattern that takes the data out of what the function yields.
+    """
     stream = (
         f'data: {{"a":"{EVERYTHING}"}}\n\n: ping\ndata: {{"b":1}}\r\n\r\n: ping\n\n'
         'id: end-1\ndata: {"type":"end"}\n\n'
     ).encode()
     script = f"""
-      import {{ dataOf }} from {json.dumps(module.as_uri())};
+      import {{ {reader} }} from {json.dumps(module.as_uri())};
       const bytes = Uint8Array.from({list(stream)});
       const found = new Set();
       const read = async (chunks) => {{
         const texts = [];
-        for await (const text of dataOf(ReadableStream.from(chunks))) texts.push(text);
+        for await (const {data} of {reader}(ReadableStream.from(chunks))) texts.push(data);
         found.add(JSON.stringify(texts));
       }};
       for (let cut = 0; cut <= bytes.length; cut++) await read([bytes.slice(0, cut), bytes.slice(cut)]);

@@ -5,6 +5,7 @@ import functools
 import http.server
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from conftest import ROOT, Service, Start, Upstream, wait_until
 from javascript import EVERYTHING, TESTS, needs_packages, node, read_in_every_split, run_tool
 from playground import picture
 from playwright.sync_api import Browser, Page, expect
+from relay import Relay
 
 pytestmark = [pytest.mark.browser, pytest.mark.npm]
 
@@ -194,9 +196,9 @@ def test_the_javascript_client(service: Service, upstream: Upstream, bots: dict[
     wait_until(lambda: freed(upstream, bots["for-ever"]))
 
 
-@pytest.mark.parametrize("module", ["javascript/coze-api.js", "typescript/client.ts"])
-def test_the_readers_survive_every_split(examples: Path, module: str) -> None:
-    read_in_every_split(examples / module)
+def test_the_readers_survive_every_split(examples: Path) -> None:
+    read_in_every_split(examples / "javascript" / "coze-api.js")
+    read_in_every_split(examples / "typescript" / "client.ts", "messagesOf", "{ data }")
 
 
 def freed(upstream: Upstream, bot: str) -> bool:
@@ -370,7 +372,9 @@ def test_conversations_come_back(
         expect(listed).to_have_text([re.compile("^Ada"), re.compile("What a day")])
         keep_screenshot(page, f"example-{name}-conversations")
         # Nobody else has them, not even who knows which one is open.
-        tab = page.evaluate("JSON.stringify(Object.entries(sessionStorage)[0])")
+        tab = page.evaluate(
+            "JSON.stringify(Object.entries(sessionStorage).find(([key]) => key.startsWith('conversation')))"
+        )
         with page_on(browser, pages[name], service.url, statuses=(404,)) as other:
             other.evaluate(f"sessionStorage.setItem(...{tab})")
             other.reload()
@@ -449,15 +453,23 @@ def test_a_refused_token_is_renewed(browser: Browser, pages: dict[str, str], nam
 
 @pytest.mark.parametrize(
     ("name", "settings", "status"),
-    [("react", {"STORE": "off"}, 404), ("vue", {"STORE": "off", "VISITORS": "true"}, 503)],
+    [("react", {"STORE": "off"}, 404), ("vue", {"STORE": "off", "VISITORS": "true", "WORKERS": "2"}, 503)],
 )
 def test_without_visitors_one_still_chats(
-    browser: Browser, examples: Path, start: Start, upstream: Upstream, name: str, settings: dict[str, str], status: int
+    browser: Browser,
+    examples: Path,
+    start: Start,
+    upstream: Upstream,
+    bots: dict[str, str],
+    name: str,
+    settings: dict[str, str],
+    status: int,
 ) -> None:
+    """Also where no answer outlives its connection; then leaving the page ends it."""
     alone = start(**settings)
     with (
         served(built(examples, name, alone.url, "dist-alone")) as url,
-        page_on(browser, url, alone.url, statuses=(status,)) as page,
+        page_on(browser, url, alone.url, statuses=(status, 503)) as page,
     ):
         ask(page, "My name is Ada.")
         ask_when_ready(page, "What did I say?")
@@ -468,6 +480,18 @@ def test_without_visitors_one_still_chats(
         expect(page.locator(".assistant")).to_contain_text("Hello")
         (user,) = {chat["user_id"] for chat in upstream.state()["chats"]}
         assert re.fullmatch("guest_[0-9a-f]{32}", user)
+        page.goto(f"{url}?bot={bots['for-ever']}")
+        ask_when_ready(page, "Go on")
+        expect(page.locator(".assistant")).to_have_text(re.compile(r"\S"))
+        page.reload()
+        if "WORKERS" in settings:
+            wait_until(lambda: freed(upstream, bots["for-ever"]))
+            ask_when_ready(page, "And on")
+        expect(page.locator(".assistant")).to_have_text(re.compile(r"\S"))
+        page.get_by_role("button", name="Stop").click()
+        wait_until(lambda: freed(upstream, bots["for-ever"]))
+        expect(page.locator(".user")).to_have_count(1)
+        expect(page.locator(".error")).to_have_count(0)
 
 
 def ask_when_ready(page: Page, text: str) -> None:
@@ -493,19 +517,84 @@ def test_a_stopped_turn_keeps_its_conversation(
         stop.click()
         send.click()  # even if the one that was stopped has not ended yet
         expect(page.locator(".assistant")).to_have_count(2)
-        # So it does over a reload in the middle of an answer, which ends the chat.
-        page.reload()
+        stop.click()
         wait_until(lambda: freed(upstream, bots["for-ever"]))
+        expect(page.locator(".error, .waiting")).to_have_count(0)
+        page.reload()
         expect(page.locator(".user")).to_have_text(["Go on", "And then?"])
-        ask_when_ready(page, "And now?")
-        expect(page.locator(".user")).to_have_count(3)
-        expect(page.get_by_role("button", name="Stop")).to_be_enabled()
-        expect(page.locator(".assistant")).to_have_count(1)
+        expect(send).to_be_enabled()
+        expect(stop).to_be_disabled()
         assert len(set(chats_of(upstream))) == 1
-        # A page that is left by its application ends its chat too.
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_an_answer_outlives_its_page(
+    browser: Browser, pages: dict[str, str], name: str, service: Service, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    with page_on(browser, f"{pages[name]}bot={bots['for-ever']}", service.url) as page:
+        answer, stop = page.locator(".assistant"), page.get_by_role("button", name="Stop")
+
+        def goes_on(longer: int = 0) -> int:
+            """Waits for more of the one answer; returns how long it is."""
+            expect(page.locator(".user")).to_have_text("Go on")
+            expect(answer).to_have_count(1)
+            expect(answer).to_have_text(re.compile(rf"[\s\S]{{{longer + 5}}}"))
+            expect(stop).to_be_enabled()
+            assert [chat["status"] for chat in upstream.state()["chats"]] == ["in_progress"]
+            return len(answer.inner_text())
+
+        ask(page, "Go on")
+        length = goes_on()
+        page.reload()
+        length = goes_on(length)
+        page.get_by_role("button", name="New chat").click()
+        expect(answer).to_have_count(0)
+        page.get_by_role("listitem").get_by_role("button", name="Go on").click()
+        length = goes_on(length)
         page.evaluate("window.unmount()")
         expect(page.get_by_label("Message")).to_have_count(0)
+        page.reload()
+        goes_on(length)
+        stop.click()
         wait_until(lambda: freed(upstream, bots["for-ever"]))
+        expect(page.locator(".error, .waiting")).to_have_count(0)
+        page.reload()
+        expect(page.locator(".user")).to_have_text("Go on")
+        expect(page.get_by_role("button", name="Send")).to_be_enabled()
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_an_answer_outlives_its_connection(
+    browser: Browser, examples: Path, pages: dict[str, str], name: str, service: Service, upstream: Upstream, seed: int
+) -> None:
+    """Also before it has begun, and if the page is reloaded meanwhile."""
+    upstream.set(delta_seconds=0.01)
+    drawn = random.Random(seed)
+    cuts = iter([0, 200, *(drawn.randrange(200, 4000) for _ in range(3))])
+    with (
+        Relay(service.address, lambda: next(cuts, None)) as relay,
+        served(elsewhere(examples / name / "dist", service.url, relay.url)) as url,
+        page_on(browser, url, relay.url, lost=True) as page,
+    ):
+        text = " ".join(f"word-{number}" for number in range(150))
+        ask(page, text)
+        answer = page.locator(".assistant")
+        expect(answer).to_contain_text("word-10")
+        page.reload()
+        expect(answer).to_contain_text("word-149")
+        assert answer.inner_text() == f"You said: {text}"
+        assert relay.cuts == 5
+        expect(page.get_by_role("button", name="Send")).to_be_enabled()
+        expect(page.locator(".user, .assistant, .error, .waiting")).to_have_count(2)
+    assert len(chats_of(upstream)) == 1
+
+
+def elsewhere(page: Path, url: str, other: str) -> Path:
+    """A copy of a built page, for the service at another address."""
+    copy = Path(shutil.copytree(page, page.with_name("dist-elsewhere")))
+    for script in (copy / "assets").glob("*.js"):
+        script.write_text(script.read_text(encoding="utf-8").replace(url, other), encoding="utf-8")
+    return copy
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)

@@ -39,6 +39,20 @@ export interface User {
 
 type Answer<T> = { data?: T; error?: unknown; response: Response };
 
+export type Reading = {
+  signal?: AbortSignal;
+  /** The question's own, with which it is asked once, however often it is sent. */
+  key?: string;
+  /** The id of an event, behind which the answer goes on; `<answer_id>.0` is its start. Nothing is asked then. */
+  after?: string;
+  /** Hears whether the connection is lost just now. */
+  onLost?: (lost: boolean) => void;
+};
+
+const FIRST_PAUSE = 0.5; // seconds until a lost connection is made again; each further time twice as long
+const LONGEST_PAUSE = 15;
+const MOST_TRIES = 12; // in a row: two minutes, for which the service lets an answer go on that nobody follows
+
 /** `user` may be an API key, where the service asks for one. In a page, everybody can read it. */
 export function createCoze(baseUrl: string, user?: User | string) {
   const identity = async () => (typeof user === "object" ? user.identity() : { user_id: undefined, token: user });
@@ -75,24 +89,51 @@ export function createCoze(baseUrl: string, user?: User | string) {
       return data as Schemas["ChatResponse"]; // without `stream` it is never an event
     },
 
-    /** The events of an answer as they come. Aborting `signal` frees Coze. */
-    async *stream(question: Question, signal?: AbortSignal): AsyncGenerator<StreamEvent> {
-      const { data, response } = await ask((user_id) =>
-        api.POST("/api/v1/chat", { body: { user_id, ...question, stream: true }, parseAs: "stream", signal }),
-      );
-      const message = "The connection was lost before the answer was complete.";
-      const lost = new CozeError({ code: "connection_lost", message }, response);
-      try {
-        for await (const text of dataOf(data as ReadableStream<Uint8Array>)) {
-          const event = JSON.parse(text) as StreamEvent;
-          if (event.type === "error") throw new CozeError(event, response);
-          yield event;
-          if (event.type === "end") return;
+    /**
+     * The events of an answer as they come. Aborting `signal` frees Coze.
+     *
+     * With `on_disconnect: "continue"` a lost connection is made again, and the events go on; what frees Coze is `stop`.
+     */
+    async *stream(question: Question, reading: Reading = {}): AsyncGenerator<StreamEvent> {
+      const { signal, onLost } = reading;
+      const outlives = question.on_disconnect === "continue";
+      const key = reading.key ?? (outlives ? random() : undefined);
+      let after = reading.after;
+      for (let tries = 1; ; tries++) {
+        try {
+          const header = { "Idempotency-Key": key, "Last-Event-ID": after };
+          const { data, response } = await ask((user_id) =>
+            api.POST("/api/v1/chat", {
+              params: { header },
+              body: { user_id, ...question, stream: true },
+              parseAs: "stream",
+              signal,
+            }),
+          );
+          onLost?.(false);
+          if (response.status === 204) return; // all of it was seen
+          for await (const { id, event } of eventsOf(response, data as ReadableStream<Uint8Array>)) {
+            if (event.type === "error") throw new CozeError(event, response);
+            if (outlives) after = id;
+            tries = 1;
+            yield event;
+            if (event.type === "end") return;
+          }
+        } catch (error) {
+          if (!outlives || tries === MOST_TRIES || !mayPass(error, after)) throw error;
+          onLost?.(true);
+          const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1));
+          // Not all pages at the same moment, when the service is back.
+          await passed(Math.max((error as CozeError).retryAfter ?? 0, pause * (0.5 + Math.random() / 2)), signal);
         }
-      } catch (error) {
-        throw error instanceof TypeError ? lost : error; // how `fetch` says that the network failed
       }
-      throw lost;
+    },
+
+    /** Has Coze stop working on an answer that outlives its connection. Whoever follows it gets an error that says so. */
+    async stop(answer_id: string): Promise<void> {
+      await ask((user_id) =>
+        api.POST("/api/v1/answers/{answer_id}/stop", { params: { path: { answer_id }, query: { user_id } } }),
+      );
     },
 
     /** Stores a file at Coze. */
@@ -166,11 +207,30 @@ export function about(text: string, fileId: string, type: "image" | "audio" | "f
   return { role: "user", content: JSON.stringify(parts), content_type: "object_string" };
 }
 
-/** The `data` texts of an event stream, wherever its bytes are cut: in a line, or within a character. */
-export async function* dataOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+/** Whether it helps to connect again: where the network failed, and where an answer goes on behind a service that is busy. */
+function mayPass(error: unknown, after: string | undefined): boolean {
+  if (!(error instanceof CozeError)) return false;
+  if (error.code === "unreachable" || error.code === "connection_lost") return true;
+  return after !== undefined && [429, 502, 503, 504].includes(error.status ?? 0);
+}
+
+/** The events of a stream. Throws CozeError if it ends before its last one. */
+async function* eventsOf(response: Response, body: ReadableStream<Uint8Array>) {
+  try {
+    for await (const { id, data } of messagesOf(body)) yield { id, event: JSON.parse(data) as StreamEvent };
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // how `fetch` says that the network failed
+  }
+  const message = "The connection was lost before the answer was complete.";
+  throw new CozeError({ code: "connection_lost", message }, response);
+}
+
+/** The messages of an event stream, wherever its bytes are cut: in a line, or within a character. */
+export async function* messagesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<{ id: string; data: string }> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   let rest = "";
+  let [id, data] = ["", ""]; // the id is that of the last message that had one
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -178,10 +238,26 @@ export async function* dataOf(body: ReadableStream<Uint8Array>): AsyncGenerator<
       const lines = (rest + decoder.decode(value, { stream: true })).split(/\r?\n/);
       rest = lines.pop() ?? ""; // not a whole line yet
       for (const line of lines) {
-        if (line.startsWith("data: ")) yield line.slice(6);
+        if (line.startsWith("id: ")) id = line.slice(4);
+        if (line.startsWith("data: ")) data = line.slice(6);
+        if (line || !data) continue;
+        yield { id, data }; // a blank line ends it
+        data = "";
       }
     }
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+export function passed(seconds: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    setTimeout(resolve, seconds * 1000);
+    signal?.addEventListener("abort", () => reject(signal.reason));
+  });
+}
+
+/** What nobody guesses; `crypto.randomUUID` is missing where a page came over plain http. */
+export function random(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,4 +1,5 @@
 // A chat as a page shows it, without a framework: its state and what one can do. ../react and ../vue are views of it.
+import { type Asked, AskedQuestions } from "./asked.ts";
 import {
   about,
   type Bot,
@@ -7,10 +8,13 @@ import {
   CozeError,
   type Message,
   type PastMessage,
-  type Question,
+  passed,
+  random,
   type StreamEvent,
 } from "./client.ts";
 import { browser } from "./visitor.ts";
+
+type ChatStarted = Extract<StreamEvent, { type: "chat_started" }>;
 
 export type Line = {
   id: string;
@@ -19,6 +23,7 @@ export type Line = {
   thinking?: string;
   files?: { type: "image" | "audio" | "file"; name: string | null; url: string | null }[];
   error?: CozeError;
+  chat_id?: string | null; // of a message that Coze keeps
 };
 
 export type State = Readonly<{
@@ -27,6 +32,7 @@ export type State = Readonly<{
   followUps: readonly string[];
   bot: Bot | null; // null: not known, or nobody says
   busy: "loading" | "answering" | null;
+  lost: boolean; // whether the connection is being made again
   wait: number; // for so many seconds the service wants no question
   conversations: readonly Conversation[] | null; // null: the service remembers none
   cursor: string | null; // of more conversations
@@ -35,13 +41,18 @@ export type State = Readonly<{
 }>;
 
 const BLANK = { lines: [], hasEarlier: false, followUps: [] } as const;
+/** Failures behind which the answer may still go on. */
+const GOES_ON = ["unreachable", "connection_lost"];
 
 export class ChatSession {
-  state: State = { ...BLANK, bot: null, busy: null, wait: 0, conversations: null, cursor: null, open: null, trouble: null };
+  state: State = { ...BLANK, bot: null, busy: null, lost: false, wait: 0, conversations: null, cursor: null, open: null, trouble: null };
   #coze: Coze;
   #bot: string | undefined; // undefined: the service's default bot
   #tab = browser("sessionStorage"); // each tab has a conversation of its own open
   #key: string;
+  #asked: AskedQuestions;
+  #following: Asked | null = null; // the question whose answer comes in
+  #outlives: boolean;
   #met = false;
   #listeners = new Set<() => void>();
   #frame = 0;
@@ -49,20 +60,25 @@ export class ChatSession {
   #doing = new AbortController(); // of calls that last until one does something else
   #again = () => {};
   #timer: ReturnType<typeof setInterval> | undefined;
-  #ids = 0;
 
-  constructor(coze: Coze, bot?: string | null) {
+  /**
+   * `onDisconnect`: whether an answer goes on for some minutes when the page is left or reloaded, to be followed again,
+   * or ends, as it does where the service keeps no answers.
+   */
+  constructor(coze: Coze, bot?: string | null, onDisconnect: "continue" | "cancel" = "continue") {
     this.#coze = coze;
     this.#bot = bot ?? undefined;
     this.#key = `conversation with ${bot}`;
+    this.#asked = new AskedQuestions(this.#tab, `questions to ${bot}`);
+    this.#outlives = onDisconnect === "continue";
   }
 
-  /** Begins where this tab was before a reload. Returns what ends all calls, and with them a chat that is running. */
+  /** Begins where this tab was before a reload. Returns what ends all calls when the page is left. */
   start(): () => void {
     this.#page = new AbortController();
     void this.#list();
-    const open = this.#tab.getItem(this.#key);
-    if (open) this.open(open);
+    const open = this.#tab.getItem(this.#key) || null;
+    if (open || this.#asked.in(null)) this.open(open);
     return () => {
       this.#page.abort();
       this.#doing.abort();
@@ -88,23 +104,29 @@ export class ChatSession {
     if (!this.state.busy && !this.state.wait) this.#again();
   }
 
+  /** Ends the answer. One that outlives its connection has to be told so, as soon as the service has named it. */
   stop(): void {
-    this.#doing.abort();
+    const asked = this.#following;
+    if (asked) asked.stopped = true;
+    if (asked?.answer_id) void this.#end(asked.answer_id);
+    else if (!asked || this.state.lost) this.#doing.abort();
   }
 
   startNew(): void {
-    this.stop();
+    this.#doing.abort();
     this.#set(BLANK);
     this.#setOpen(null);
   }
 
-  open(id: string): void {
+  /** Shows a conversation, and goes on with an answer in it that goes on. null: one that has not begun. */
+  open(id: string | null): void {
     this.#set(BLANK);
     this.#setOpen(id);
     this.#do("loading", () => this.open(id), async (signal) => {
-      if (!(await this.#coze.knowsWhoAsks())) return this.#setOpen(null);
-      const { data, has_more } = await this.#coze.messages(id, {}, signal);
-      this.#set({ lines: data.map(lineOf), hasEarlier: has_more });
+      if (id && (await this.#coze.knowsWhoAsks())) await this.#read(id, signal);
+      const asked = this.#asked.in(id);
+      if (asked) await this.#follow(asked, signal);
+      else if (!(await this.#coze.knowsWhoAsks())) this.#setOpen(null);
     });
   }
 
@@ -158,35 +180,107 @@ export class ChatSession {
     }
   }
 
+  /** Reads the newest messages of a conversation. */
+  async #read(id: string, signal: AbortSignal): Promise<void> {
+    const { data, has_more } = await this.#coze.messages(id, {}, signal);
+    this.#set({ lines: data.map(lineOf), hasEarlier: has_more });
+  }
+
   #ask(id: string, file?: File, message?: Message): void {
-    const retry = () => {
-      const end = this.state.lines.findIndex((line) => line.id === id) + 1;
-      this.#set({ lines: this.state.lines.slice(0, end) }); // without what failed, and half an answer before it
+    this.#set({ followUps: [] });
+    const again = () => {
+      this.#cut(id);
       this.#ask(id, file, message);
     };
-    this.#set({ followUps: [] });
-    this.#do("answering", retry, async (signal) => {
-      try {
-        message ??= await this.#message(id, file, signal);
-        const question = { bot_id: this.#bot, conversation_id: this.state.open, messages: [message] };
-        for await (const event of this.#events(question, signal)) this.#hear(event);
-        const { role, text } = this.state.lines.at(-1)!;
-        if (role !== "assistant" || !text) throw new CozeError({ code: "no_answer", message: "The bot gave no answer." });
-      } finally {
-        void this.#list();
-      }
+    this.#do("answering", again, async (signal) => {
+      message ??= await this.#message(id, file, signal);
+      const conversation_id = this.state.open;
+      const question = { bot_id: this.#bot, conversation_id, messages: [message] };
+      const line = this.state.lines.find((one) => one.id === id)!;
+      await this.#follow({ key: random(), at: Date.now(), question, line, conversation_id }, signal);
     });
   }
 
-  /** The events of an answer. It is asked for again while one that was stopped is still ending. */
-  async *#events(question: Question, signal: AbortSignal, patience = 5): AsyncGenerator<StreamEvent> {
+  /** Hears the answer to a question from its start. */
+  async #follow(asked: Asked, signal: AbortSignal): Promise<void> {
+    const { question, line } = asked;
+    const again = () => {
+      this.#cut(line.id);
+      const goesOn = this.#asked.in(asked.conversation_id)?.key === asked.key;
+      if (goesOn) this.#do("answering", again, (signal) => this.#follow(asked, signal));
+      else this.#ask(line.id, undefined, question.messages[0]);
+    };
+    this.#again = again;
+    // What Coze has of it already is in the events, too.
+    const others = this.state.lines.filter(({ id, chat_id }) => id !== line.id && (!chat_id || chat_id !== asked.chat_id));
+    this.#set({ lines: [...others, line], followUps: [], busy: "answering" });
     try {
-      yield* this.#coze.stream(question, signal);
+      for await (const event of this.#events(asked, signal)) this.#hear(event, asked);
+      const { role, text } = this.state.lines.at(-1)!;
+      if (role !== "assistant" || !text) throw new CozeError({ code: "no_answer", message: "The bot gave no answer." });
+      this.#asked.forget(asked);
     } catch (error) {
-      if (!(error instanceof CozeError) || error.code !== "conversation_busy" || !patience) throw error;
-      await passed(error.retryAfter ?? 1, signal);
-      yield* this.#events(question, signal, patience - 1);
+      const left = signal.aborted && !asked.stopped;
+      if (!left && !(error instanceof CozeError && GOES_ON.includes(error.code))) this.#asked.forget(asked);
+      if (!(error instanceof CozeError)) throw error;
+      if (error.code === "answer_stopped" && asked.stopped) return;
+      if (error.code !== "answer_not_found" || !(await this.#readAfterwards(asked, signal))) throw error;
+    } finally {
+      if (this.#following === asked) this.#following = null;
+      void this.#list();
     }
+  }
+
+  /** The events of an answer. It is asked for again while one that was stopped is still ending. */
+  async *#events(asked: Asked, signal: AbortSignal, patience = 5): AsyncGenerator<StreamEvent> {
+    const on_disconnect = this.#outlives ? "continue" : undefined;
+    if (on_disconnect) {
+      this.#following = asked;
+      this.#asked.keep(asked);
+    }
+    const after = asked.answer_id && `${asked.answer_id}.0`;
+    const onLost = (lost: boolean) => lost !== this.state.lost && this.#set({ lost });
+    const key = on_disconnect && asked.key;
+    try {
+      yield* this.#coze.stream({ ...asked.question, on_disconnect }, { signal, key, after, onLost });
+    } catch (error) {
+      if (!(error instanceof CozeError)) throw error;
+      if (error.code === "answers_unavailable" && on_disconnect) {
+        this.#asked.forget(asked);
+        this.#following = null;
+        this.#outlives = false; // a service of several processes without a store for them
+      } else {
+        if (error.code !== "conversation_busy" || !patience--) throw error;
+        await passed(error.retryAfter ?? 1, signal);
+        asked.key = random(); // under the old one the failure is kept
+      }
+      yield* this.#events(asked, signal, patience);
+    }
+  }
+
+  /** Reads from the conversation what is not kept as an answer any more; returns whether it is there. */
+  async #readAfterwards({ chat_id, conversation_id }: Asked, signal: AbortSignal): Promise<boolean> {
+    if (!chat_id || !conversation_id || !(await this.#coze.knowsWhoAsks())) return false;
+    const { lines, hasEarlier } = this.state;
+    await this.#read(conversation_id, signal);
+    if (this.state.lines.some((line) => line.chat_id === chat_id && line.role === "assistant" && line.text)) return true;
+    this.#set({ lines, hasEarlier });
+    return false;
+  }
+
+  async #end(answer_id: string): Promise<void> {
+    const doing = this.#doing;
+    try {
+      await this.#coze.stop(answer_id); // whoever follows it is told
+    } catch {
+      doing.abort(); // what nobody follows ends by itself
+    }
+  }
+
+  /** Leaves out what comes behind a question. */
+  #cut(id: string): void {
+    const end = this.state.lines.findIndex((line) => line.id === id) + 1;
+    this.#set({ lines: this.state.lines.slice(0, end) });
   }
 
   async #message(id: string, file: File | undefined, signal: AbortSignal): Promise<Message> {
@@ -197,12 +291,10 @@ export class ChatSession {
     return about(content, file_id, typeOf(file));
   }
 
-  #hear(event: StreamEvent): void {
+  #hear(event: StreamEvent, asked: Asked): void {
     switch (event.type) {
-      case "chat_started": // kept from now on, should the answer be stopped or cut
-        if (event.conversation_id === this.state.open) return;
-        this.#setOpen(event.conversation_id);
-        return void this.#list();
+      case "chat_started":
+        return this.#begin(asked, event);
       case "message_delta":
         return this.#change(this.#answer(), (line) => ({ ...line, text: line.text + event.content }));
       case "reasoning_delta":
@@ -212,6 +304,19 @@ export class ChatSession {
     }
   }
 
+  /** Keeps the conversation, should the answer be stopped or cut, and where the answer is to be had again. */
+  #begin(asked: Asked, { conversation_id, chat_id, answer_id }: ChatStarted): void {
+    if (answer_id) {
+      this.#asked.forget(asked); // it had no conversation
+      Object.assign(asked, { conversation_id, chat_id, answer_id });
+      this.#asked.keep(asked);
+      if (asked.stopped) void this.#end(answer_id);
+    }
+    if (conversation_id === this.state.open) return;
+    this.#setOpen(conversation_id);
+    void this.#list();
+  }
+
   /** The line of the answer, which begins with its first piece. */
   #answer(): string {
     const last = this.state.lines.at(-1);
@@ -219,7 +324,7 @@ export class ChatSession {
   }
 
   #add(line: Omit<Line, "id">): string {
-    const id = `line-${++this.#ids}`;
+    const id = random();
     this.#set({ lines: [...this.state.lines, { id, ...line }] });
     return id;
   }
@@ -235,16 +340,16 @@ export class ChatSession {
 
   /** Does one thing at a time: what was done before is ended. */
   async #do(busy: State["busy"], again: () => void, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    this.stop();
+    this.#doing.abort();
     const doing = (this.#doing = new AbortController());
     this.#again = again;
-    this.#set({ busy });
+    this.#set({ busy, lost: false });
     try {
       await work(doing.signal);
     } catch (error) {
       if (!doing.signal.aborted) this.#fail(error);
     } finally {
-      if (this.#doing === doing) this.#set({ busy: null });
+      if (this.#doing === doing) this.#set({ busy: null, lost: false });
     }
   }
 
@@ -324,19 +429,12 @@ export function opening({ hasEarlier, busy, bot }: State, guest: string): string
   return hasEarlier || busy === "loading" || !bot ? "" : bot.prologue.replaceAll("{{user_name}}", guest);
 }
 
-function passed(seconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    setTimeout(resolve, seconds * 1000);
-    signal.addEventListener("abort", () => reject(signal.reason));
-  });
-}
-
 function typeOf(file: File): "image" | "file" {
   return file.type.startsWith("image/") ? "image" : "file";
 }
 
-function lineOf({ message_id, role, content, reasoning_content, files }: PastMessage): Line {
-  return { id: message_id, role, text: content, thinking: reasoning_content, files };
+function lineOf({ message_id, role, content, reasoning_content, files, chat_id }: PastMessage): Line {
+  return { id: message_id, role, text: content, thinking: reasoning_content, files, chat_id };
 }
 
 function merged(first: readonly Conversation[], then: readonly Conversation[]): Conversation[] {

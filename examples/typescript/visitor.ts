@@ -1,8 +1,8 @@
 // Who asks, on a site without a login: a visitor, whose token is got once and kept. A site with a login gives
 // `createCoze` a `User` of its own instead, with the token of that.
-import { createCoze, type Identity, refusal, type User } from "./client.ts";
+import { createCoze, type Identity, random, refusal, type User } from "./client.ts";
 
-type Keeper = Pick<Storage, "getItem" | "setItem">;
+export type Keeper = Pick<Storage, "getItem" | "setItem">;
 
 /** Keeps until the page is left. */
 export function memory(): Keeper {
@@ -63,8 +63,4 @@ export class Visitor implements User {
 /** One at a time in all tabs of a browser, so that they are one visitor; plain http has no such locks. */
 async function exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
   return navigator.locks ? navigator.locks.request(name, work) : work();
-}
-
-function random(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

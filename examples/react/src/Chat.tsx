@@ -44,7 +44,7 @@ export function Chat() {
           {state.hasEarlier && <button disabled={blocked} onClick={() => press(() => chat.earlier())}>{words.earlier}</button>}
           {opening(state, words.guest) && <p className="opening" dir="auto">{opening(state, words.guest)}</p>}
           {state.lines.map((line) => <Spoken key={line.id} line={line} />)}
-          {state.busy && last?.role !== "assistant" && <p className="waiting">…</p>}
+          {state.busy && (state.lost || last?.role !== "assistant") && <p className="waiting">{state.lost ? words.lost : "…"}</p>}
           {last?.error && !state.busy && (
             <button disabled={blocked} onClick={() => press(() => chat.retry())}>
               {state.wait ? words.wait(state.wait) : words.retry}
