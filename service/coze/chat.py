@@ -2,7 +2,8 @@
 
 The caller opens it, listens to it until it is completed, and always leaves it. Events of Coze reach the listener in the
 turn of the loop that reads them from the socket: no task wakes up. A caller that leaves early frees Coze: the exchange
-is closed and the chat cancelled. Else its conversation would stay locked and tokens would burn.
+is closed and the chat cancelled, unless somebody else goes on with it. Else its conversation would stay locked and
+tokens would burn.
 """
 
 import asyncio
@@ -66,7 +67,7 @@ class Chat:
 
     def __init__(self, line: Line, asked: Asked, limits: TimeLimits) -> None:
         self._line = line
-        self._asked = asked
+        self.asked = asked
         self._event_limit = limits.event
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
@@ -74,6 +75,7 @@ class Chat:
         self._silence_ends = min(now + limits.first_event, self._deadline)
         self._result = Result.OPEN
         self._reader = Reader.ABSENT
+        self._goes_on = False  # at Coze, when it is left
         self._translation = Translation(asked)  # knows where the chat stands at Coze
         self._logid: str | None = None  # Coze's id of the exchange, once it has answered
         self._asking: asyncio.Timeout | None = None
@@ -151,10 +153,14 @@ class Chat:
         if self._asking is not None and not self._asking.expired():
             self._asking.reschedule(self._loop.time())
 
-    def leave(self) -> None:
-        """Gives the chat up, in any state. Returns at once; the rest is done in a task of its own."""
+    def leave(self, *, goes_on: bool = False) -> None:
+        """Gives the chat up, in any state; one that `goes_on` is not cancelled at Coze.
+
+        Returns at once; the rest is done in a task of its own.
+        """
         if not self._move_reader(Reader.LEFT):
             return
+        self._goes_on = goes_on
         # These and the exchange lead back to the chat: it is to be gone at once, not when garbage is collected.
         self._take = self._failure = None
         self._pending.clear()
@@ -184,9 +190,10 @@ class Chat:
 
     @property
     def _to_be_cancelled(self) -> tuple[str, str] | None:
-        """The ids of the conversation and of the chat; None unless Coze has named both and the chat still runs."""
+        """The ids of the conversation and of the chat; None unless Coze has named both and the chat is to end."""
         conversation_id, chat_id = self.ids
-        return (conversation_id, chat_id) if conversation_id and chat_id and not self._translation.over else None
+        runs = not (self._translation.over or self._goes_on)
+        return (conversation_id, chat_id) if conversation_id and chat_id and runs else None
 
     def _disconnect(self) -> None:
         if self._exchange is not None:
@@ -260,7 +267,7 @@ class Chat:
 
     def answered(self, answer: Answer) -> None:
         self._logid = answer.logid
-        self._body = ChatBody(answer, self._asked, self._translation)
+        self._body = ChatBody(answer, self.asked, self._translation)
 
     def received(self, part: bytes) -> None:
         assert self._body is not None

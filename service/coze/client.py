@@ -17,6 +17,8 @@ from service.coze.errors import ABSENT, NO_CONVERSATION, NOT_UNDERSTOOD, TOKEN_R
 from service.coze.http import Route, route_to_coze, time_limit
 from service.coze.observer import Observer
 from service.coze.profiles import BotProfiles
+from service.coze.recall import recall
+from service.coze.translation import ChatEvent
 from service.errors import ServiceError
 from service.lifecycle import Lifecycle
 from service.settings import Settings
@@ -58,6 +60,17 @@ class Coze:
     def chat(self, request: ChatRequest) -> Chat:
         """Begins a chat, to be opened. Raises ServiceError (400; 503 if no more chats are taken)."""
         return self._chats.begin(request)
+
+    async def recall(self, asked: Asked, conversation_id: str, chat_id: str) -> list[ChatEvent] | ServiceError | None:
+        """Returns all events of a chat from Coze's record, or its failure; None while it still runs.
+
+        Raises ServiceError if Coze does not say.
+        """
+        return await recall(self._calls, asked, conversation_id, chat_id)
+
+    async def cancel(self, conversation_id: str, chat_id: str) -> None:
+        """Cancels a chat that this process does not read. Does not raise."""
+        await self._chats.cancel(conversation_id, chat_id)
 
     async def delete_conversation(self, conversation_id: str) -> None:
         """Deletes a conversation, after the chats that run in it have been stopped. Raises ServiceError.

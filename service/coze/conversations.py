@@ -134,7 +134,7 @@ def _said(row: bytes) -> Said | None:
         content,
         content_type,
         message.reasoning_content or None,
-        _milliseconds(message.created_at),
+        wire.milliseconds(message.created_at),
         files,
     )
 
@@ -159,10 +159,3 @@ def _text_and_files(parts: list[Any]) -> tuple[str, list[SaidFile]]:
             )
             files.append(SaidFile(part["type"], file_id, name, wire.web_address(url)))
     return "\n".join(texts), files
-
-
-def _milliseconds(created_at: wire.Id) -> int:
-    """A time that Coze gives in seconds, some servers in milliseconds, some as text."""
-    digits = str(created_at if created_at is not None else 0)
-    value = int(digits) if re.fullmatch(r"[0-9]{1,15}", digits) else 0
-    return value if value >= 10**11 else value * 1000

@@ -84,6 +84,8 @@ class Envelope(Struct):
     data: Raw = Raw(b"null")
     detail: Detail | None = None
     has_more: Any = None
+    # Of a chat, from Coze Studio.
+    messages: Raw = field(default=Raw(b"null"), name="Messages")
 
 
 class Token(Struct):
@@ -182,6 +184,13 @@ def web_address(value: str | None) -> str | None:
 def text_id(value: Id) -> str | None:
     """Returns an id as text; None if it is missing or empty."""
     return str(value) if value not in (None, "") else None
+
+
+def milliseconds(created_at: Id) -> int:
+    """Returns a time that Coze gives in seconds, some servers in milliseconds, some as text. 0 for anything else."""
+    digits = str(created_at if created_at is not None else 0)
+    value = int(digits) if re.fullmatch(r"[0-9]{1,15}", digits) else 0
+    return value if value >= 10**11 else value * 1000
 
 
 # Finds the type in broken JSON. Within a string the quotes would be escaped.
