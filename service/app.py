@@ -25,7 +25,7 @@ from service.gate.request_log import RequestLog
 from service.gate.target import Target
 from service.http.body import BodyDrain, BodyMemory
 from service.http.form import Uploads
-from service.kept import KeptAnswers
+from service.kept import KeptAnswers, Shared
 from service.lifecycle import Lifecycle
 from service.ownership import Ownership
 from service.pages.docs import DOCS
@@ -34,7 +34,7 @@ from service.pages.playground import playground
 from service.readiness import Readiness
 from service.services import Services
 from service.settings import Settings
-from service.store import open_store
+from service.store import open_answer_store, open_store
 from service.users import user_tokens
 from service.users.visitors import SharedVisitors
 
@@ -54,7 +54,13 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
     callers = Callers(settings.api_keys, user_tokens(settings), visitors)
     files = Files(settings)
     uploads = Uploads(settings.max_concurrent_uploads, timeout=settings.request_body_timeout)
-    answers = KeptAnswers(settings.answer_idle_seconds, settings.workers)
+    answers = KeptAnswers(
+        coze,
+        _shared_answers(settings),
+        idle_seconds=settings.answer_idle_seconds,
+        chat_seconds=settings.coze_chat_timeout,
+        workers=settings.workers,
+    )
     services = Services(
         settings, coze, Readiness(coze, settings, lifecycle), files, BodyMemory(), uploads, ownership, answers, visitors
     )
@@ -97,6 +103,13 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
     for middleware in reversed(middlewares):
         served = middleware(served) if middleware else served
     return served
+
+
+def _shared_answers(settings: Settings) -> Shared | None:
+    """Returns the answers that several processes share, where there is a store that they can."""
+    if settings.store is None or "://" not in settings.store:
+        return None
+    return Shared(open_answer_store(settings.store, settings.coze_chat_timeout, settings.answer_idle_seconds))
 
 
 def routes(app: Litestar) -> set[tuple[str, str]]:

@@ -62,6 +62,23 @@ class Bounds:
     answers_of_a_user: int = 8
     # Between two looks for answers that nobody follows, unless a quarter of ANSWER_IDLE_SECONDS is shorter.
     answers_clean_seconds: float = 5.0
+    # Where several processes share them: between two signs of life, and the silence after which a process is taken for
+    # dead. One that hangs for longer loses its answers to another, and no more.
+    answers_beat_seconds: float = 1.0
+    answers_lease_seconds: float = 3.0
+    # Claimed from a dead process at once; meanwhile others may claim, too.
+    answers_claimed: int = 50
+    # Of one answer, sent to the store at once.
+    answers_sent_bytes: int = 64 * 1024
+    # Between two readings of what other processes have added, so that a flood of events is read in few; that much more
+    # for every hundred answers that are read.
+    answers_read_seconds: float = 0.01
+    # Between two looks whether a chat is over whose reader has died: the first pause, and the longest. Coze asks for no
+    # more than one a second.
+    recall_seconds: float = 1.0
+    recall_longest_seconds: float = 5.0
+    # Looks at a record of Coze's that is not what was sent before, or is empty: it may be late.
+    recall_attempts: int = 4
 
     # --- An answer ---
     # Some readers, the API document's own among them, take each network read for whole events and lose an event that is

@@ -112,7 +112,15 @@ KEY_REUSED = Failure(400, "idempotency_key_reused", "The Idempotency-Key was sen
 TOO_MANY_ANSWERS = Failure(429, "too_many_answers", "Too many answers of this user are still running.", 5)
 ANSWERS_FULL = Failure(503, "answers_full", "The service keeps as many answers as it can. Try again in a moment.", 5)
 ANSWERS_OFF = Failure(
-    503, "answers_unavailable", "An answer cannot outlive its connection here: the service runs several WORKERS."
+    503,
+    "answers_unavailable",
+    "An answer cannot outlive its connection here: with several WORKERS that takes a STORE on Valkey or Redis.",
+)
+ANSWERS_AWAY = Failure(
+    503, "answers_unreachable", "Answers that are kept cannot be reached just now. Try again in a moment.", 5
+)
+ANSWER_LOST = Failure(
+    503, "answer_lost", "The rest of the answer was lost with the process that was reading it. Ask again.", 1
 )
 NO_SPACE = Failure(503, "storage_unavailable", "The service cannot store the file just now. Try again in a moment.", 30)
 

@@ -29,14 +29,14 @@ class AnswersController(Controller):
     async def get_answer(
         self, request: Request[Any, Any, Any], services: NamedDependency[Services], answer_id: FromPath[str]
     ) -> AnswerResponse:
-        answer = services.answers.find(_user(request), answer_id)
+        answer = await services.answers.find(_user(request), answer_id)
         return AnswerResponse(success=True, message="Answer retrieved successfully", data=_data(answer))
 
     @get("/{answer_id:str}/events", operation_id="followAnswer")
     async def follow_answer(
         self, request: Request[Any, Any, Any], services: NamedDependency[Services], answer_id: FromPath[str]
     ) -> ASGIApp:
-        answer = services.answers.find(_user(request), answer_id)
+        answer = await services.answers.find(_user(request), answer_id)
         after = _FOLLOW.number(request, "after")
         seen = place(request.headers.get("last-event-id", ""))
         if seen is not None and seen.answer_id == answer_id:
@@ -47,8 +47,8 @@ class AnswersController(Controller):
     async def stop_answer(
         self, request: Request[Any, Any, Any], services: NamedDependency[Services], answer_id: FromPath[str]
     ) -> DoneResponse:
-        answer = services.answers.find(_user(request), answer_id)
-        services.answers.stop(answer)
+        answer = await services.answers.find(_user(request), answer_id)
+        await services.answers.stop(answer)
         return DoneResponse(success=True, message="Answer stopped successfully", data=None)
 
 
@@ -58,7 +58,7 @@ async def followed(answer: KeptAnswer, after: int, services: Services) -> ASGIAp
         await answer.started()
     if answer.over and after >= len(answer.parts):
         return ASGIResponse(status_code=204)
-    return FollowedStream(answer, min(after, len(answer.parts)), services.settings.heartbeat_interval)
+    return FollowedStream(answer, after, services.settings.heartbeat_interval)
 
 
 def _user(request: Request[Any, Any, Any]) -> Principal | None:
@@ -68,14 +68,15 @@ def _user(request: Request[Any, Any, Any]) -> Principal | None:
 
 
 def _data(answer: KeptAnswer) -> AnswerData:
-    end, failure = answer.completed, answer.failure
+    said, failure = answer.said, answer.failure
+    end = said.completed
     return AnswerData(
         answer_id=answer.answer_id,
         status=answer.status.value,
-        content="".join(answer.content),
-        reasoning_content="".join(answer.reasoning) or UNSET,
-        follow_ups=answer.follow_ups or UNSET,
-        last_event=len(answer.parts),
+        content="".join(said.content),
+        reasoning_content="".join(said.reasoning) or UNSET,
+        follow_ups=said.follow_ups or UNSET,
+        last_event=answer.shown,
         conversation_id=answer.conversation_id or UNSET,
         chat_id=answer.chat_id or UNSET,
         message_id=end.message_id if end else UNSET,

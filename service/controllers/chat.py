@@ -20,7 +20,7 @@ from service.coze import file_ids, words
 from service.errors import BAD_REQUEST, ServiceError
 from service.http.connection import connection_of, unless_client_leaves
 from service.http.headers import header
-from service.kept import KeptAnswer, place, read
+from service.kept import KeptAnswer, Question, place
 from service.observe.record import RequestRecord, record_of, recording
 from service.ownership import name_of
 from service.services import Services
@@ -50,19 +50,17 @@ class ChatController(Controller):
         user = user_of(caller_of(request.scope), asked.user_id or None)
         connection, stream, key = connection_of(request.scope), asked.stream or False, _key(request)
         if (seen := place(last_event_id)) is not None:
-            answer = services.answers.find(user, seen.answer_id)
+            answer = await services.answers.find(user, seen.answer_id)
             return await unless_client_leaves(connection, _kept(answer, seen.number, services, stream=stream))
-        if key is None or services.answers.asked_before(user, key, question) is None:
+        before = await services.answers.asked_before(user, key, question) if key is not None else None
+        if before is None:
             await services.ownership.check_chat(user, asked.conversation_id or None, file_ids(asked))
         asked.user_id = user.user_id
         record = record_of(request.scope)
         record.mode = "stream" if stream else "json"
         turn = Turn(user, services.coze.bots.id_of(asked.bot_id or None), name_of(words(asked)) if user.owned else "")
         if key is not None or asked.on_disconnect == "continue":
-            # From here to its beginning nothing else may come between: one key asks once.
-            answer = (key and services.answers.asked_before(user, key, question)) or _begin(
-                asked, turn, key, question, record, services
-            )
+            answer = before or await _begin(asked, turn, key, question, record, services)
             # The chat is the answer's, which has a record of its own.
             record.mode = None
             del asked
@@ -74,13 +72,14 @@ class ChatController(Controller):
         return await answered(request.scope, services, chat, turn, form, stream=stream)
 
 
-def _begin(
+async def _begin(
     asked: ChatRequest, turn: Turn, key: str | None, question: str, record: RequestRecord, services: Services
 ) -> KeptAnswer:
-    """Asks Coze for an answer that outlives its connection. Raises ServiceError (400, 429, 503) if it is not taken."""
-    services.answers.check(turn.user)
+    """Asks Coze for an answer that outlives its connection, unless one with this key has come first.
+
+    Raises ServiceError (400, 429, 503) if it is not taken.
+    """
     chat = services.coze.chat(asked)
-    answer = KeptAnswer(turn.user, turn.bot_id)
     of_answer = RequestRecord(record.request_id, record.trace_id, caller=record.caller)
     of_answer.mode, of_answer.chat_begun = record.mode, True
 
@@ -88,8 +87,7 @@ def _begin(
         await turn.record(services.ownership, conversation_id, chat_id)
 
     with recording(of_answer):
-        services.answers.begin(answer, key, question, chat.interrupt, read(chat, answer, of_answer, named))
-    return answer
+        return await services.answers.begin(Question(turn.user, turn.bot_id, key, question), chat, of_answer, named)
 
 
 async def _kept(answer: KeptAnswer, after: int, services: Services, *, stream: bool) -> ASGIApp:
@@ -98,8 +96,9 @@ async def _kept(answer: KeptAnswer, after: int, services: Services, *, stream: b
         return await followed(answer, after, services)
     async with answer.followed():
         end = await answer.ended()
+    said = answer.said
     whole = answer_document(
-        answer.content, answer.reasoning, answer.follow_ups, end, bot_id=answer.bot_id, user_id=answer.user.user_id
+        said.content, said.reasoning, said.follow_ups, end, bot_id=answer.bot_id, user_id=answer.user.user_id
     )
     return Document(whole, [(b"answer-id", answer.answer_id.encode())])
 

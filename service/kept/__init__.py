@@ -1,8 +1,16 @@
-"""Answers that outlive their connection: kept from their first event on, so that anybody may follow from anywhere."""
+"""Answers that outlive their connection: kept from their first event on, so that anybody may follow from anywhere.
+
+answer.py     one answer, and its followers
+answers.py    all that this process keeps
+reading.py    a chat read into an answer
+following.py  an answer written to a client
+shared.py     answers that several processes share, on a server
+rescue.py     the rest of an answer whose reader has died
+"""
 
 from service.kept.answer import KeptAnswer, Status
-from service.kept.answers import KeptAnswers, place
+from service.kept.answers import KeptAnswers, Question, place
 from service.kept.following import FollowedStream
-from service.kept.reading import read
+from service.kept.shared import Shared
 
-__all__ = ["FollowedStream", "KeptAnswer", "KeptAnswers", "Status", "place", "read"]
+__all__ = ["FollowedStream", "KeptAnswer", "KeptAnswers", "Question", "Shared", "Status", "place"]

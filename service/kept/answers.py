@@ -1,12 +1,16 @@
 """All answers that this process keeps: how many there may be, and how long one stays that nobody follows."""
 
 import asyncio
+import contextlib
 import re
+import secrets
+import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable
+from typing import NamedTuple, Self
 
 from service.bounds import BOUNDS
+from service.coze import Chat, Coze
 from service.errors import (
     ANSWER_GONE,
     ANSWERS_FULL,
@@ -18,6 +22,11 @@ from service.errors import (
     ServiceError,
 )
 from service.kept.answer import KeptAnswer, Status
+from service.kept.reading import Named, read
+from service.kept.rescue import Rescue
+from service.kept.shared import Shared, owner_of
+from service.observe.record import RequestRecord, recording
+from service.store import StoreDown
 from service.users.caller import Principal
 
 _EVENT_ID = re.compile(r"([A-Za-z0-9_-]{24})\.([0-9]{1,9})")
@@ -36,121 +45,316 @@ def place(event_id: str) -> Place | None:
     return Place(found[1], int(found[2])) if found else None
 
 
+class Question(NamedTuple):
+    """What is asked for an answer that is kept.
+
+    The user may ask for it again by `key` and the same question, of which `fingerprint` is one.
+    """
+
+    user: Principal
+    bot_id: str
+    key: str | None
+    fingerprint: str
+
+
 class _Kept:
-    """An answer, the key under which it was asked for, and while it is in progress its reading and how to stop it."""
+    """An answer, the fingerprint of its question, and how it is stopped; None if another process reads it."""
 
-    __slots__ = ("answer", "interrupt", "key", "reading")
+    __slots__ = ("answer", "fingerprint", "interrupt", "key")
 
-    def __init__(
-        self,
-        answer: KeptAnswer,
-        key: tuple[Principal, str] | None,
-        interrupt: Callable[[Failure], None],
-        reading: asyncio.Task[None],
-    ) -> None:
+    def __init__(self, answer: KeptAnswer, fingerprint: str, interrupt: Callable[[Failure], None] | None) -> None:
         self.answer = answer
-        self.key = key
+        self.fingerprint = fingerprint
         self.interrupt = interrupt
-        self.reading = reading
+        self.key: tuple[Principal, str] | None = None
 
 
 class KeptAnswers:
-    """The answers of one process, of which `workers` serve. An asynchronous context; nothing outlives its end."""
+    """The answers of one process, of which `workers` serve. An asynchronous context.
 
-    def __init__(self, idle_seconds: float, workers: int) -> None:
+    Without `shared` nothing outlives its end. With it they are on all machines, and another process goes on with what
+    this one was reading.
+    """
+
+    def __init__(
+        self, coze: Coze, shared: Shared | None, *, idle_seconds: float, chat_seconds: float, workers: int
+    ) -> None:
+        self._coze = coze
+        self._shared = shared
         self._idle_seconds = idle_seconds
+        self._clean_seconds = min(idle_seconds / 4, BOUNDS.answers_clean_seconds)
+        self._chat_seconds = chat_seconds
         self._workers = workers
         self._kept: dict[str, _Kept] = {}
-        self._by_key: dict[tuple[Principal, str], tuple[str, KeptAnswer]] = {}
+        self._loading: dict[str, asyncio.Task[_Kept]] = {}
+        # Without `shared`, which has its own:
+        self._by_key: dict[tuple[Principal, str], _Kept] = {}
         self._in_progress: Counter[Principal] = Counter()
+        self._readings: set[asyncio.Task[None]] = set()
+        self._rescues: set[asyncio.Task[None]] = set()
         self._cleaning: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        if self._shared is not None:
+            self._shared.start(self._interrupt, self._lose, self._claimed)
         self._cleaning = asyncio.create_task(self._clean())
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         if self._cleaning is not None:
             self._cleaning.cancel()
-        readings = [kept.reading for kept in self._kept.values() if not kept.answer.over]
-        for kept in self._kept.values():
-            self.stop(kept.answer)
-        await asyncio.gather(*readings, return_exceptions=True)
+        for rescue in self._rescues:
+            rescue.cancel()
+        # What still runs has the rest of the grace, and is then handed over or ended.
+        await asyncio.gather(*self._readings, *self._rescues, return_exceptions=True)
+        if self._shared is not None:
+            await self._shared.stop()
 
-    def check(self, user: Principal) -> None:
+    # Questions.
+
+    async def asked_before(self, user: Principal, key: str, fingerprint: str) -> KeptAnswer | None:
+        """Returns the answer to the user's first question with this key.
+
+        Raises ServiceError: 400 if that was another question, 503.
+        """
+        if self._shared is None:
+            kept = self._by_key.get((user, key))
+        else:
+            answer_id = await self._shared.asked(user, key)
+            kept = await self._look_up(user, answer_id) if answer_id else None
+        return _same(kept, fingerprint) if kept else None
+
+    async def begin(self, asked: Question, chat: Chat, record: RequestRecord, named: Named) -> KeptAnswer:
+        """Reads `chat` into an answer to be kept, to be reported by `record`. `named` is told Coze's ids.
+
+        Where another question came first with this key, returns the answer to that, and leaves the chat. Raises
+        ServiceError (400, 429, 503) if no answer is taken, and leaves it too.
+        """
+        answer = KeptAnswer(asked.user, asked.bot_id, publish=self._shared.publish if self._shared else None)
+        taken = False
+        try:
+            self._check(asked.user)
+            other = await (self._reserve(asked) if self._shared is None else self._create(answer, asked, chat, record))
+            if other is not None:
+                return other
+            taken = True
+        finally:
+            if not taken:
+                chat.leave()
+        kept = self._kept[answer.answer_id] = _Kept(answer, asked.fingerprint, chat.interrupt)
+        if asked.key is not None and self._shared is None:
+            kept.key = asked.user, asked.key
+            self._by_key[kept.key] = kept
+        self._in_progress[asked.user] += 1
+        task = asyncio.create_task(read(chat, answer, record, named))
+        self._readings.add(task)
+        task.add_done_callback(lambda task: self._ended(task, asked.user))
+        return answer
+
+    def _check(self, user: Principal) -> None:
         """Raises ServiceError if no more answers are taken: 429 of this user, 503 of anybody."""
-        if self._workers > 1:
+        if self._workers > 1 and self._shared is None:
             raise ServiceError(ANSWERS_OFF)
-        if self._in_progress[user] >= BOUNDS.answers_of_a_user:
+        if self._shared is None and self._in_progress[user] >= BOUNDS.answers_of_a_user:
             raise ServiceError(TOO_MANY_ANSWERS)
+        self._check_room()
+
+    def _check_room(self) -> None:
         size = sum(kept.answer.size for kept in self._kept.values())
         if len(self._kept) >= BOUNDS.answers or size >= BOUNDS.answers_bytes:
             raise ServiceError(ANSWERS_FULL)
 
-    def begin(
-        self,
-        answer: KeptAnswer,
-        key: str | None,
-        question: str,
-        interrupt: Callable[[Failure], None],
-        reading: Coroutine[Any, Any, None],
-    ) -> None:
-        """Keeps an answer, and runs its reading, which `interrupt` ends.
+    async def _reserve(self, asked: Question) -> KeptAnswer | None:
+        """Returns the answer that has the key. Nothing is awaited between this and the beginning of another."""
+        return await self.asked_before(asked.user, asked.key, asked.fingerprint) if asked.key is not None else None
 
-        The user may ask for it again by `key` and the same question, of which `question` is the fingerprint.
-        """
-        named = (answer.user, key) if key is not None else None
-        task = asyncio.create_task(reading)
-        self._kept[answer.answer_id] = _Kept(answer, named, interrupt, task)
-        if named is not None:
-            self._by_key[named] = (question, answer)
-        self._in_progress[answer.user] += 1
-        task.add_done_callback(lambda _: self._ended(answer.user))
+    async def _create(
+        self, answer: KeptAnswer, asked: Question, chat: Chat, record: RequestRecord
+    ) -> KeptAnswer | None:
+        """Creates the answer for all processes, or returns the one that has the key."""
+        assert self._shared is not None
+        about = {
+            "question": asked.fingerprint,
+            "asked": chat.asked.name,
+            "begun": str(time.time()),
+            "mode": record.mode or "",
+            "request_id": record.request_id,
+        }
+        answer_id = await self._shared.create(answer, asked.key, about)
+        if answer_id is None:
+            return None
+        kept = await self._look_up(asked.user, answer_id)
+        if kept is None:
+            raise ServiceError(ANSWER_GONE)
+        return _same(kept, asked.fingerprint)
 
-    def _ended(self, user: Principal) -> None:
+    def _ended(self, task: asyncio.Task[None], user: Principal) -> None:
+        self._readings.discard(task)
         self._in_progress[user] -= 1
         if not self._in_progress[user]:
             del self._in_progress[user]
 
-    def asked_before(self, user: Principal, key: str, question: str) -> KeptAnswer | None:
-        """Returns the answer to the user's first question with this key. Raises ServiceError (400) for another one."""
-        found = self._by_key.get((user, key))
-        if found is None:
-            return None
-        if found[0] != question:
-            raise ServiceError(KEY_REUSED)
-        return found[1]
+    # Answers.
 
-    def find(self, user: Principal | None, answer_id: str) -> KeptAnswer:
+    async def find(self, user: Principal | None, answer_id: str) -> KeptAnswer:
         """Returns an answer for whoever may have it: its proven user, or anybody who knows a claimed user's.
 
-        Raises ServiceError (404) if there is none.
+        Raises ServiceError: 404 if there is none, 503.
         """
-        kept = self._kept.get(answer_id)
-        if kept is None or (kept.answer.user.owned and kept.answer.user != user):
+        kept = await self._look_up(user, answer_id)
+        if kept is None:
             raise ServiceError(ANSWER_GONE)
         return kept.answer
 
-    def stop(self, answer: KeptAnswer) -> None:
-        """Has Coze stop working on an answer. Nothing happens to one that is over."""
-        if not answer.over:
-            self._kept[answer.answer_id].interrupt(STOPPED)
+    async def stop(self, answer: KeptAnswer) -> None:
+        """Has Coze stop working on an answer. Nothing happens to one that is over. Raises ServiceError (503)."""
+        if answer.status is not Status.IN_PROGRESS or self._interrupt(answer.answer_id):
+            return
+        if self._shared is not None:
+            await self._shared.tell_to_stop(answer)
+
+    def _interrupt(self, answer_id: str) -> bool:
+        """Stops an answer that this process reads. Returns whether it does."""
+        kept = self._kept.get(answer_id)
+        if kept is None or kept.interrupt is None:
+            return False
+        kept.interrupt(STOPPED)
+        return True
+
+    async def _look_up(self, user: Principal | None, answer_id: str) -> _Kept | None:
+        kept = self._kept.get(answer_id)
+        if kept is not None:
+            return kept if _may_have(user, kept.answer.user) else None
+        if self._shared is None:
+            return None
+        about = await self._shared.about(answer_id)
+        if not about or not _may_have(user, owner_of(about)):
+            return None
+        self._check_room()
+        return await self._mirror(answer_id, about)
+
+    async def _mirror(self, answer_id: str, about: dict[str, str]) -> _Kept:
+        """Returns an answer that another process reads. One mirror is for all who follow it here."""
+
+        async def load(shared: Shared) -> _Kept:
+            answer = await shared.mirror(answer_id, about)
+            kept = self._kept[answer_id] = _Kept(answer, about["question"], None)
+            return kept
+
+        assert self._shared is not None
+        if kept := self._kept.get(answer_id):
+            return kept
+        loading = self._loading.get(answer_id)
+        if loading is None:
+            loading = self._loading[answer_id] = asyncio.create_task(load(self._shared))
+            loading.add_done_callback(lambda task: self._loaded(answer_id, task))
+        # Who leaves meanwhile ends it for nobody else.
+        return await asyncio.shield(loading)
+
+    def _loaded(self, answer_id: str, task: asyncio.Task[_Kept]) -> None:
+        del self._loading[answer_id]
+        if not task.cancelled():
+            task.exception()  # whoever has waited has it too
+
+    def _lose(self, answer: KeptAnswer) -> None:
+        """Forgets an answer that has another reader now, or is not there any more."""
+        kept = self._kept.get(answer.answer_id)
+        if kept is not None and kept.answer is answer:
+            del self._kept[answer.answer_id]
+
+    # What other processes leave.
+
+    def _claimed(self, answer_id: str) -> None:
+        task = asyncio.create_task(self._rescue(answer_id))
+        self._rescues.add(task)
+        task.add_done_callback(self._rescues.discard)
+
+    async def _rescue(self, answer_id: str) -> None:
+        """Goes on with an answer whose reader has died or left."""
+        shared = self._shared
+        assert shared is not None
+        while True:
+            try:
+                about = await shared.about(answer_id)
+                if not about:
+                    return
+                kept = await self._mirror(answer_id, about)
+                if kept.interrupt is not None:
+                    return
+                await shared.adopt(kept.answer, about)
+                break
+            except ServiceError:
+                await asyncio.sleep(BOUNDS.answers_beat_seconds)
+        if kept.answer.over:
+            return
+        record = RequestRecord(about["request_id"] or secrets.token_hex(16))
+        record.mode = "stream" if about["mode"] == "stream" else "json"
+        record.chat_begun = True
+        with recording(record):
+            rescue = Rescue(self._coze, kept.answer, about, self._chat_seconds)
+            kept.interrupt = rescue.interrupt
+            # Whoever wanted to stop it has told the reader before.
+            with contextlib.suppress(ServiceError):
+                if (await shared.about(answer_id)).get("stop"):
+                    rescue.interrupt(STOPPED)
+            await rescue.run(record)
+
+    # What nobody follows.
 
     async def _clean(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(min(self._idle_seconds / 4, BOUNDS.answers_clean_seconds))
-            now = loop.time()
-            for kept in list(self._kept.values()):
-                answer = kept.answer
-                if answer.followers or now < answer.alone_since + self._idle_seconds:
-                    continue
-                if answer.status is Status.IN_PROGRESS:
-                    self.stop(answer)
-                else:
-                    self._forget(kept)
+            await asyncio.sleep(self._clean_seconds)
+            # While the store is away nobody knows who follows elsewhere.
+            with contextlib.suppress(StoreDown):
+                await self._clean_once()
+
+    async def _clean_once(self) -> None:
+        now = asyncio.get_running_loop().time()
+        kept = list(self._kept.values())
+        if self._shared is not None:
+            visited = [one.answer for one in kept if one.answer.visited]
+            await self._shared.hear(visited)
+            for answer in visited:
+                answer.visited = answer.followers > 0
+        idle = [one for one in kept if _alone(one.answer, now, self._idle_seconds)]
+        running = [one for one in idle if one.interrupt and one.answer.status is Status.IN_PROGRESS]
+        heard = await self._shared.heard([one.answer for one in running]) if self._shared and running else set()
+        for one in running:
+            if one.answer.answer_id not in heard and _alone(one.answer, now, self._idle_seconds) and one.interrupt:
+                one.interrupt(STOPPED)
+        for one in kept:
+            if self._is_done(one, now):
+                self._forget(one)
+
+    def _is_done(self, kept: _Kept, now: float) -> bool:
+        """Whether nobody misses an answer here any more."""
+        answer = kept.answer
+        if self._shared is None or (kept.interrupt is not None and not self._shared.is_published(answer)):
+            return answer.status is not Status.IN_PROGRESS and _alone(answer, now, self._idle_seconds)
+        # It can be mirrored again.
+        return (kept.interrupt is None or answer.over) and _alone(answer, now, self._clean_seconds)
 
     def _forget(self, kept: _Kept) -> None:
-        del self._kept[kept.answer.answer_id]
+        answer = kept.answer
+        if self._kept.get(answer.answer_id) is kept:
+            del self._kept[answer.answer_id]
         if kept.key is not None:
             del self._by_key[kept.key]
+        if self._shared is not None:
+            self._shared.forget(answer)
+
+
+def _same(kept: _Kept, fingerprint: str) -> KeptAnswer:
+    """Returns the answer that has the key of a question. Raises ServiceError (400) if that was another one."""
+    if kept.fingerprint != fingerprint:
+        raise ServiceError(KEY_REUSED)
+    return kept.answer
+
+
+def _may_have(user: Principal | None, owner: Principal) -> bool:
+    return not owner.owned or owner == user
+
+
+def _alone(answer: KeptAnswer, now: float, seconds: float) -> bool:
+    """Whether nobody has followed an answer here for so long."""
+    return not answer.followers and now >= answer.alone_since + seconds

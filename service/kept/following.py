@@ -16,7 +16,8 @@ from service.observe import metrics
 class FollowedStream:
     """An ASGI response: the events of `answer` behind number `after`, as they come, to its end.
 
-    Whoever leaves ends nothing. A slow client falls behind, and holds up nobody.
+    Whoever leaves ends nothing. A slow client falls behind, and holds up nobody. Where another process goes on with the
+    answer the connection is lost, for the client to come back.
     """
 
     def __init__(self, answer: KeptAnswer, after: int, heartbeat: float) -> None:
@@ -53,18 +54,20 @@ class FollowedStream:
             elif answer.over:
                 connection.end()
                 return
+            elif answer.left:
+                return
             else:
                 await answer.news(self._at, self._heartbeat)
-                if len(answer.parts) == self._at and not answer.over:
+                if answer.shown <= self._at and not answer.over and not answer.left:
                     connection.write(PING)
                 # So that a burst of small events goes out in few writes.
                 await asyncio.sleep(0)
 
     def _next(self) -> bytes:
         """Takes the events that go into one write."""
-        parts, size = self._answer.parts, 0
+        parts, shown, size = self._answer.parts, self._answer.shown, 0
         begin = self._at
-        while self._at < len(parts) and size < BOUNDS.write_bytes:
+        while self._at < shown and size < BOUNDS.write_bytes:
             size += len(parts[self._at])
             self._at += 1
         return b"".join(parts[begin : self._at])

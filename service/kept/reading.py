@@ -1,4 +1,7 @@
-"""The reading of a chat into a kept answer, which goes on whoever listens."""
+"""The reading of a chat into a kept answer, which goes on whoever listens.
+
+At a stop another process goes on with the answer, where others keep it too.
+"""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -8,7 +11,7 @@ import structlog
 from service.bounds import BOUNDS
 from service.coze import Chat, ChatEvent
 from service.coze.errors import NOT_UNDERSTOOD
-from service.errors import BUG, STOPPED, ServiceError
+from service.errors import BUG, STOPPED, STOPPING, ServiceError
 from service.kept.answer import KeptAnswer, Status
 from service.observe.record import Outcome, RequestRecord
 from service.observe.report import report_answer
@@ -30,6 +33,7 @@ async def read(chat: Chat, answer: KeptAnswer, record: RequestRecord, named: Nam
         if answer.size > BOUNDS.answer_characters:
             raise ServiceError(NOT_UNDERSTOOD, cause="an answer without end")
 
+    handed_over = False
     try:
         await chat.open()
         await named(*chat.ids)
@@ -39,20 +43,28 @@ async def read(chat: Chat, answer: KeptAnswer, record: RequestRecord, named: Nam
         answer.complete()
         record.end(Outcome.COMPLETED)
     except ServiceError as failure:
-        _fail(answer, record, failure)
+        handed_over = failure.failure is STOPPING and answer.hand_over()
+        if not handed_over:
+            fail(answer, record, failure)
     except Exception as error:
         log.error("bug", exc_info=error)
-        _fail(answer, record, ServiceError(BUG))
+        fail(answer, record, ServiceError(BUG))
     finally:
         record.note_chat(*chat.ids)
-        chat.leave()
-        report_answer(record)
+        chat.leave(goes_on=handed_over)
+        if handed_over:
+            log.info("answer handed over")
+        else:
+            report_answer(record)
 
 
-def _fail(answer: KeptAnswer, record: RequestRecord, failure: ServiceError) -> None:
+def fail(answer: KeptAnswer, record: RequestRecord, failure: ServiceError) -> None:
+    """Ends an answer that has failed, or was stopped."""
     stopped = failure.failure is STOPPED
     answer.fail(failure, Status.CANCELED if stopped else Status.FAILED)
     if stopped:
         record.end(Outcome.LEFT)
     else:
+        if failure.failure is STOPPING:
+            failure.cause = "the service stopped"
         record.fail(failure)

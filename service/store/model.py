@@ -58,6 +58,33 @@ class Page(NamedTuple):
         return cls(shown, Position(shown[-1].updated_at, shown[-1].conversation_id) if more else None)
 
 
+# What is said of an answer, in place of the number of its last event, to a process that adds to it in vain.
+OTHER_READER = -1
+GONE = -2
+
+
+class UserFullError(Exception):
+    """The user has as many answers in progress as one may have."""
+
+
+class Entry(NamedTuple):
+    """An entry of an answer's stream: event `number` as it is written, or with `over` how the answer has ended."""
+
+    number: int
+    data: bytes
+    over: bool
+
+
+class Addition(NamedTuple):
+    """Parts of an answer from number `first` on, Coze's ids while they are news, and the end once there is one."""
+
+    answer_id: str
+    first: int
+    parts: list[bytes]
+    ids: tuple[str, str] | None
+    end: bytes | None
+
+
 class Store(Protocol):
     """An asynchronous context manager. Entering it raises StoreUnusable; any call may raise StoreDown."""
 

@@ -1,28 +1,23 @@
-"""The store of several machines: a Valkey or Redis server, version 6.2 or newer.
+"""The store of several machines: a Valkey or Redis server.
 
 What belongs together changes in one script, which the server runs alone and whole. The names of keys hold users' and
 bots' ids only as hashes, since the server's tools show them.
 """
 
-import asyncio
-import contextlib
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import structlog
-from valkey.asyncio import BlockingConnectionPool, Valkey
-from valkey.exceptions import ValkeyError
 
 from service.bounds import BOUNDS
 from service.store.model import NEWER, Conversation, OwnedFile, Page, Position, StoreDown, StoreUnusable
+from service.store.server import PREFIX, address_of, close, connect, in_time
 
 log = structlog.get_logger()
 
-_PREFIX = "coze-service:"
 # The form of what is kept; a service that finds a higher number leaves it alone.
 _SCHEMA = 1
 _FIELDS = ("user", "bot", "name", "created", "updated")
@@ -97,15 +92,9 @@ class ValkeyStore:
     """The store at `uri`, of which only host and port are ever shown."""
 
     def __init__(self, uri: str, lifetime_seconds: int) -> None:
-        parts = urlsplit(uri)
-        self._address = f"{parts.hostname}:{parts.port or 6379}"
+        self._address = address_of(uri)
         self._lifetime = lifetime_seconds * 1000
-        # Left to itself the client would take any server's certificate for this one's.
-        tls = {"ssl_check_hostname": True} if parts.scheme in ("rediss", "valkeys") else {}
-        pool = BlockingConnectionPool.from_url(
-            uri, max_connections=BOUNDS.store_connections, timeout=None, decode_responses=False, **tls
-        )
-        self._client = Valkey.from_pool(pool)
+        self._client = connect(uri, BOUNDS.store_connections)
         self._record_turn = self._client.register_script(_RECORD_TURN)
         self._list = self._client.register_script(_LIST)
         self._rename = self._client.register_script(_RENAME)
@@ -124,8 +113,7 @@ class ValkeyStore:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with contextlib.suppress(ValkeyError, OSError):
-            await self._client.aclose()
+        await close(self._client)
 
     async def record_turn(self, conversation: Conversation, chat_id: str) -> bool:
         identity, user_id, bot_id, name, created_at, updated_at = conversation
@@ -185,7 +173,7 @@ class ValkeyStore:
         return {file_id: OwnedFile(*json.loads(row)) for file_id, row in known if row is not None}
 
     async def shared_secret(self, name: str, proposed: bytes) -> bytes:
-        key = f"{_PREFIX}secret:{name}"
+        key = f"{PREFIX}secret:{name}"
         await self._ask(lambda: self._client.set(key, proposed, nx=True))
         secret = await self._ask(lambda: self._client.get(key))
         if secret is None:
@@ -194,8 +182,8 @@ class ValkeyStore:
         return secret
 
     async def _check(self) -> None:
-        key = f"{_PREFIX}schema"
-        async with _in_time():
+        key = f"{PREFIX}schema"
+        async with in_time():
             await self._client.set(key, _SCHEMA, nx=True)
             found = await self._client.get(key)
         if found is not None and found != b"%d" % _SCHEMA:
@@ -208,20 +196,8 @@ class ValkeyStore:
                 await self._check()
             except StoreUnusable as error:
                 raise StoreDown(str(error)) from None
-        async with _in_time():
+        async with in_time():
             return await command()
-
-
-@contextlib.asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(BOUNDS.store_seconds):
-            yield
-    except TimeoutError:
-        raise StoreDown(f"no answer within {BOUNDS.store_seconds:g} seconds") from None
-    except (ValkeyError, OSError) as error:
-        # Its text may hold the address with its password.
-        raise StoreDown(type(error).__name__) from None
 
 
 def _row(conversation_id: str, row: list[bytes]) -> Conversation:
@@ -236,20 +212,20 @@ def _now() -> int:
 
 
 def _conversation(conversation_id: str) -> str:
-    return f"{_PREFIX}conversation:{conversation_id}"
+    return f"{PREFIX}conversation:{conversation_id}"
 
 
 def _chat(chat_id: str) -> str:
-    return f"{_PREFIX}chat:{chat_id}"
+    return f"{PREFIX}chat:{chat_id}"
 
 
 def _file(file_id: str) -> str:
-    return f"{_PREFIX}file:{file_id}"
+    return f"{PREFIX}file:{file_id}"
 
 
 def _list(user_id: str, bot_id: str | None = None) -> str:
     """The sorted set of the user's conversations by their last turn, with one bot or with any."""
-    key = f"{_PREFIX}conversations:{_digest(user_id)}"
+    key = f"{PREFIX}conversations:{_digest(user_id)}"
     return key if bot_id is None else f"{key}:{_digest(bot_id)}"
 
 

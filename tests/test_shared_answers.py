@@ -1,0 +1,333 @@
+"""Answers on a real Valkey server: followed, stopped and gone on with by any process on any machine."""
+
+import contextlib
+import itertools
+import random
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+import valkey
+from conftest import Service, Start, Upstream, changed, wait_until
+from envelope import assert_error
+from operations import visitor
+from test_answers import ANSWERS, CONTINUE, QUESTION, Event, again, asked, begin, events, slow, whole
+from test_shared_limit import Store as Server
+
+# Such that one process is quickly missed, and goes on with answers in several steps.
+QUICK = changed(
+    answers_beat_seconds=0.5,
+    answers_lease_seconds=2,
+    answers_claimed=2,
+    answers_sent_bytes=300,
+    answers_read_seconds=0.001,
+    recall_seconds=0.2,
+    recall_longest_seconds=1,
+    recall_attempts=3,
+)
+AWAY = "the store of the answers does not answer"
+BACK = "the store of the answers answers again"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    running = Server()
+    running.start()
+    yield running
+    running.kill()
+    running.client.connection_pool.disconnect()
+
+
+@pytest.fixture(scope="module")
+def machines(server: Server, start: Start) -> tuple[Service, Service]:
+    """Two that nobody kills."""
+    return start(*QUICK, STORE=server.uri()), start(*QUICK, STORE=server.uri("redis"))
+
+
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def store(server: Server) -> str:
+    """A part of the server that no other test's machines see."""
+    return f"{server.uri()}/{next(NUMBERS)}"
+
+
+def keys(store: str) -> list[bytes]:
+    """The names of the keys that answers have there."""
+    with valkey.Valkey.from_url(store) as client:
+        return list(client.scan_iter("coze-service:answer*"))
+
+
+def answer_id_of(found: list[Event]) -> str:
+    return str(found[0].data["answer_id"])
+
+
+def texts(found: list[Event]) -> dict[str, str]:
+    """All texts of an answer, by the types of their events."""
+    said: dict[str, str] = {}
+    for event in found:
+        kind = event.data["type"]
+        said[kind] = said.get(kind, "") + event.data.get("content", "")
+    return said
+
+
+def logged(service: Service, event: str) -> int:
+    return sum(line["event"] == event for line in service.lines())
+
+
+def follow(service: Service, seen: list[Event], seconds: float = 60) -> list[Event]:
+    """What comes behind the events seen, over as many connections as it takes."""
+    found = list(seen)
+    end = time.monotonic() + seconds
+    while not found or found[-1].data["type"] != "end":
+        assert time.monotonic() < end, "the answer has no end"
+        with contextlib.suppress(httpx.TransportError):
+            found += again(service, found[-1].id)
+    return found
+
+
+def test_followed_on_another_machine(
+    machines: tuple[Service, Service], upstream: Upstream, bots: dict[str, str]
+) -> None:
+    one, other = machines
+    before = asked(upstream)
+    found = begin(one, slow(bots), 20)
+    turn = 0
+    while found[-1].data["type"] != "end":
+        found += again(machines[turn := 1 - turn], found[-1].id, 30)
+    text = whole(found)
+    assert len(text) == 2000
+    assert asked(upstream) == before + 1
+    path = f"{ANSWERS}/{answer_id_of(found)}"
+    assert whole(events(other.http.get(f"{path}/events").text)) == text
+    said = [machine.http.get(path).json()["data"] for machine in machines]
+    assert said[0] == said[1]
+    assert (said[0]["status"], said[0]["content"], said[0]["last_event"]) == ("completed", text, len(found))
+    for machine in machines:
+        assert machine.http.get(f"{path}/events", headers={"Last-Event-ID": found[-1].id}).status_code == 204
+
+
+def test_one_machine_s_failures_are_the_other_s(
+    machines: tuple[Service, Service], upstream: Upstream, bots: dict[str, str]
+) -> None:
+    one, other = machines
+    before = asked(upstream)
+    headers = {"Idempotency-Key": f"failing-{before}"}
+    body = {**QUESTION, "bot_id": bots["code-4016"]}
+    said = {assert_error(machine.http.post("/api/v1/chat", json=body, headers=headers), 429) for machine in machines}
+    assert len(said) == 1
+    first = begin(one, {**CONTINUE, "bot_id": bots["error-midway-5000"]}, 10**9)
+    path = f"{ANSWERS}/{answer_id_of(first)}"
+    assert [event.id for event in events(other.http.get(f"{path}/events").text)] == [event.id for event in first]
+    assert other.http.get(path).json() == one.http.get(path).json()
+    assert other.http.get(path).json()["data"]["status"] == "failed"
+
+
+def test_stopped_from_another_machine(
+    machines: tuple[Service, Service], upstream: Upstream, bots: dict[str, str]
+) -> None:
+    one, other = machines
+    first = begin(one, {**CONTINUE, "bot_id": bots["for-ever"]}, 3)
+    path = f"{ANSWERS}/{answer_id_of(first)}"
+    with ThreadPoolExecutor(2) as pool:
+        followers = [pool.submit(again, machine, first[-1].id) for machine in machines]
+        wait_until(lambda: other.http.get(path).json()["data"]["last_event"] > 10)
+        assert other.http.post(f"{path}/stop").status_code == 200
+        for follower in followers:
+            *_, error, end = follower.result(30)
+            assert (error.data["code"], end.data) == ("answer_stopped", {"type": "end"})
+    assert other.http.post(f"{path}/stop").status_code == 200
+    assert one.http.get(path).json()["data"]["status"] == "canceled"
+    wait_until(lambda: upstream.state(1)["chats"][-1]["cancel_calls"] == 1)
+
+
+def test_a_key_asks_once_on_all_machines(
+    machines: tuple[Service, Service], upstream: Upstream, bots: dict[str, str]
+) -> None:
+    for number in range(5):
+        before = asked(upstream)
+        body = {**slow(bots, 20), "on_disconnect": None}
+        headers = {"Idempotency-Key": f"shared-{before}-{number}"}
+        with ThreadPoolExecutor(6) as pool:
+            answers = [
+                pool.submit(machine.http.post, "/api/v1/chat", json=body, headers=headers) for machine in machines * 3
+            ]
+            assert len({whole(events(answer.result().text)) for answer in answers}) == 1
+        assert asked(upstream) == before + 1
+        changed_body = {**body, "messages": [{"role": "user", "content": "another"}]}
+        for machine in machines:
+            assert_error(machine.http.post("/api/v1/chat", json=changed_body, headers=headers), 400)
+            as_json = machine.http.post("/api/v1/chat", json=body, headers=headers)
+            assert as_json.headers["answer-id"]
+
+
+def test_an_answer_is_its_user_s_on_all_machines(machines: tuple[Service, Service]) -> None:
+    one, other = machines
+    ann, bob = visitor(one.http), visitor(other.http)
+    body = {name: value for name, value in CONTINUE.items() if name != "user_id"}
+    first = begin(one, body, 10**9, ann)
+    path = f"{ANSWERS}/{answer_id_of(first)}"
+    for headers in (bob, {}):
+        unknown = assert_error(other.http.get(f"{ANSWERS}/{'x' * 24}", headers=headers), 404)
+        assert assert_error(other.http.get(path, headers=headers), 404) == unknown
+        assert_error(other.http.get(f"{path}/events", headers=headers), 404)
+        assert_error(other.http.post(f"{path}/stop", headers=headers), 404)
+    assert other.http.get(path, headers=ann).json()["data"]["status"] == "completed"
+
+
+def test_a_reader_that_sleeps_for_too_long(
+    machines: tuple[Service, Service], upstream: Upstream, bots: dict[str, str]
+) -> None:
+    """Another has gone on meanwhile: it adds nothing more, and does not end the chat that it was reading."""
+    sleeping, other = machines
+    before = asked(upstream)
+    first = begin(sleeping, slow(bots, 120, 0.05), 3)
+    with ThreadPoolExecutor(2) as pool:
+        here, there = (pool.submit(follow, machine, first) for machine in machines)
+        wait_until(lambda: other.http.get(f"{ANSWERS}/{answer_id_of(first)}").json()["data"]["last_event"] > 10)
+        sleeping.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: logged(other, "answer taken over"))
+        sleeping.process.send_signal(signal.SIGCONT)
+        assert len(whole(here.result(60))) == len(whole(there.result(60))) == 1200
+    assert asked(upstream) == before + 1
+    chat = upstream.state(1)["chats"][-1]
+    assert (chat["status"], chat["cancel_calls"]) == ("completed", 0)
+
+
+def test_a_reader_is_killed(
+    server: Server, machines: tuple[Service, Service], start: Start, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    """At a random point of several answers, while some follow elsewhere and others have to come back."""
+    other = machines[0]
+    upstream.set(delta_seconds=0.05)
+    try:
+        for _ in range(2):
+            reader = start(*QUICK, STORE=server.uri())
+            before = asked(upstream)
+            bodies = [slow(bots, 60, 0.05), slow(bots, 40, 0.1)]
+            bodies += [{**CONTINUE, "bot_id": bots[name]} for name in ("reasoning", "two-answers", "default")]
+            plain = [texts(begin(other, body, 10**9)) for body in bodies]
+            with ThreadPoolExecutor(10) as pool:
+                firsts = [begin(reader, body, random.randint(1, 5)) for body in bodies]
+                elsewhere = [pool.submit(follow, other, first) for first in firsts]
+                cut = [pool.submit(again, reader, first[-1].id) for first in firsts]
+                time.sleep(random.random())
+                reader.process.kill()
+                reader.process.wait()
+                found = [one.result(60) for one in elsewhere]
+                came_back = [follow(other, first + one.result(60)) for first, one in zip(firsts, cut, strict=True)]
+            for here, there, whole_one in zip(found, came_back, plain, strict=True):
+                assert whole(here) == whole(there)
+                assert texts(here) == texts(there) == whole_one
+            assert asked(upstream) == before + 2 * len(bodies)
+    finally:
+        upstream.set(delta_seconds=0)
+    chats = upstream.state(10)["chats"]
+    assert [(chat["status"], chat["cancel_calls"]) for chat in chats] == [("completed", 0)] * 10
+
+
+def test_a_reader_that_leaves_hands_its_answers_over(
+    store: str, start: Start, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    """What ends within the grace ends there; with the rest another process goes on."""
+    leaving, other = start(STORE=store, SHUTDOWN_GRACE="1"), start(*QUICK, STORE=store)
+    before = asked(upstream)
+    short = begin(leaving, slow(bots, 30, 0.02), 3)
+    long = begin(leaving, slow(bots, 200, 0.02), 3)
+    alone = begin(leaving, slow(bots, 200, 0.02), 3)
+    with ThreadPoolExecutor(3) as pool:
+        elsewhere = pool.submit(follow, other, long)
+        cut = pool.submit(again, leaving, long[-1].id)
+        assert leaving.stop() == 0
+        seen = long + cut.result(60)
+        assert seen[-1].data["type"] == "message_delta"
+        assert len(whole(elsewhere.result(60))) == len(whole(follow(other, seen))) == 2000
+    assert len(whole(follow(other, short))) == 300
+    assert len(whole(follow(other, alone))) == 2000
+    assert asked(upstream) == before + 3
+    assert [(chat["status"], chat["cancel_calls"]) for chat in upstream.state(3)["chats"]] == [("completed", 0)] * 3
+    assert logged(leaving, "answer handed over") == 2
+    assert logged(other, "answer taken over") == 2
+
+
+def test_a_restart_of_the_workers_loses_nothing(
+    store: str, start: Start, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    service = start(*QUICK, STORE=store, WORKERS="2", SHUTDOWN_GRACE="1")
+    before = asked(upstream)
+    found = [begin(service, slow(bots, 250, 0.02), 3) for _ in range(6)]
+    workers = {process.pid for process in psutil.Process(service.process.pid).children()}
+    with ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(follow, service, seen) for seen in found]
+        service.process.send_signal(signal.SIGHUP)
+        assert {len(whole(answer.result(60))) for answer in answers} == {2500}
+    assert asked(upstream) == before + 6
+    wait_until(lambda: not workers & {process.pid for process in psutil.Process(service.process.pid).children()}, 60)
+    assert service.stop() == 0
+
+
+def test_a_store_that_goes_away_and_comes_back(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
+    """Whoever follows where Coze is read goes on; the others wait, and miss nothing. The store has lost its memory."""
+    server = Server()
+    server.start()
+    try:
+        reader, other = start(STORE=server.uri()), start(STORE=server.uri())
+        first = begin(reader, slow(bots, 300, 0.03), 5)
+        path = f"{ANSWERS}/{answer_id_of(first)}"
+        with ThreadPoolExecutor(2) as pool:
+            here, there = (pool.submit(follow, machine, first) for machine in (reader, other))
+            wait_until(lambda: other.http.get(path).json()["data"]["last_event"] > 20)
+            server.kill()
+            wait_until(lambda: logged(reader, AWAY) and logged(other, AWAY))
+            for machine in (reader, other):
+                refused = machine.http.post("/api/v1/chat", json=CONTINUE)
+                assert_error(refused, 503)
+                assert refused.headers["retry-after"]
+                assert machine.chat().status_code == 200
+            assert_error(other.http.get(f"{ANSWERS}/{'x' * 24}"), 503)
+            last = reader.http.get(path).json()["data"]["last_event"]
+            wait_until(lambda: reader.http.get(path).json()["data"]["last_event"] > last + 10)
+            server.start()
+            assert len(whole(here.result(60))) == len(whole(there.result(60))) == 3000
+        wait_until(lambda: logged(reader, BACK) and logged(other, BACK))
+        for machine in (reader, other):
+            assert machine.http.get(path).json()["data"]["status"] == "completed"
+            assert len(whole(begin(machine, CONTINUE, 10**9))) > 10
+            assert not [line for line in machine.lines() if line["level"] == "error"]
+    finally:
+        server.kill()
+        server.client.connection_pool.disconnect()
+
+
+def test_what_nobody_follows_on_any_machine_is_cancelled_and_leaves_nothing(
+    store: str, start: Start, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    short = changed(answers_clean_seconds=0.2, answers_of_a_user=1000)
+    env = {"STORE": store, "ANSWER_IDLE_SECONDS": "2"}
+    one, other = start(*short, **env), start(*short, **env)
+    upstream.reset()
+    body = {**CONTINUE, "bot_id": bots["for-ever"]}
+    heard = begin(one, body, 3)
+    answer_id = answer_id_of(heard)
+    with (
+        httpx.Client(base_url=other.url, timeout=60) as client,
+        client.stream("GET", f"{ANSWERS}/{answer_id}/events") as stream,
+    ):
+        pieces = stream.iter_text()
+        for _ in range(50):  # five seconds, with nobody on the machine that reads Coze
+            next(pieces)
+        assert one.http.get(f"{ANSWERS}/{answer_id}").json()["data"]["status"] == "in_progress"
+        others = [begin(one, body, 3) for _ in range(20)]
+        wait_until(lambda: sum(chat["cancel_calls"] for chat in upstream.state()["chats"]) == len(others))
+        assert one.http.get(f"{ANSWERS}/{answer_id}").json()["data"]["status"] == "in_progress"
+    wait_until(lambda: sum(chat["cancel_calls"] for chat in upstream.state()["chats"]) == 1 + len(others))
+    path = f"{ANSWERS}/{answer_id}"
+    wait_until(lambda: {machine.http.get(path).status_code for machine in (one, other)} == {404})
+    for machine in (one, other):
+        assert machine.stop() == 0
+    wait_until(lambda: not keys(store))
