@@ -70,7 +70,7 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
         async with ownership, coze, files, limiter or nullcontext(), answers:
             yield
 
-    # With METRICS_PORT they have a server of their own, which __main__ starts.
+    # With METRICS_PORT they have a server of their own, which command.py starts.
     own_metrics = settings.metrics and settings.metrics_port is None
     metrics_routes = [metrics_page(shared=settings.workers > 1)] if own_metrics else []
     app = Litestar(

@@ -301,7 +301,7 @@ def test_what_nobody_listens_to_is_left_with_coze(upstream: Upstream, bots: dict
 # A service that says on SIGRTMIN how much of what it has made only the garbage collector has found.
 COUNTING = """
 import gc, signal, sys
-from service.__main__ import main
+from service.command import main
 
 def tell(*_):
     print(f'{{"garbage": {gc.collect()}}}', flush=True)

@@ -170,7 +170,7 @@ def test_a_log_that_has_gone_ends_no_chat(upstream: Upstream, bots: dict[str, st
 # A service whose requests go on though they are answered and their clients have gone.
 STAYING = """
 import asyncio
-import service.__main__ as command
+import service.command as command
 
 serve = command.serve
 
