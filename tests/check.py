@@ -95,7 +95,7 @@ def install_node_packages() -> str:
 def install_debian_packages() -> str:
     """A browser, letters to write Chinese with, a proxy. Debian keeps one version of each, so none is named here."""
     wanted = {
-        "chromium": shutil.which("chromium"),
+        "chromium-headless-shell": shutil.which("chromium-headless-shell"),
         "fonts-noto-cjk": _chinese_fonts(),
         "nginx": shutil.which("nginx", path=f"{PATH}:/usr/sbin"),
     }
@@ -109,7 +109,7 @@ def install_debian_packages() -> str:
             done = subprocess.run([*apt, *command], env=noninteractive, stdout=subprocess.DEVNULL)
             if done.returncode:
                 raise Skipped(f"{' '.join(apt[:1] + command[:1])} failed, so there is no {' and no '.join(missing)}")
-    return run("chromium", "--version")
+    return run("chromium-headless-shell", "--version")
 
 
 def _chinese_fonts() -> bool:

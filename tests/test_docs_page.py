@@ -33,8 +33,14 @@ def page(browser: Browser, service: Service, upstream: Upstream) -> Iterator[Pag
 
 
 def opened(page: Page, tag: str, operation: str) -> Locator:
-    """An operation of the page, unfolded and ready to be tried."""
+    """An operation of the page, unfolded and ready to be tried. The one before is folded.
+
+    Swagger UI draws all that are unfolded anew at each key and each click, which takes seconds with many.
+    """
     block = page.locator(f"#operations-{tag}-{operation}")
+    before = page.locator(f".opblock.is-open:not(#operations-{tag}-{operation})")
+    if before.count():
+        before.locator(".opblock-summary").click()
     if "is-open" not in (block.get_attribute("class") or ""):
         block.locator(".opblock-summary").click()
     expect(block.get_by_role("button", name="Execute")).to_be_visible()
