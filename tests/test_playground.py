@@ -348,4 +348,4 @@ def test_it_can_be_switched_off(start: Start) -> None:
 
 
 def test_the_reader_survives_every_split() -> None:
-    read_in_every_split(STATIC / "sse.js")
+    read_in_every_split(STATIC / "sse.js", "eventsOf", "{ data }")

@@ -7,9 +7,10 @@ import { nextFrame } from "./frame.js";
 import { Answer, below, questionOf } from "./messages.js";
 import { gone, keep } from "./opened.js";
 import { change, goToEnd, present, show, turns } from "./present.js";
-import { Failure, call, callerKnown, isGone, json, offline, userId } from "./service.js";
-import { dataOf } from "./sse.js";
+import { forget, remember } from "./running.js";
+import { Failure, callerKnown, isGone, offline, userId } from "./service.js";
 import { texts } from "./texts.js";
+import { UnbrokenAnswer, wholeAnswer } from "./unbroken.js";
 import { drawRaw, raw } from "./wire.js";
 
 /** A button that asks what it says. When it is gone, the keyboard goes on from where it was. */
@@ -25,6 +26,12 @@ export function ask(text, about) {
   new Asking({ text, about, shown, message: messageOf(text, about) }).run();
 }
 
+/** Goes on with an answer that an earlier load of the page had asked for (see running.js). `shown` is its question, if it is on the page. */
+export function resume({ text, ...ticket }, shown = questionOf(text, [])) {
+  keep(ticket.conversationId);
+  new Asking({ text, about: [], shown, message: messageOf(text, []) }, ticket).run();
+}
+
 function messageOf(text, about) {
   if (!about.length) return { role: "user", content: text };
   const parts = [{ type: "text", text }, ...about.map(partOf)];
@@ -38,24 +45,31 @@ function partOf({ file, id }) {
 
 class Asking {
   #turn; // { text, about, shown, message }, where `shown` is the question on the page
+  #ticket; // of an answer that was asked for before
+  #stream = null; // the UnbrokenAnswer
   #answer = new Answer();
-  #abort = new AbortController();
+  #abort = new AbortController(); // of waiting for it
   #isLeft = false; // its conversation is gone from the page
   #conversationId = present.conversationId;
   #isMarked = false;
   #begun = performance.now();
+  #isWaiting = false; // for a connection
 
-  constructor(turn) {
-    this.#turn = turn;
+  constructor(turn, ticket = null) {
+    [this.#turn, this.#ticket] = [turn, ticket];
   }
 
   stop() {
     this.#abort.abort();
+    this.#stream?.stop().catch((failure) => failure.code !== "answer_not_found" && showFailure(failure));
+    this.#forget();
   }
 
+  /** Leaves the answer to itself: where it outlives its connection it goes on, and whoever opens its conversation sees it. */
   leave() {
     this.#isLeft = true;
-    this.stop();
+    this.#abort.abort();
+    this.#stream?.leave();
   }
 
   /** Asks, and shows the answer. A question that is asked again moves to the end. */
@@ -66,56 +80,66 @@ class Asking {
     goToEnd();
     change({ running: this });
     announce(texts.answering);
+    this.#showTime();
+    const timer = setInterval(() => this.#showTime(), 500);
     let completed, note, failure;
     try {
-      completed = await this.#answered($("stream").checked);
+      completed = await Promise.race([this.#answered(), this.#left()]);
     } catch (error) {
-      if (error.name === "AbortError") note = texts.stopped;
+      if (error.name === "AbortError" || error.code === "answer_stopped") note = texts.stopped;
       else failure = error instanceof Failure ? error : offline();
     }
+    clearInterval(timer);
+    if (!this.#isLeft && !failure?.isLost) this.#forget();
     await this.#end(completed, note, failure);
   }
 
+  #left() {
+    const { signal } = this.#abort;
+    return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  }
+
+  #showTime() {
+    const seconds = Math.floor((performance.now() - this.#begun) / 1000);
+    this.#answer.wait(this.#isWaiting ? texts.reconnecting : seconds ? `${seconds} s` : "");
+  }
+
   /** What completed the answer. */
-  async #answered(stream) {
+  async #answered() {
     await callerKnown();
-    const request = json("POST", {
+    const stream = $("stream").checked;
+    const body = this.#ticket?.body ?? {
       bot_id: $("bot").value.trim() || null,
       user_id: userId(),
       conversation_id: this.#conversationId,
       messages: [this.#turn.message],
       stream,
-    });
-    const { response, since } = await call("api/v1/chat", { ...request, signal: this.#abort.signal }, request.body);
-    return stream ? this.#readStream(response, since) : this.#readJson(response, since);
+    };
+    return body.stream ? this.#readStream(body) : this.#readWhole(body);
   }
 
-  async #readStream(response, since) {
-    const broken = (message) => new Failure(texts.brokeOff, { message, requestId: response.headers.get("X-Request-ID") });
+  async #readStream(body) {
+    this.#stream = new UnbrokenAnswer({ ...this.#ticket, body }, (isWaiting) => {
+      this.#isWaiting = isWaiting;
+      this.#showTime();
+    });
+    this.#remember();
     let failure = null;
     let completed = {};
-    let ended = false;
-    try {
-      for await (const text of dataOf(response.body)) {
-        this.#abort.signal.throwIfAborted(); // also what was read before it was aborted does not count
-        const event = JSON.parse(text);
-        raw(text, event.type === "error" ? "bad" : "", since);
-        this.#take(event);
-        if (event.type === "error") failure = broken(event.message);
-        else if (event.type === "chat_completed") completed = event;
-        else if (event.type === "end") ended = true;
-        while (this.#answer.isBehind) await nextFrame();
-      }
-    } catch (error) {
-      throw error.name === "AbortError" ? error : broken(texts.lost);
+    for await (const { event, text, since } of this.#stream.events()) {
+      this.#abort.signal.throwIfAborted();
+      raw(text, event.type === "error" ? "bad" : "", since);
+      this.#take(event);
+      if (event.type === "error") failure = new Failure(texts.brokeOff, { ...event, requestId: this.#stream.requestId });
+      else if (event.type === "chat_completed") completed = event;
+      while (this.#answer.isBehind) await nextFrame();
     }
-    if (!ended) failure ??= broken(texts.lost);
     if (failure) throw failure;
     return completed;
   }
 
-  async #readJson(response, since) {
-    const text = await response.text();
+  async #readWhole(body) {
+    const { text, since } = await wholeAnswer(body, this.#abort.signal);
     raw(text, "", since);
     const { data, conversation_id } = JSON.parse(text);
     this.#take({ type: "chat_started", conversation_id });
@@ -137,6 +161,16 @@ class Asking {
     this.#isMarked = true;
     keep((this.#conversationId = conversationId));
     mark(conversationId, true);
+    this.#remember();
+  }
+
+  #remember() {
+    const { ticket } = this.#stream ?? {};
+    if (ticket) remember({ ...ticket, conversationId: this.#conversationId, text: this.#turn.text });
+  }
+
+  #forget() {
+    if (this.#stream?.ticket) forget(this.#stream.ticket.key);
   }
 
   async #end(completed, note, failure) {
@@ -152,10 +186,11 @@ class Asking {
     if (this.#isLeft) return;
     announce(failure ? "" : note ?? `${texts.answered} ${text || texts.nothing}`);
     if (!failure) return;
+    if (this.#ticket && failure.code === "answer_not_found") return this.#turn.shown.remove(); // it was over long ago
     if (this.#conversationId && isGone(failure)) return this.#askAnew();
     const again = () => {
       this.#answer.element.remove();
-      new Asking(this.#turn).run();
+      new Asking(this.#turn, failure.isLost ? this.#stream.ticket : null).run();
     };
     showFailure(failure, asking(texts.retry, again));
   }

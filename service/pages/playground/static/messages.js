@@ -57,6 +57,12 @@ export class Answer {
     this.thoughts.add(content);
   }
 
+  /** Says how long it takes, or what it waits for. */
+  wait(text) {
+    this.waiting ??= this.element.appendChild(make("p", { className: "about" }));
+    this.waiting.textContent = text;
+  }
+
   suggest(button) {
     this.suggestions ??= make("div", { className: "suggestions" });
     this.suggestions.append(button);
@@ -67,6 +73,7 @@ export class Answer {
     this.thoughts?.draw();
     const drawn = this.words.end();
     if (!this.words.text && whole) this.bubble.append(make("em", { text: texts.nothing }));
+    this.waiting?.remove();
     this.element.append(make("div", { className: "below" }, ...below));
     if (this.suggestions) this.element.append(this.suggestions);
     await drawn;

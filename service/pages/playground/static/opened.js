@@ -6,8 +6,16 @@ import { $, announce, button, make } from "./dom.js";
 import { showFailure } from "./failures.js";
 import { Answer, below, questionOf } from "./messages.js";
 import { change, goToEnd, present, turns, welcome } from "./present.js";
+import { forget, lastRunning, runningIn } from "./running.js";
 import { callJson, callerKnown, hasHistory, isGone, offersHistory, owned } from "./service.js";
 import { texts, whenOf } from "./texts.js";
+
+let resume;
+
+/** `onRunning` is called with an answer that is still coming (see running.js), and with its question if that is shown. */
+export function startOpened(onRunning) {
+  resume = onRunning;
+}
 
 /** Takes an id for the conversation of the next question, or null for a new one. The address tells it to the next load. */
 export function keep(id) {
@@ -46,15 +54,23 @@ export function follow() {
   else newConversation();
 }
 
+/** Shows what the address names, after a load of the page. */
+export function followFirst() {
+  follow();
+  const running = present.opening ? null : hasHistory() ? runningIn(null) : lastRunning();
+  if (running) resume(running);
+}
+
 async function open(id) {
   leave();
   keep(id);
   const opening = new AbortController();
   turns.append(make("p", { className: "about", text: texts.opening }));
   change({ opening });
-  let page, failure;
+  let page, running, failure;
   try {
     page = await messagesOf(id, null, opening.signal);
+    running = await runningBeside(id, page);
   } catch (error) {
     failure = error;
   }
@@ -66,6 +82,29 @@ async function open(id) {
   showMessages(id, page);
   goToEnd();
   announce(texts.opened($("chat-title").textContent));
+  if (running) resume(running.entry, running.question && questionOf(running.question.content, running.question.files ?? []));
+}
+
+/**
+ * An answer that is still coming in the conversation `id`, as `{ entry, question }`, whose messages it takes out of the
+ * page: they come anew. Undefined where there is none, or the service does not keep it any more.
+ */
+async function runningBeside(id, page) {
+  const entry = runningIn(id);
+  if (!entry) return;
+  let chatId;
+  if (entry.answerId) {
+    try {
+      chatId = (await callJson(owned(`api/v1/answers/${entry.answerId}`), {}, "")).data.chat_id;
+    } catch (error) {
+      if (error.code !== "answer_not_found") throw error;
+      return forget(entry.key);
+    }
+  }
+  // Without an answer there is only the question, last of all.
+  const its = page.data.filter((message) => (chatId ? message.chat_id === chatId : message === page.data.at(-1) && message.role === "user"));
+  page.data = page.data.filter((message) => !its.includes(message));
+  return { entry, question: its.find(({ role }) => role === "user") };
 }
 
 /** A page of a conversation's messages, those before the message `before` if it is given. */

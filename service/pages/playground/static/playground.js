@@ -1,11 +1,11 @@
 /** The page: what its controls do, and how it starts. */
-import { ask, suggestion } from "./asking.js";
+import { ask, resume, suggestion } from "./asking.js";
 import { readBots, showBot, startBot } from "./bot.js";
 import { startComposer } from "./composer.js";
 import { readList, startConversations } from "./conversations.js";
 import { $, make } from "./dom.js";
 import { picturesFromElsewhere } from "./markdown.js";
-import { follow, gone, keep, newConversation } from "./opened.js";
+import { follow, followFirst, gone, keep, newConversation, startOpened } from "./opened.js";
 import { present } from "./present.js";
 import { callJson, callerKnown, keepUser, showUser } from "./service.js";
 import { texts, translate } from "./texts.js";
@@ -89,9 +89,10 @@ $("key-field").hidden = !$("key").value;
 showUser();
 startBot(suggestion);
 startComposer(ask);
+startOpened(resume);
 showHealth();
 readConfig().catch(() => {});
 startConversations(gone);
 readBots();
-follow();
+followFirst();
 document.documentElement.dataset.ready = "true";
