@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
+import os
+import random
 import re
 import shutil
 import socket
@@ -26,6 +29,7 @@ from browser import chromium
 from conftest import ROOT, Service, Start, Upstream, wait_until
 from javascript import TESTS, needs_packages, node, run_tool
 from playwright.sync_api import Page
+from relay import Relay
 from test_examples import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.npm]
@@ -53,6 +57,15 @@ READING = (
 RECONNECTING = ("event-source-plus", "eventsource", "eventsource-client")
 ASKING = ("@ant-design/x-sdk XRequest", *RECONNECTING)
 IN_BROWSERS = ("@microsoft/fetch-event-source", "sse.js")
+
+# Readers of an answer that outlives its connection, which they are left to connect to again.
+FOLLOWING = ("@microsoft/fetch-event-source", "@ant-design/x-sdk XRequest", "eventsource", "the browser's EventSource")
+WORDS = " ".join(f"word-{number}" for number in range(120))
+# Chromium cannot hide its tab under test; the readers are told so in the way that they ask.
+HIDE = """hidden => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 
 # A Python reader asks one question: the address, the body of the POST, and what takes the data of an event.
 Reader = Callable[[str, str, Callable[[str], None]], None]
@@ -212,8 +225,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(shutil.copytree(TESTS / "readers", tmp_path_factory.mktemp("readers") / "readers"))
     (folder / "node_modules").symlink_to(TESTS / "node_modules")
     shutil.copyfile(ROOT / "examples" / "javascript" / "coze-api.js", folder / "coze-api.mjs")
-    (code,) = re.findall(r"^```js\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (folder / "fetch-event-source.mjs").write_text(code, encoding="utf-8")
+    following, asking = re.findall(r"^```js\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (folder / "following.mjs").write_text(following, encoding="utf-8")
+    (folder / "fetch-event-source.mjs").write_text(asking, encoding="utf-8")
     return folder
 
 
@@ -317,15 +331,6 @@ def test_those_left_to_reconnect_did_so(outcomes: dict[Asked, Outcome], quick: S
 def test_a_tab_that_is_hidden_and_shown_again(
     page: Page, quick: Service, upstream: Upstream, bots: dict[str, str]
 ) -> None:
-    """Chromium cannot hide its tab under test; the reader is told so in the way that it asks."""
-
-    def asked() -> Counter[str]:
-        return Counter(chat["user_id"] for chat in upstream.state()["chats"])
-
-    hide = """hidden => {
-      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-      document.dispatchEvent(new Event("visibilitychange"));
-    }"""
     body = {"bot_id": bots["silence"], "messages": [{"role": "user", "content": "pause=2"}], "stream": True}
     questions = [
         {
@@ -338,12 +343,53 @@ def test_a_tab_that_is_hidden_and_shown_again(
     ]
     page.evaluate("questions => { window.told = askAll(questions) }", questions)
     wait_until(lambda: page.evaluate("outcomes.every((outcome) => outcome.text)"))
-    page.evaluate(hide, True)
-    page.evaluate(hide, False)
+    page.evaluate(HIDE, True)
+    page.evaluate(HIDE, False)
     as_advised, by_default = page.evaluate("told")
     assert as_advised["ended"]
     assert by_default["ended"]
-    assert (asked()["readers"], asked()["reconnecting"]) == (1, 2)
+    asked = Counter(chat["user_id"] for chat in upstream.state()["chats"])
+    assert (asked["readers"], asked["reconnecting"]) == (1, 2)
+
+
+def test_an_answer_outlives_connections_tabs_and_pages(
+    page: Page, quick: Service, upstream: Upstream, bots: dict[str, str], seed: int
+) -> None:
+    """CUTS in the environment says how often the connections are cut."""
+    drawn = random.Random(seed)
+    cuts = int(os.environ.get("CUTS", "10"))
+    upstream.reset()
+    upstream.set(delta_seconds=0.01)
+    with Relay(quick.address, lambda: drawn.randrange(6000) if relay.cuts < cuts else None) as relay:
+        for lap in itertools.count():
+            questions = [
+                {
+                    "reader": reader,
+                    "way": "following",
+                    "url": f"{relay.url}/api/v1/chat",
+                    "body": json.dumps(
+                        {"user_id": f"{reader} {lap}", "messages": [{"role": "user", "content": WORDS}]}
+                    ),
+                    "key": f"{seed}-{lap}",
+                }
+                for reader in FOLLOWING
+            ]
+            start = "questions => { window.outcomes = []; window.told = askAll(questions) }"
+            begun = "outcomes.length && outcomes.every(({ text }) => text.includes('word-9'))"
+            page.evaluate(start, questions)
+            page.wait_for_function(begun)
+            page.reload()
+            page.evaluate(start, questions)
+            page.wait_for_function(begun)
+            page.evaluate(HIDE, True)
+            page.evaluate(HIDE, False)
+            for reader, outcome in zip(FOLLOWING, page.evaluate("told"), strict=True):
+                assert outcome == {"text": f"You said: {WORDS}", "ended": True, "failure": None}, reader
+            if relay.cuts >= cuts:
+                break
+        asked = Counter(chat["user_id"] for chat in upstream.state()["chats"])
+    assert asked == {f"{reader} {number}": 1 for reader in FOLLOWING for number in range(lap + 1)}
+    print(f"{relay.cuts} cuts in {lap + 1} laps")
 
 
 def test_the_page_names_them_all() -> None:

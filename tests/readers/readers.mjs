@@ -125,7 +125,7 @@ export const reconnecting = {
 };
 
 /** Asks a question, and notes what comes of it in `outcome`. */
-async function ask(reader, url, body, outcome) {
+async function ask(reader, { url, body, key }, outcome) {
   const take = (data) => {
     const event = JSON.parse(data);
     if (event.type === "message_delta") outcome.text += event.content;
@@ -134,7 +134,7 @@ async function ask(reader, url, body, outcome) {
     return (take.last = event);
   };
   try {
-    await Promise.race([reader(url, body, take), sleep(60_000).then(() => Promise.reject("It went on for a minute."))]);
+    await Promise.race([reader(url, body, take, key), sleep(60_000).then(() => Promise.reject("It went on for a minute."))]);
   } catch (error) {
     outcome.failure ??= String(error);
   }
@@ -142,11 +142,12 @@ async function ask(reader, url, body, outcome) {
 
 /**
  * Asks all questions at once, with the readers in `all`, and leaves time for asking again. A question: `reader`, `way`
- * ("readers" or "reconnecting"), `url`, `body`. What came of each, as far as it has come: the global `outcomes`.
+ * ("readers", "reconnecting" or "following"), `url`, `body`, and to follow its answer a `key`. What came of each, as far
+ * as it has come: the global `outcomes`.
  */
 export async function askAll(questions, all) {
   const outcomes = (globalThis.outcomes = questions.map(() => ({ text: "", ended: false, failure: null })));
-  await Promise.all(questions.map(({ reader, way, url, body }, at) => ask(all[way][reader], url, body, outcomes[at])));
+  await Promise.all(questions.map((asked, at) => ask(all[asked.way][asked.reader], asked, outcomes[at])));
   await sleep(3500); // the readers connect again after three seconds at most
   return outcomes;
 }
