@@ -31,6 +31,7 @@ from service.ownership import Ownership
 from service.pages.docs import DOCS
 from service.pages.metrics import metrics_page
 from service.pages.playground import playground
+from service.pages.widget import widget
 from service.readiness import Readiness
 from service.services import Services
 from service.settings import Settings
@@ -74,7 +75,13 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
     own_metrics = settings.metrics and settings.metrics_port is None
     metrics_routes = [metrics_page(shared=settings.workers > 1)] if own_metrics else []
     app = Litestar(
-        route_handlers=[*CONTROLLERS, *DOCS, *(playground(settings) if settings.playground else ()), *metrics_routes],
+        route_handlers=[
+            *CONTROLLERS,
+            *DOCS,
+            widget,
+            *(playground(settings) if settings.playground else ()),
+            *metrics_routes,
+        ],
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],

@@ -19,7 +19,7 @@ ORIGIN = {"Origin": "https://shop.example"}
 PATHS = sorted({operation.nowhere for operation in operations()})
 PAGES = [
     *("/docs", "/docs/start.js", "/docs/assets/swagger-ui.css", "/openapi.yaml", "/openapi.json"),
-    *("/playground", "/playground/assets/playground.js"),
+    *("/playground", "/playground/assets/playground.js", "/widget.js"),
 ]
 
 

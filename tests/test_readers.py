@@ -360,7 +360,7 @@ def test_an_answer_outlives_connections_tabs_and_pages(
     cuts = int(os.environ.get("CUTS", "10"))
     upstream.reset()
     upstream.set(delta_seconds=0.01)
-    with Relay(quick.address, lambda: drawn.randrange(6000) if relay.cuts < cuts else None) as relay:
+    with Relay(quick.address, lambda: drawn.randrange(12_000) if relay.cuts < cuts else None) as relay:
         for lap in itertools.count():
             questions = [
                 {
@@ -377,10 +377,10 @@ def test_an_answer_outlives_connections_tabs_and_pages(
             start = "questions => { window.outcomes = []; window.told = askAll(questions) }"
             begun = "outcomes.length && outcomes.every(({ text }) => text.includes('word-9'))"
             page.evaluate(start, questions)
-            page.wait_for_function(begun)
+            page.wait_for_function(begun, timeout=60_000)
             page.reload()
             page.evaluate(start, questions)
-            page.wait_for_function(begun)
+            page.wait_for_function(begun, timeout=60_000)
             page.evaluate(HIDE, True)
             page.evaluate(HIDE, False)
             for reader, outcome in zip(FOLLOWING, page.evaluate("told"), strict=True):

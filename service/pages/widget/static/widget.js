@@ -1,0 +1,490 @@
+/**
+ * A chat with a Coze bot on any page:
+ *
+ *   <script src="https://chat.example/widget.js" data-bot="…" data-title="…" data-lang="zh" async></script>
+ *
+ * All data attributes may be left out. Nothing is asked of the service before the chat is opened. It stands in a closed
+ * shadow root, so that neither the page's styles nor its scripts meet it by chance. It needs nothing of a content policy
+ * but the service itself in `script-src` and `connect-src`.
+ */
+(() => {
+  const { src, dataset } = document.currentScript;
+  const service = new URL(".", src).href;
+
+  const EN = {
+    title: "Chat", open: "Open the chat", close: "Close", startNew: "New chat", message: "Message", send: "Send", stop: "Stop",
+    thinking: "Thinking", lost: "Connecting again…", retry: "Try again", wait: (s) => `Try again in ${s} s`,
+  };
+  const ZH = {
+    title: "对话", open: "打开对话", close: "关闭", startNew: "新对话", message: "消息", send: "发送", stop: "停止",
+    thinking: "思考过程", lost: "正在重新连接…", retry: "重试", wait: (s) => `${s} 秒后可重试`,
+  };
+  const chinese = (dataset.lang || navigator.language).startsWith("zh");
+  const texts = chinese ? ZH : EN;
+  /** Codes of failures and what to say of them; of all others the last row. */
+  const FAILURES = [
+    [["unreachable"], "The chat cannot be reached. Are you online?", "无法连接，请检查网络。"],
+    [["connection_lost", "coze_broke_off", "chat_cancelled", "answer_stopped", "answer_not_found"], "The answer broke off.", "回答中断了。"],
+    [["no_answer"], "There is no answer.", "没有收到回答。"],
+    [["rate_limited", "coze_rate_limited", "user_limit_reached", "coze_busy", "too_many_answers"], "Too many questions just now.", "提问过于频繁，请稍候。"],
+    [["conversation_not_found"], "This conversation does not exist any more. Begin a new one.", "该会话已不存在，请开始新对话。"],
+    [["conversation_too_long"], "This conversation is too long. Begin a new one.", "会话过长，请开始新对话。"],
+    [["content_refused", "risk_control_refused"], "This cannot be answered.", "内容未通过审核。"],
+    [["api_key_missing", "api_key_invalid", "user_token_missing", "user_token_invalid", "website_not_allowed"], "This page may not use the chat.", "此页面无权使用该对话。"],
+    [[], "The chat does not work just now.", "对话暂时不可用。"],
+  ];
+  const MOST_TRIES = 12; // in a row, to make a lost connection again: about two minutes
+  const KEY_MILLISECONDS = 60_000; // for which the service surely knows a question that was sent under a key
+
+  // What the browser keeps: for the site who asks and the conversation, for the tab the rest.
+
+  function keeper(name) {
+    const memory = new Map();
+    const key = (what) => `coze-chat ${service} ${dataset.bot ?? ""} ${what}`;
+    const storage = () => window[name]; // throws where the browser forbids it
+    return {
+      get(what) {
+        try { return JSON.parse(storage().getItem(key(what))); } catch { return memory.get(what) ?? null; }
+      },
+      set(what, value) {
+        try { storage().setItem(key(what), JSON.stringify(value)); } catch { memory.set(what, value); }
+      },
+    };
+  }
+  const site = keeper("localStorage");
+  const tab = keeper("sessionStorage");
+
+  const random = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("");
+  const passed = (seconds, signal) => new Promise((resolve, reject) => {
+    setTimeout(resolve, seconds * 1000);
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
+
+  // Calls
+
+  class Failure extends Error {
+    constructor(code, { status, retryAfter } = {}) {
+      super(code);
+      Object.assign(this, { code, status, retryAfter });
+    }
+    get text() {
+      const row = FAILURES.find(([codes]) => codes.includes(this.code)) ?? FAILURES.at(-1);
+      return row[chinese ? 2 : 1];
+    }
+  }
+
+  let joining = null;
+
+  /** Who asks: a visitor with a token, or where the service has no visitors an id that proves nothing. */
+  async function visitor(refused) {
+    const known = site.get("visitor");
+    if (known && !(refused && known.token === refused)) return known;
+    joining ??= (async () => {
+      const response = await send("api/v1/visitors", { method: "POST" }, null);
+      const { data } = response.ok ? await response.json() : { data: { user_id: `guest_${random()}`, token: null } };
+      const found = { user_id: data.user_id, token: data.token };
+      site.set("visitor", found);
+      return found;
+    })().finally(() => (joining = null));
+    return joining;
+  }
+
+  async function send(path, init, who) {
+    const headers = { ...init.headers, ...(who?.token && { Authorization: `Bearer ${who.token}` }) };
+    try {
+      return await fetch(service + path, { ...init, headers });
+    } catch (error) {
+      throw error instanceof TypeError ? new Failure("unreachable") : error;
+    }
+  }
+
+  /** Makes a call; `init` is made for who asks. A token that is refused is replaced once. */
+  async function call(path, init = () => ({})) {
+    let who = await visitor();
+    let response = await send(path, init(who), who);
+    if (response.status === 401 && who.token) {
+      who = await visitor(who.token);
+      response = await send(path, init(who), who);
+    }
+    if (response.ok) return response;
+    const body = await response.json().catch(() => null);
+    const retryAfter = body?.retry_after ?? (Number(response.headers.get("Retry-After")) || undefined);
+    throw new Failure(body?.code, { status: response.status, retryAfter });
+  }
+
+  /** The events of a stream, each with its id, wherever the bytes are cut. */
+  async function* eventsOf(body) {
+    const reader = body.getReader();
+    const decoder = new TextDecoder();
+    let [rest, id, data] = ["", "", ""];
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
+        rest = lines.pop();
+        for (const line of lines) {
+          if (line.startsWith("id: ")) id = line.slice(4);
+          if (line.startsWith("data: ")) data = line.slice(6);
+          if (line || !data) continue;
+          yield { id, event: JSON.parse(data) };
+          data = "";
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // how `fetch` says that the network failed
+    } finally {
+      reader.cancel().catch(() => {});
+    }
+  }
+
+  let outlives = true; // whether the service keeps answers over a lost connection
+
+  /** The events of the answer to what was asked, over lost connections; Coze is asked once. */
+  async function* answer(asked, signal) {
+    let after = asked.answerId && `${asked.answerId}.0`;
+    for (let tries = 1, patience = 5; ; tries++) {
+      try {
+        const response = await call("api/v1/chat", ({ user_id }) => ({
+          method: "POST",
+          headers: {
+            "Content-Type": "application/json",
+            ...(outlives && { "Idempotency-Key": asked.key }),
+            ...(after && { "Last-Event-ID": after }),
+          },
+          body: JSON.stringify({ user_id, ...asked.question, stream: true, ...(outlives && { on_disconnect: "continue" }) }),
+          signal,
+        }));
+        show({ lost: false });
+        if (response.status === 204) return;
+        for await (const { id, event } of eventsOf(response.body)) {
+          if (event.type === "error") throw new Failure(event.code, { retryAfter: event.retry_after });
+          if (outlives) after = id;
+          tries = 1;
+          yield event;
+          if (event.type === "end") return;
+        }
+        throw new Failure("connection_lost");
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        const { code, status, retryAfter = 0 } = error;
+        if (code === "answers_unavailable" && outlives) {
+          outlives = false;
+        } else if (code === "conversation_busy" && patience--) {
+          asked.key = random(); // under the old one the failure is kept
+          await passed(retryAfter || 1, signal);
+        } else {
+          const mayPass = ["unreachable", "connection_lost"].includes(code) || (after && [429, 502, 503, 504].includes(status));
+          if (!outlives || !mayPass || tries === MOST_TRIES) throw error;
+          show({ lost: true });
+          await passed(Math.max(retryAfter, Math.min(15, 2 ** (tries - 2)) * (0.5 + Math.random() / 2)), signal);
+        }
+      }
+    }
+  }
+
+  // The view
+
+  const STYLE = `
+    :host { all: initial !important; }
+    * { box-sizing: border-box; font: inherit; }
+    .box {
+      color-scheme: light dark; position: fixed; right: 20px; bottom: 20px; z-index: 2147483647;
+      font: 15px/1.5 system-ui, sans-serif; color: light-dark(#1a1c23, #eceef4);
+    }
+    button { padding: 6px 12px; border: 1px solid light-dark(#c9cdd8, #454b60); border-radius: 8px; background: none; color: inherit; cursor: pointer; }
+    button:disabled { opacity: 0.5; cursor: default; }
+    :focus-visible { outline: 2px solid light-dark(#4f46e5, #a5a0ff); outline-offset: 1px; }
+    .launch { display: block; margin-left: auto; width: 56px; height: 56px; padding: 14px; border: 0; border-radius: 50%; background: #4f46e5; color: #fff; box-shadow: 0 4px 16px #0005; }
+    .launch svg { display: block; }
+    .panel { display: flex; flex-direction: column; width: 380px; height: min(600px, calc(100dvh - 40px)); border-radius: 16px; overflow: hidden; background: light-dark(#fff, #171a22); box-shadow: 0 8px 32px #0006; }
+    [hidden] { display: none !important; }
+    header { display: flex; gap: 8px; align-items: center; padding: 10px 12px; border-bottom: 1px solid light-dark(#e4e6ee, #2c3140); }
+    h2 { flex: 1; margin: 0; font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+    .log { flex: 1; overflow-y: auto; padding: 12px; display: flex; flex-direction: column; gap: 8px; align-items: flex-start; }
+    .log p, details p { margin: 0; padding: 8px 12px; border-radius: 14px; max-width: 85%; white-space: pre-wrap; overflow-wrap: anywhere; }
+    .log .user { align-self: flex-end; background: light-dark(#e7e5fd, #35336a); }
+    .log .assistant, .log .opening { background: light-dark(#eef0f5, #262b38); }
+    .log .error { background: light-dark(#fef1f0, #3a1d1e); color: light-dark(#a11b12, #ffb0a8); }
+    .log .waiting, summary { color: light-dark(#5b6072, #a6acbf); }
+    form { display: flex; gap: 8px; align-items: end; padding: 10px 12px; border-top: 1px solid light-dark(#e4e6ee, #2c3140); }
+    textarea { flex: 1; min-width: 0; resize: none; field-sizing: content; min-height: 38px; max-height: 120px; padding: 6px 10px; border: 1px solid light-dark(#c9cdd8, #454b60); border-radius: 8px; background: none; color: inherit; }
+    .send { background: #4f46e5; border-color: #4f46e5; color: #fff; }
+    @media (max-width: 480px) {
+      .box.open { inset: 0; }
+      .panel { width: 100%; height: 100%; border-radius: 0; }
+    }
+  `;
+
+  function make(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  }
+
+  function icon() {
+    const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+    svg.setAttribute("viewBox", "0 0 24 24");
+    svg.setAttribute("aria-hidden", "true");
+    path.setAttribute("d", "M4 4h16a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2H9l-5 4v-4a2 2 0 0 1-2-2V6a2 2 0 0 1 2-2z");
+    path.setAttribute("fill", "currentColor");
+    svg.append(path);
+    return svg;
+  }
+
+  const launch = make("button", { type: "button", class: "launch", "aria-label": texts.open, "aria-expanded": "false" }, icon());
+  const title = make("h2", {}, dataset.title || texts.title);
+  const startNew = make("button", { type: "button" }, texts.startNew);
+  const close = make("button", { type: "button", "aria-label": texts.close }, "✕");
+  const log = make("div", { class: "log", role: "log", tabindex: "0" });
+  const field = make("textarea", { "aria-label": texts.message, dir: "auto", rows: "1" });
+  const sending = make("button", { class: "send" }, texts.send);
+  const stopping = make("button", { type: "button" }, texts.stop);
+  const form = make("form", {}, field, sending, stopping);
+  const panel = make("div", { class: "panel", role: "dialog", "aria-label": dataset.title || texts.title });
+  panel.append(make("header", {}, title, startNew, close), log, form);
+  const box = make("div", { class: "box", lang: chinese ? "zh-CN" : "en" }, panel, launch);
+  const waiting = make("p", { class: "waiting" });
+  const suggestions = make("div");
+
+  // What is happening
+
+  const state = { busy: false, lost: false, wait: 0 };
+  let doing = new AbortController();
+  let following = null; // the question whose answer comes in
+
+  function show(change) {
+    Object.assign(state, change);
+    const blocked = state.busy || state.wait > 0;
+    sending.disabled = blocked;
+    stopping.hidden = !state.busy;
+    sending.hidden = state.busy;
+    for (const button of log.querySelectorAll("button")) button.disabled = blocked;
+    for (const button of log.querySelectorAll(".retry")) button.textContent = state.wait ? texts.wait(state.wait) : texts.retry;
+    waiting.textContent = state.lost ? texts.lost : "…";
+    if (state.busy && (state.lost || !log.lastElementChild?.matches(".assistant"))) put(waiting);
+    else waiting.remove();
+  }
+
+  /** Puts something at the end, which stays in view unless its reader has scrolled up. */
+  function put(element, into = log, always = false) {
+    const atEnd = always || log.scrollHeight - log.scrollTop - log.clientHeight < 10;
+    into.append(element);
+    if (atEnd) log.scrollTop = log.scrollHeight;
+    return element;
+  }
+
+  const line = (name, text) => put(make("p", { class: name, dir: "auto" }, text), log, name === "user");
+
+  function suggest(questions) {
+    suggestions.replaceChildren(...questions.map((text) => {
+      const button = make("button", { type: "button", dir: "auto" }, text);
+      button.addEventListener("click", () => { log.focus(); ask(text); });
+      return button;
+    }));
+    if (questions.length) put(suggestions);
+  }
+
+  function pause(seconds) {
+    const end = Date.now() + seconds * 1000;
+    const tick = () => {
+      show({ wait: Math.max(0, Math.ceil((end - Date.now()) / 1000)) });
+      if (state.wait) setTimeout(tick, 1000);
+    };
+    tick();
+  }
+
+  /** Does one thing; what was done before is left. */
+  async function act(work, again) {
+    doing.abort();
+    const { signal } = (doing = new AbortController());
+    show({ busy: true, lost: false });
+    try {
+      await work(signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof Failure)) throw error;
+      const retry = make("button", { type: "button", class: "retry" }, texts.retry);
+      const told = line("error", error.text);
+      put(retry);
+      retry.addEventListener("click", () => { told.remove(); retry.remove(); log.focus(); again(); });
+      if (error.retryAfter) pause(error.retryAfter);
+    } finally {
+      if (doing.signal === signal) show({ busy: false, lost: false });
+    }
+  }
+
+  function ask(text) {
+    if (!text || state.busy || state.wait) return false;
+    const question = { bot_id: dataset.bot || undefined, conversation_id: site.get("conversation"), messages: [{ role: "user", content: text }] };
+    line("user", text);
+    follow({ key: random(), at: Date.now(), question });
+    return true;
+  }
+
+  /** Shows the answer to what was asked, from its start. */
+  function follow(asked) {
+    suggestions.remove();
+    const shown = []; // of this answer
+    const again = () => {
+      for (const element of shown) element.remove();
+      follow(running()?.key === asked.key ? asked : { key: random(), at: Date.now(), question: asked.question });
+    };
+    return act(async (signal) => {
+      following = asked;
+      tab.set("asked", asked);
+      const [followUps, pending] = [[], new Map()];
+      let [bubble, thoughts, frame] = [null, null, 0];
+      const draw = () => {
+        frame = 0;
+        for (const [element, text] of pending) put(text, element);
+        pending.clear();
+      };
+      const write = (element, text) => {
+        pending.set(element, (pending.get(element) ?? "") + text);
+        frame ||= requestAnimationFrame(draw); // an answer may come in faster than it can be drawn
+      };
+      const begin = (element) => { shown.push(element); return element; };
+      let keep = false;
+      try {
+        for await (const event of answer(asked, signal)) {
+          switch (event.type) {
+            case "chat_started":
+              site.set("conversation", event.conversation_id);
+              Object.assign(asked, { answerId: event.answer_id, chatId: event.chat_id });
+              tab.set("asked", asked);
+              if (asked.stopped) stop();
+              break;
+            case "reasoning_delta":
+              thoughts ??= begin(put(make("details", {}, make("summary", {}, texts.thinking), make("p"))));
+              write(thoughts.lastChild, event.content);
+              break;
+            case "message_delta":
+              bubble ??= begin(line("assistant", ""));
+              waiting.remove();
+              write(bubble, event.content);
+              break;
+            case "follow_up":
+              followUps.push(event.content);
+          }
+        }
+        draw();
+        if (!bubble) throw new Failure("no_answer");
+        suggest(followUps);
+      } catch (error) {
+        // What was left or lost may go on; what was stopped, refused or has failed does not.
+        keep = !asked.stopped && (signal.aborted || ["unreachable", "connection_lost"].includes(error.code));
+        if (error.code === "conversation_not_found") site.set("conversation", null);
+        if (!(asked.stopped && error.code === "answer_stopped")) throw error;
+      } finally {
+        draw();
+        if (!keep) tab.set("asked", null);
+        if (following === asked) following = null;
+      }
+    }, again);
+  }
+
+  /** The question of this tab whose answer may still come. */
+  function running() {
+    const asked = tab.get("asked");
+    return asked && outlives && (asked.answerId || Date.now() - asked.at < KEY_MILLISECONDS) ? asked : null;
+  }
+
+  /** Ends the answer. One that outlives its connection has to be told so, as soon as it has a name. */
+  async function stop() {
+    const [asked, { signal }, left] = [following, doing, doing];
+    if (!asked) return left.abort();
+    asked.stopped = true;
+    if (!outlives || (!asked.answerId && state.lost)) return left.abort();
+    if (!asked.answerId) return;
+    try {
+      await call(`api/v1/answers/${asked.answerId}/stop`, () => ({ method: "POST" }));
+    } catch {
+      if (!signal.aborted) left.abort(); // what nobody follows ends by itself
+    }
+  }
+
+  /** Shows the conversation as it stands, and goes on with an answer that goes on. */
+  function load() {
+    log.replaceChildren();
+    return act(async (signal) => {
+      const [id, asked] = [site.get("conversation"), running()];
+      const { token } = await visitor();
+      if (id && token) {
+        const { data } = await (await call(`api/v1/conversations/${id}/messages`, () => ({ signal }))).json();
+        for (const { role, content, chat_id } of data) {
+          if (content && !(asked?.chatId && asked.chatId === chat_id)) line(role, content);
+        }
+      } else if (!asked) {
+        site.set("conversation", null);
+        await greet(signal);
+      }
+      log.scrollTop = log.scrollHeight;
+      if (!asked) return;
+      line("user", asked.question.messages[0].content);
+      queueMicrotask(() => follow(asked));
+    }, () => { site.set("conversation", null); load(); });
+  }
+
+  /** How the bot opens, where Coze tells. */
+  async function greet(signal) {
+    try {
+      const bot = dataset.bot || (await (await call("api/v1/config", () => ({ signal }))).json()).data.default_bot_id;
+      if (!bot) return;
+      const { data } = await (await call(`api/v1/bots/${encodeURIComponent(bot)}`, () => ({ signal }))).json();
+      if (!dataset.title && data.title) title.textContent = data.title;
+      if (data.prologue) line("opening", data.prologue.replaceAll("{{user_name}}", ""));
+      suggest(data.suggested_questions);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error; // the chat goes without
+    }
+  }
+
+  let loaded = false;
+
+  function toggle(open) {
+    panel.hidden = !open;
+    launch.hidden = open;
+    box.classList.toggle("open", open);
+    launch.setAttribute("aria-expanded", String(open));
+    tab.set("open", open);
+    if (open && !loaded) load();
+    loaded ||= open;
+  }
+
+  launch.addEventListener("click", () => { toggle(true); field.focus(); });
+  close.addEventListener("click", () => { toggle(false); launch.focus(); });
+  startNew.addEventListener("click", () => {
+    site.set("conversation", null);
+    tab.set("asked", null);
+    load();
+  });
+  stopping.addEventListener("click", stop);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (ask(field.value.trim())) form.reset(); // what cannot be sent yet stays in its field
+  });
+  field.addEventListener("keydown", (event) => {
+    // Enter sends, but not with Shift, nor when it ends a word of an input method (229: Safari's word for that).
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
+  panel.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !event.isComposing) close.click();
+  });
+  // The page's own keys are not meant while one writes here.
+  for (const type of ["keydown", "keyup", "keypress", "input", "paste"]) box.addEventListener(type, (event) => event.stopPropagation());
+
+  const host = document.createElement("coze-chat");
+  const root = host.attachShadow({ mode: "closed" });
+  const sheet = new CSSStyleSheet(); // which a content policy does not refuse
+  sheet.replaceSync(STYLE);
+  root.adoptedStyleSheets = [sheet];
+  root.append(box);
+  show({});
+  const begin = () => { document.body.append(host); toggle(tab.get("open") === true); };
+  if (document.body) begin();
+  else document.addEventListener("DOMContentLoaded", begin);
+})();

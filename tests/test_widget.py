@@ -1,0 +1,227 @@
+"""The chat of /widget.js in Chromium, on pages of another origin with a strict policy and styles of their own."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import NARROW, chromium, keep_screenshot, page_on
+from conftest import Service, Start, Upstream, wait_until
+from playwright.sync_api import Browser, Page, expect
+from test_examples import chats_of, freed, served
+
+from service.gate.callers import new_key
+
+pytestmark = pytest.mark.browser
+
+# Nothing but the service is let in, and nothing inline.
+SITE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'self' {service};
+  connect-src {service}; style-src 'self'; img-src data:; require-trusted-types-for 'script'">
+<title>A shop</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="shop.css">
+<script src="shop.js"></script>
+<h1>A shop</h1>
+<p>What it sells.</p>
+<button>Buy</button>
+<script src="{service}/widget.js" data-bot="{bot}" async></script>
+</html>
+"""
+STYLE = """* { color: rgb(255, 0, 0) !important; font-size: 40px !important; opacity: 0.5; }
+button, p, textarea, coze-chat { display: none !important; }
+"""
+SCRIPT = """window.heard = [];
+for (const type of ["keydown", "keyup", "input"]) addEventListener(type, (event) => heard.push(event.key));
+window.known = Object.keys(window);
+"""
+# The tests look into the shadow root; no page can.
+OPEN = """const attach = Element.prototype.attachShadow;
+Element.prototype.attachShadow = function () { return attach.call(this, { mode: "open" }); };
+"""
+
+
+@pytest.fixture(autouse=True)
+def fresh(upstream: Upstream) -> None:
+    upstream.reset()
+    upstream.set(delta_seconds=0)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shop")
+
+
+@pytest.fixture(scope="module")
+def shop(folder: Path) -> Iterator[str]:
+    with served(folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chat(shop: str, folder: Path, start: Start, bots: dict[str, str]) -> Service:
+    """A service that only the shop's pages may call, and there only visitors and who has a key."""
+    service = start(CORS_ALLOW_ORIGINS=shop, API_KEYS=new_key("backend")[1], VISITORS="true")
+    pages = {
+        "index": "",
+        "about": "",
+        "endless": bots["for-ever"],
+        "wrong": bots["code-4015"],
+        "busy": bots["503-retry-after"],
+    }
+    for name, bot in pages.items():
+        (folder / f"{name}.html").write_text(SITE.format(service=service.url, bot=bot))
+    (folder / "shop.css").write_text(STYLE)
+    (folder / "shop.js").write_text(SCRIPT)
+    return service
+
+
+def open_chat(page: Page) -> None:
+    page.get_by_role("button", name="Open the chat").click()
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
+
+
+def ask(page: Page, text: str) -> None:
+    page.get_by_label("Message").fill(text)
+    page.get_by_label("Message").press("Enter")
+
+
+@pytest.fixture
+def opened(browser: Browser, chat: Service, shop: str) -> Iterator[Page]:
+    with page_on(browser, "about:blank", shop, chat.url, statuses=(400, 503)) as page:
+        page.add_init_script(OPEN)
+        yield page
+
+
+def test_a_conversation_is_kept_on_all_pages_of_the_site(
+    opened: Page, shop: str, chat: Service, upstream: Upstream
+) -> None:
+    called: list[str] = []
+    opened.on(
+        "request",
+        lambda request: called.append(request.url.removeprefix(chat.url)) if chat.url in request.url else None,
+    )
+    opened.goto(f"{shop}/index.html")
+    launch = opened.get_by_role("button", name="Open the chat")
+    expect(launch).to_be_visible()
+    assert called == ["/widget.js"]
+    open_chat(opened)
+    expect(opened.locator(".opening")).to_contain_text("I am the bot of the Coze sandbox")
+    log, answers = opened.get_by_role("log"), opened.locator(".assistant")
+    expect(log.get_by_role("button")).to_have_count(3)
+    ask(opened, "My name is Ada.")
+    expect(answers).to_have_text("You said: My name is Ada.")
+    log.get_by_role("button").first.click()  # what the bot suggests next
+    expect(answers).to_have_count(2)
+    keep_screenshot(opened, "widget")
+    # It is still open, and in the same conversation, on the next page of the site, and after a reload.
+    opened.goto(f"{shop}/about.html")
+    expect(answers).to_have_count(2)
+    opened.reload()
+    expect(answers.first).to_have_text("You said: My name is Ada.")
+    expect(opened.get_by_role("button", name="Send")).to_be_enabled()
+    field = opened.get_by_label("Message")
+    field.fill("What did I say?")
+    field.press("Shift+Enter")
+    for more in ("isComposing: true", "keyCode: 229"):
+        key = f'new KeyboardEvent("keydown", {{ key: "Enter", bubbles: true, cancelable: true, {more} }})'
+        field.evaluate(f"field => field.dispatchEvent({key})")
+    expect(field).to_have_value("What did I say?\n")
+    field.press("Enter")
+    expect(answers.last).to_contain_text("the conversation holds")
+    assert len(set(chats_of(upstream))) == 1
+    opened.get_by_role("button", name="New chat").click()
+    expect(opened.locator(".opening")).to_be_visible()
+    ask(opened, "Hello")
+    expect(answers).to_have_count(1)
+    expect(answers).to_contain_text("Hello! I am")
+    assert len(set(chats_of(upstream))) == 2
+    opened.get_by_label("Message").press("Escape")
+    expect(launch).to_be_focused()
+
+
+def test_neither_the_page_nor_the_chat_meets_the_other(
+    opened: Page, browser: Browser, shop: str, chat: Service
+) -> None:
+    opened.goto(f"{shop}/index.html")
+    open_chat(opened)
+    ask(opened, "Just this")
+    expect(opened.locator(".assistant")).to_have_text("You said: Just this")
+    size = "element => [getComputedStyle(element).fontSize, getComputedStyle(element).color === 'rgb(255, 0, 0)']"
+    assert opened.locator(".assistant").evaluate(size) == ["15px", False]
+    expect(opened.get_by_role("button", name="Buy")).to_be_hidden()  # as the shop's own styles have it
+    assert opened.evaluate("heard") == []
+    assert opened.evaluate("Object.keys(window).filter((name) => !known.includes(name))") == ["known"]
+    assert opened.evaluate("[...document.body.children].map(({ localName }) => localName)") == [
+        *("h1", "p", "button", "script", "coze-chat")
+    ]
+    with page_on(browser, f"{shop}/index.html", chat.url) as page:
+        page.wait_for_selector("coze-chat", state="attached")
+        assert page.evaluate("document.querySelector('coze-chat').shadowRoot") is None
+
+
+def test_an_answer_outlives_its_page_until_it_is_stopped(
+    opened: Page, shop: str, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    opened.goto(f"{shop}/endless.html")
+    open_chat(opened)
+    ask(opened, "Go on")
+    answer = opened.locator(".assistant")
+    expect(answer).to_have_text(re.compile(".{20}"))
+    opened.reload()
+    expect(answer).to_have_text(re.compile(".{40}"))
+    expect(opened.locator(".user")).to_have_text("Go on")
+    assert [chat["status"] for chat in upstream.state()["chats"]] == ["in_progress"]
+    opened.get_by_role("button", name="Stop").click()
+    wait_until(lambda: freed(upstream, bots["for-ever"]))
+    expect(opened.get_by_role("button", name="Send")).to_be_enabled()
+    expect(opened.locator(".error")).to_have_count(0)
+
+
+def test_failures_in_chinese_on_a_narrow_screen(browser: Browser, shop: str, chat: Service) -> None:
+    with page_on(
+        browser,
+        "about:blank",
+        shop,
+        chat.url,
+        statuses=(400, 503),
+        locale="zh-CN",
+        viewport=NARROW,
+        color_scheme="dark",
+    ) as page:
+        page.add_init_script(OPEN)
+        page.goto(f"{shop}/wrong.html")
+        page.get_by_role("button", name="打开对话").click()
+        field = page.get_by_label("消息")
+        expect(page.get_by_role("button", name="发送")).to_be_enabled()
+        field.fill("你好")
+        field.press("Enter")
+        expect(page.locator(".error")).to_have_text("对话暂时不可用。")
+        expect(page.locator(".waiting")).to_have_count(0)
+        box = page.get_by_role("dialog").bounding_box()
+        assert box == {"x": 0, "y": 0, **NARROW}
+        keep_screenshot(page, "widget-zh-narrow-dark")
+        page.goto(f"{shop}/busy.html")
+        page.get_by_role("button", name="打开对话").click()
+        expect(page.get_by_role("button", name="发送")).to_be_enabled()
+        field.fill("你好")
+        field.press("Enter")
+        expect(page.get_by_role("button", name="秒后可重试")).to_be_disabled()
+        expect(page.get_by_role("button", name="重试", exact=True)).to_be_enabled()
+
+
+def test_the_script_is_for_all_pages(chat: Service) -> None:
+    answer = chat.http.get("/widget.js")
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["etag"]
