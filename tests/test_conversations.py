@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BOT, Service, Start, Upstream, events_of, http, running_service
+from conftest import BOT, Service, Start, Upstream, ValkeyServer, events_of, http, running_service
 from envelope import assert_error
 from operations import OPERATIONS, Headers, Operation, each_operation, visitor
-from test_shared_limit import Store as Server
 
 CHATS = "/api/v1/conversations"
 LIST = "/v1/conversation/message/list"  # Coze's
@@ -458,20 +457,12 @@ def test_while_the_store_is_away_nothing_is_done(stored: Service, upstream: Upst
     assert asked(upstream) == before
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    running.start()
-    yield running
-    running.kill()
-    running.client.connection_pool.disconnect()
-
-
 def test_two_machines_on_one_server_have_the_same_users(
-    server: Server, upstream: Upstream, start: Start, tmp_path: Path
+    valkey_server: ValkeyServer, upstream: Upstream, start: Start, tmp_path: Path
 ) -> None:
-    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT, "STORE": server.uri()}
-    other = start(STORE=server.uri())
+    store = valkey_server.uri()
+    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT, "STORE": store}
+    other = start(STORE=store)
     with running_service(tmp_path / "one", **env) as one:
         ann, bob = visitor(one.http), visitor(other.http)
         hers, his = (str(ask(machine, user)["conversation_id"]) for machine, user in ((other, ann), (one, bob)))

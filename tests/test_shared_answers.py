@@ -5,18 +5,16 @@ import itertools
 import random
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psutil
 import pytest
 import valkey
-from conftest import Service, Start, Upstream, changed, wait_until
+from conftest import Service, Start, Upstream, ValkeyServer, changed, wait_until
 from envelope import assert_error
 from operations import visitor
 from test_answers import ANSWERS, CONTINUE, QUESTION, Event, again, asked, begin, events, slow, whole
-from test_shared_limit import Store as Server
 
 # Such that one process is quickly missed, and goes on with answers in several steps.
 QUICK = changed(
@@ -34,27 +32,18 @@ BACK = "the store of the answers answers again"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    running = Server()
-    running.start()
-    yield running
-    running.kill()
-    running.client.connection_pool.disconnect()
-
-
-@pytest.fixture(scope="module")
-def machines(server: Server, start: Start) -> tuple[Service, Service]:
+def machines(valkey_server: ValkeyServer, start: Start) -> tuple[Service, Service]:
     """Two that nobody kills."""
-    return start(*QUICK, STORE=server.uri()), start(*QUICK, STORE=server.uri("redis"))
+    return start(*QUICK, STORE=valkey_server.uri()), start(*QUICK, STORE=valkey_server.uri("redis"))
 
 
 NUMBERS = itertools.count(1)
 
 
 @pytest.fixture
-def store(server: Server) -> str:
+def store(valkey_server: ValkeyServer) -> str:
     """A part of the server that no other test's machines see."""
-    return f"{server.uri()}/{next(NUMBERS)}"
+    return f"{valkey_server.uri()}/{next(NUMBERS)}"
 
 
 def keys(store: str) -> list[bytes]:
@@ -200,14 +189,18 @@ def test_a_reader_that_sleeps_for_too_long(
 
 
 def test_a_reader_is_killed(
-    server: Server, machines: tuple[Service, Service], start: Start, upstream: Upstream, bots: dict[str, str]
+    valkey_server: ValkeyServer,
+    machines: tuple[Service, Service],
+    start: Start,
+    upstream: Upstream,
+    bots: dict[str, str],
 ) -> None:
     """At a random point of several answers, while some follow elsewhere and others have to come back."""
     other = machines[0]
     upstream.set(delta_seconds=0.05)
     try:
         for _ in range(2):
-            reader = start(*QUICK, STORE=server.uri())
+            reader = start(*QUICK, STORE=valkey_server.uri())
             before = asked(upstream)
             bodies = [slow(bots, 60, 0.05), slow(bots, 40, 0.1)]
             bodies += [{**CONTINUE, "bot_id": bots[name]} for name in ("reasoning", "two-answers", "default")]
@@ -273,7 +266,7 @@ def test_a_restart_of_the_workers_loses_nothing(
 
 def test_a_store_that_goes_away_and_comes_back(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
     """Whoever follows where Coze is read goes on; the others wait, and miss nothing. The store has lost its memory."""
-    server = Server()
+    server = ValkeyServer()
     server.start()
     try:
         reader, other = start(STORE=server.uri()), start(STORE=server.uri())

