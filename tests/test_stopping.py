@@ -115,9 +115,11 @@ def test_no_new_work(start: Start, upstream: Upstream, bots: dict[str, str]) -> 
 
 
 def test_idle_connections_do_not_hold_it_up(start: Start) -> None:
+    """And the log says that it ended."""
     service = start()
     assert service.http.get("/").status_code == 200  # kept alive by the client
     assert service.stop(timeout=20) == 0
+    assert service.lines()[-1]["event"] == "stopping"
 
 
 def test_a_chat_that_has_no_name_yet_is_cancelled_too(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
@@ -133,13 +135,6 @@ def test_a_chat_that_has_no_name_yet_is_cancelled_too(start: Start, upstream: Up
         chat.join()
         assert chat.status == 503
     assert [chat["cancel_calls"] for chat in upstream.state()["chats"]] == [1] * len(chats)
-
-
-def test_an_idle_service_logs_its_end(start: Start) -> None:
-    service = start()
-    assert service.http.get("/").status_code == 200
-    assert service.stop() == 0
-    assert service.lines()[-1]["event"] == "stopping"
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
