@@ -11,11 +11,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 class RootStatus(Struct, kw_only=True):
     status: Annotated[Literal["running"], Meta(description="Always `running`.", examples=["running"])]
-    message: Annotated[str, Meta(description="For people.", examples=["Coze SDK API Service is running"])]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Coze SDK API Service is running"])]
     timestamp: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -31,14 +31,14 @@ class HealthStatus(Struct, kw_only=True):
     message: Annotated[
         str,
         Meta(
-            description="For people; says so when Coze is the sandbox.",
+            description="A message for people. It mentions the sandbox if that is in use.",
             examples=["Service is healthy and CozeClient is working"],
         ),
     ]
     timestamp: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -51,7 +51,7 @@ class ErrorResponse(Struct, kw_only=True):
     message: Annotated[
         str,
         Meta(
-            description="What is wrong, for people. 错误描述。",
+            description="A message for people.",
             examples=["bot_id is required either in request or environment variable COZE_BOT_ID"],
         ),
     ]
@@ -132,7 +132,7 @@ class ErrorResponse(Struct, kw_only=True):
             "risk_control_refused",
         ],
         Meta(
-            description="What went wrong, for programs: it stays when a message's words change, so translate this. A newer service may say\nothers; then the status says what to do. `service_unavailable` is a proxy's word, where the service is away.\n错误代码，供程序判断和翻译；新版本可能增加，遇到未知代码请按状态码处理。\n",
+            description="The kind of error, for programs. It does not change when the wording of a message does, so translate by it.\nNewer versions may add codes; for an unknown code, act on the status.\n",
             examples=["conversation_busy"],
         ),
     ]
@@ -140,28 +140,20 @@ class ErrorResponse(Struct, kw_only=True):
     retry_after: (
         Annotated[
             int,
-            Meta(
-                description="In how many seconds a new try makes sense, as `Retry-After` says too. 建议的重试等待时间（秒）。",
-                examples=[12],
-                ge=1,
-            ),
+            Meta(description="Seconds to wait before a retry makes sense, as in `Retry-After`.", examples=[12], ge=1),
         ]
         | UnsetType
     ) = UNSET
 
 
 MetaDataAdditionalProperty: TypeAlias = Annotated[
-    str, Meta(description="A fact. 自定义信息的值。", examples=["checkout"], max_length=512, min_length=1)
+    str, Meta(description="The value of an entry.", examples=["checkout"], max_length=512, min_length=1)
 ]
 
 
 MetaData: TypeAlias = Annotated[
     dict[str, MetaDataAdditionalProperty],
-    Meta(
-        description="At most 16 texts by names of 1 to 64 characters. 最多 16 项，键长 1 至 64 个字符。",
-        examples=[{"page": "checkout"}],
-        max_length=16,
-    ),
+    Meta(description="At most 16 texts. Keys have 1 to 64 characters.", examples=[{"page": "checkout"}], max_length=16),
 ]
 
 
@@ -169,22 +161,19 @@ class ChatMessage(Struct, kw_only=True):
     role: Annotated[
         Literal["user", "assistant", "system"],
         Meta(
-            description="Who says it. Coze knows no system role: a system message reaches the bot as context, unchanged.\n消息角色。\n",
+            description="The author. Coze has no system role; a system message reaches the bot unchanged, as context.",
             examples=["user"],
         ),
     ]
     content: Annotated[
         str,
         Meta(
-            description="The text; with `content_type` `object_string` the JSON text of an `ObjectString`. A message with empty\ncontent is left out.\n消息内容。\n",
+            description="The text, or with `content_type` `object_string` the JSON text of an `ObjectString`. A message with empty\ncontent is left out.\n",
             examples=["你好，请介绍一下自己"],
         ),
     ]
     content_type: (
-        Annotated[
-            Literal["text", "object_string"],
-            Meta(description="What `content` is. 内容类型，默认 text。", examples=["text"]),
-        ]
+        Annotated[Literal["text", "object_string"], Meta(description="The type of `content`.", examples=["text"])]
         | UnsetType
         | None
     ) = "text"
@@ -199,9 +188,7 @@ class ImagePart(Struct, kw_only=True, tag_field="type", tag="image"):
         Annotated[str, Meta(description="An uploaded file.", examples=["7553486125417595001"])] | UnsetType | None
     ) = UNSET
     file_url: (
-        Annotated[str, Meta(description="A public address.", examples=["https://example.com/cat.png"])]
-        | UnsetType
-        | None
+        Annotated[str, Meta(description="A public URL.", examples=["https://example.com/cat.png"])] | UnsetType | None
     ) = UNSET
 
 
@@ -210,7 +197,7 @@ class FilePart(Struct, kw_only=True, tag_field="type", tag="file"):
         Annotated[str, Meta(description="An uploaded file.", examples=["7553486125417595002"])] | UnsetType | None
     ) = UNSET
     file_url: (
-        Annotated[str, Meta(description="A public address.", examples=["https://example.com/report.pdf"])]
+        Annotated[str, Meta(description="A public URL.", examples=["https://example.com/report.pdf"])]
         | UnsetType
         | None
     ) = UNSET
@@ -221,7 +208,7 @@ class AudioPart(Struct, kw_only=True, tag_field="type", tag="audio"):
         Annotated[str, Meta(description="An uploaded file.", examples=["7553486125417595003"])] | UnsetType | None
     ) = UNSET
     file_url: (
-        Annotated[str, Meta(description="A public address.", examples=["https://example.com/question.mp3"])]
+        Annotated[str, Meta(description="A public URL.", examples=["https://example.com/question.mp3"])]
         | UnsetType
         | None
     ) = UNSET
@@ -237,13 +224,13 @@ class Usage(Struct, kw_only=True):
 
 class ChatStartedEvent(Struct, kw_only=True, tag_field="type", tag="chat_started"):
     conversation_id: Annotated[
-        str, Meta(description="Send it with the next turn. 会话 ID，用于下一轮对话。", examples=["7553486125417578548"])
+        str, Meta(description="The conversation. Send it with the next turn.", examples=["7553486125417578548"])
     ]
-    chat_id: Annotated[str, Meta(description="Coze's id of this turn. 本轮对话 ID。", examples=["7553486125417578549"])]
+    chat_id: Annotated[str, Meta(description="Coze's id of this turn.", examples=["7553486125417578549"])]
     timestamp: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -252,7 +239,7 @@ class ChatStartedEvent(Struct, kw_only=True, tag_field="type", tag="chat_started
         Annotated[
             str,
             Meta(
-                description="Of an answer that outlives its connection. 可继续接收的回答的 ID。",
+                description="The id of the answer, if it outlives its connection.",
                 examples=["hR3v9Qm2Zk7Wd0aXb5LyTn8c"],
             ),
         ]
@@ -265,7 +252,7 @@ class MessageDeltaEvent(Struct, kw_only=True, tag_field="type", tag="message_del
     timestamp: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -277,7 +264,7 @@ class ReasoningDeltaEvent(Struct, kw_only=True, tag_field="type", tag="reasoning
     timestamp: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -289,7 +276,7 @@ class FollowUpEvent(Struct, kw_only=True, tag_field="type", tag="follow_up"):
     timestamp: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -298,31 +285,25 @@ class FollowUpEvent(Struct, kw_only=True, tag_field="type", tag="follow_up"):
 
 class ChatCompletedEvent(Struct, kw_only=True, tag_field="type", tag="chat_completed"):
     conversation_id: Annotated[
-        str, Meta(description="Send it with the next turn. 会话 ID，用于下一轮对话。", examples=["7553486125417578548"])
+        str, Meta(description="The conversation. Send it with the next turn.", examples=["7553486125417578548"])
     ]
     timestamp: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
     ]
     chat_id: (
-        Annotated[
-            str,
-            Meta(
-                description="Coze's id of this turn, where Coze named it. 本轮对话 ID。",
-                examples=["7553486125417578549"],
-            ),
-        ]
+        Annotated[str, Meta(description="Coze's id of this turn, if Coze gave one.", examples=["7553486125417578549"])]
         | UnsetType
     ) = UNSET
     message_id: (
         Annotated[
             str,
             Meta(
-                description="The id of the bot's answer, where Coze named it; of several the last one. 回答的消息 ID。",
+                description="The message id of the bot's answer, or of the last of several, if Coze gave one.",
                 examples=["7553486125417578551"],
             ),
         ]
@@ -333,10 +314,7 @@ class ChatCompletedEvent(Struct, kw_only=True, tag_field="type", tag="chat_compl
 
 class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
     message: Annotated[
-        str,
-        Meta(
-            description="What went wrong, for people.", examples=["Coze could not be reached. Try again in a moment."]
-        ),
+        str, Meta(description="A message for people.", examples=["Coze could not be reached. Try again in a moment."])
     ]
     code: Annotated[
         Literal[
@@ -415,14 +393,14 @@ class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
             "risk_control_refused",
         ],
         Meta(
-            description="What went wrong, for programs: it stays when a message's words change, so translate this. A newer service may say\nothers; then the status says what to do. `service_unavailable` is a proxy's word, where the service is away.\n错误代码，供程序判断和翻译；新版本可能增加，遇到未知代码请按状态码处理。\n",
+            description="The kind of error, for programs. It does not change when the wording of a message does, so translate by it.\nNewer versions may add codes; for an unknown code, act on the status.\n",
             examples=["conversation_busy"],
         ),
     ]
     timestamp: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -430,11 +408,7 @@ class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
     retry_after: (
         Annotated[
             int,
-            Meta(
-                description="In how many seconds a new try makes sense, as `Retry-After` says too. 建议的重试等待时间（秒）。",
-                examples=[12],
-                ge=1,
-            ),
+            Meta(description="Seconds to wait before a retry makes sense, as in `Retry-After`.", examples=[12], ge=1),
         ]
         | UnsetType
     ) = UNSET
@@ -448,7 +422,7 @@ class UploadRequest(Struct, kw_only=True):
     file: Annotated[
         bytes,
         Meta(
-            description="The file, not empty and at most 10 MiB, with its name: up to 255 characters, without controls, line\nseparators and direction overrides.\n文件，非空，最大 10 MiB；文件名最长 255 个字符，不含控制字符。\n",
+            description="The file, from 1 byte to 10 MiB, with its name: up to 255 characters, without control characters, line\nseparators and direction overrides.\n",
             max_length=10485760,
             min_length=1,
         ),
@@ -457,7 +431,7 @@ class UploadRequest(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="What the file is. Coze has no place for it: it comes back in the answer.\n文件描述（可选），原样返回。\n",
+                description="A description of the file. It is not sent to Coze, only returned in the response.",
                 examples=["这是一个PDF文档"],
                 max_length=2000,
             ),
@@ -468,15 +442,15 @@ class UploadRequest(Struct, kw_only=True):
 
 class UploadResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["File uploaded successfully"])]
+    message: Annotated[str, Meta(description="A message for people.", examples=["File uploaded successfully"])]
     file_id: Annotated[
-        str, Meta(description="Name it in an object_string message. 文件 ID。", examples=["7553486125417595001"])
+        str, Meta(description="The id to use in an `object_string` message.", examples=["7553486125417595001"])
     ]
     file_url: (
         Annotated[
             str,
             Meta(
-                description="Where the file can be seen: a link that nobody guesses and that ends after some days. Null where the service\nkeeps no files, or could not keep this one; `file_id` is good all the same.\n文件的访问链接，数日后失效；未能保留时为 null，不影响 `file_id`。\n",
+                description="A link to view the file: unguessable, and valid for some days. Null if the service keeps no files, or could\nnot keep this one; `file_id` is valid nevertheless.\n",
                 examples=[
                     "https://example.com/api/v1/files/AABpXvOAUNhY4JhezH9gQYqvDMWrWBovwm3H6loqR0i3yyse8ZPZarLJn5MJL2nmMHWyjRJ4"
                 ],
@@ -485,30 +459,24 @@ class UploadResponse(Struct, kw_only=True):
         | None
     )
     file_name: (
-        Annotated[
-            str,
-            Meta(description="The file's name as it was sent, without folders. 文件名。", examples=["document.pdf"]),
-        ]
+        Annotated[str, Meta(description="The name of the file as sent, without folders.", examples=["document.pdf"])]
         | UnsetType
     ) = UNSET
-    bytes: (
-        Annotated[int, Meta(description="The file's size in bytes. 文件大小（字节）。", examples=[48213], ge=0)]
-        | UnsetType
-    ) = UNSET
+    bytes: Annotated[int, Meta(description="The size of the file in bytes.", examples=[48213], ge=0)] | UnsetType = (
+        UNSET
+    )
     description: (
-        Annotated[str, Meta(description="The description as it was sent. 文件描述。", examples=["这是一个PDF文档"])]
-        | UnsetType
+        Annotated[str, Meta(description="The description as sent.", examples=["这是一个PDF文档"])] | UnsetType
     ) = UNSET
 
 
-FileContent: TypeAlias = Annotated[bytes, Meta(description="The bytes of a file. 文件内容。")]
+FileContent: TypeAlias = Annotated[bytes, Meta(description="The bytes of a file.")]
 
 
 class UploadErrorResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always false.", examples=[False])]
     message: Annotated[
-        str,
-        Meta(description="What is wrong, for people. 错误描述。", examples=["File too large. Maximum size is 10MB"]),
+        str, Meta(description="A message for people.", examples=["File too large. Maximum size is 10MB"])
     ]
     code: Annotated[
         Literal[
@@ -587,7 +555,7 @@ class UploadErrorResponse(Struct, kw_only=True):
             "risk_control_refused",
         ],
         Meta(
-            description="What went wrong, for programs: it stays when a message's words change, so translate this. A newer service may say\nothers; then the status says what to do. `service_unavailable` is a proxy's word, where the service is away.\n错误代码，供程序判断和翻译；新版本可能增加，遇到未知代码请按状态码处理。\n",
+            description="The kind of error, for programs. It does not change when the wording of a message does, so translate by it.\nNewer versions may add codes; for an unknown code, act on the status.\n",
             examples=["conversation_busy"],
         ),
     ]
@@ -596,32 +564,28 @@ class UploadErrorResponse(Struct, kw_only=True):
     retry_after: (
         Annotated[
             int,
-            Meta(
-                description="In how many seconds a new try makes sense, as `Retry-After` says too. 建议的重试等待时间（秒）。",
-                examples=[12],
-                ge=1,
-            ),
+            Meta(description="Seconds to wait before a retry makes sense, as in `Retry-After`.", examples=[12], ge=1),
         ]
         | UnsetType
     ) = UNSET
 
 
 class User(Struct, kw_only=True):
-    user_id: Annotated[str, Meta(description="Its id.", examples=["123"])]
-    user_name: Annotated[str, Meta(description="Its user name.", examples=["user_123"])]
-    nick_name: Annotated[str, Meta(description="Its nickname; may be empty.", examples=["用户名"])]
+    user_id: Annotated[str, Meta(description="The id.", examples=["123"])]
+    user_name: Annotated[str, Meta(description="The user name.", examples=["user_123"])]
+    nick_name: Annotated[str, Meta(description="The nickname; may be empty.", examples=["用户名"])]
     avatar_url: Annotated[
-        str, Meta(description="Its picture; may be empty.", examples=["https://example.com/avatar.png"])
+        str, Meta(description="The URL of the avatar; may be empty.", examples=["https://example.com/avatar.png"])
     ]
 
 
 class Bot(Struct, kw_only=True):
-    bot_id: Annotated[str, Meta(description="Its id at Coze. 智能体 ID。", examples=["7537334510896185359"])]
+    bot_id: Annotated[str, Meta(description="The id at Coze.", examples=["7537334510896185359"])]
     name: (
         Annotated[
             str,
             Meta(
-                description="The operator's name for it, which a chat may use as `bot_id`; of several the first. Null for a bot without one.\n服务为其设置的名称，可作为 `bot_id` 使用；未设置时为 null。\n",
+                description="The operator's name for the bot, or the first of several. A chat may use it as `bot_id`. Null for a bot\nwithout one.\n",
                 examples=["helper"],
             ),
         ]
@@ -631,34 +595,29 @@ class Bot(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="Its name at Coze, for people. Null if Coze does not say. 智能体在扣子上的名称，未知时为 null。",
-                examples=["小助手"],
+                description="The bot's name at Coze, for people. Null if Coze does not return it.", examples=["小助手"]
             ),
         ]
         | None
     )
-    description: Annotated[
-        str, Meta(description="What it is good for; may be empty. 智能体介绍，可能为空。", examples=["回答常见问题"])
-    ]
+    description: Annotated[str, Meta(description="What the bot does; may be empty.", examples=["回答常见问题"])]
     icon_url: Annotated[
         str,
         Meta(
-            description="Its picture, at an address of Coze's that may expire after a while; may be empty. 图标地址，可能过期或为空。",
+            description="The URL of the bot's picture at Coze. It may expire, and may be empty.",
             examples=["https://example.com/bot.png"],
         ),
     ]
-    is_default: Annotated[
-        bool, Meta(description="Whether it is the bot of a chat that names none. 是否为默认智能体。", examples=[True])
-    ]
+    is_default: Annotated[bool, Meta(description="Whether this is the default bot.", examples=[True])]
 
 
 class BotDetails(Struct, kw_only=True):
-    bot_id: Annotated[str, Meta(description="Its id at Coze. 智能体 ID。", examples=["7537334510896185359"])]
+    bot_id: Annotated[str, Meta(description="The id at Coze.", examples=["7537334510896185359"])]
     name: (
         Annotated[
             str,
             Meta(
-                description="The operator's name for it, which a chat may use as `bot_id`; of several the first. Null for a bot without one.\n服务为其设置的名称，可作为 `bot_id` 使用；未设置时为 null。\n",
+                description="The operator's name for the bot, or the first of several. A chat may use it as `bot_id`. Null for a bot\nwithout one.\n",
                 examples=["helper"],
             ),
         ]
@@ -668,52 +627,45 @@ class BotDetails(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="Its name at Coze, for people. Null if Coze does not say. 智能体在扣子上的名称，未知时为 null。",
-                examples=["小助手"],
+                description="The bot's name at Coze, for people. Null if Coze does not return it.", examples=["小助手"]
             ),
         ]
         | None
     )
-    description: Annotated[
-        str, Meta(description="What it is good for; may be empty. 智能体介绍，可能为空。", examples=["回答常见问题"])
-    ]
+    description: Annotated[str, Meta(description="What the bot does; may be empty.", examples=["回答常见问题"])]
     icon_url: Annotated[
         str,
         Meta(
-            description="Its picture, at an address of Coze's that may expire after a while; may be empty. 图标地址，可能过期或为空。",
+            description="The URL of the bot's picture at Coze. It may expire, and may be empty.",
             examples=["https://example.com/bot.png"],
         ),
     ]
-    is_default: Annotated[
-        bool, Meta(description="Whether it is the bot of a chat that names none. 是否为默认智能体。", examples=[True])
-    ]
+    is_default: Annotated[bool, Meta(description="Whether this is the default bot.", examples=[True])]
     prologue: Annotated[
         str,
         Meta(
-            description="Its opening line; may be empty. Where its maker wrote `{{user_name}}`, put in the name of your user.\n开场白，可能为空；其中的 `{{user_name}}` 由页面替换为用户名。\n",
+            description="The opening line; may be empty. Replace `{{user_name}}` in it with the name of your user.",
             examples=["你好，有什么可以帮你？"],
         ),
     ]
-    suggested_questions: Annotated[
-        list[str], Meta(description="Questions to begin with; may be empty. 建议的首次提问，可能为空。")
-    ]
+    suggested_questions: Annotated[list[str], Meta(description="Suggested first questions; may be empty.")]
 
 
 class VisitorToken(Struct, kw_only=True):
     token: Annotated[
         str,
         Meta(
-            description="To be sent as `Authorization: Bearer …`. 访客令牌。",
+            description="The token. Send it as `Authorization: Bearer …`.",
             examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ2In0.bm9ib2R5"],
         ),
     ]
     user_id: Annotated[
-        str, Meta(description="The visitor's id. 访客 ID。", examples=["visitor_0198c2f0a6b97c3e8d5f1a2b3c4d5e6f"])
+        str, Meta(description="The visitor's user id.", examples=["visitor_0198c2f0a6b97c3e8d5f1a2b3c4d5e6f"])
     ]
     expires_at: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -721,19 +673,21 @@ class VisitorToken(Struct, kw_only=True):
 
 
 class ConversationSummary(Struct, kw_only=True):
-    conversation_id: Annotated[str, Meta(description="Its id at Coze. 会话 ID。", examples=["7553486125417578548"])]
-    bot_id: Annotated[str, Meta(description="The bot it was begun with. 智能体 ID。", examples=["7537334510896185359"])]
+    conversation_id: Annotated[str, Meta(description="The id at Coze.", examples=["7553486125417578548"])]
+    bot_id: Annotated[
+        str, Meta(description="The bot that the conversation was started with.", examples=["7537334510896185359"])
+    ]
     name: Annotated[
         str,
         Meta(
-            description="The first question, cut at 60 characters, or the name that the user gave; may be empty. 会话名称。",
+            description="The first question, cut after 60 characters, or the name that the user gave; may be empty.",
             examples=["你好，请介绍一下自己"],
         ),
     ]
     created_at: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -741,7 +695,7 @@ class ConversationSummary(Struct, kw_only=True):
     updated_at: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -750,92 +704,74 @@ class ConversationSummary(Struct, kw_only=True):
 
 class DoneResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Conversation deleted successfully"])]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Conversation deleted successfully"])]
     data: Annotated[None, Meta(description="Always null.")] | None
 
 
 class ConversationResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Conversation renamed successfully"])]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Conversation renamed successfully"])]
     data: ConversationSummary
 
 
 class RenameRequest(Struct, kw_only=True):
-    name: Annotated[str, Meta(description="The name. 会话名称。", examples=["自我介绍"], max_length=100, min_length=1)]
+    name: Annotated[str, Meta(description="The name.", examples=["自我介绍"], max_length=100, min_length=1)]
 
 
 Reason: TypeAlias = Annotated[str, Meta(description="A reason.", examples=["不准确"], max_length=30, min_length=1)]
 
 
 class FeedbackRequest(Struct, kw_only=True):
-    rating: Annotated[Literal["like", "unlike"], Meta(description="Good or bad. 点赞或点踩。", examples=["like"])]
+    rating: Annotated[Literal["like", "unlike"], Meta(description="Good or bad.", examples=["like"])]
     reasons: (
         Annotated[
-            list[Reason],
-            Meta(description="Why, in words of the page's own. 原因标签。", examples=[["不准确"]], max_length=10),
+            list[Reason], Meta(description="Reasons, as labels of your own.", examples=[["不准确"]], max_length=10)
         ]
         | UnsetType
         | None
     ) = UNSET
     comment: (
-        Annotated[str, Meta(description="Why, in the user's words. 补充说明。", examples=["年份不对"], max_length=250)]
+        Annotated[str, Meta(description="A comment in the user's own words.", examples=["年份不对"], max_length=250)]
         | UnsetType
         | None
     ) = UNSET
 
 
 class AnswerData(Struct, kw_only=True):
-    answer_id: Annotated[str, Meta(description="Its id. 回答 ID。", examples=["hR3v9Qm2Zk7Wd0aXb5LyTn8c"])]
+    answer_id: Annotated[str, Meta(description="The id.", examples=["hR3v9Qm2Zk7Wd0aXb5LyTn8c"])]
     status: Annotated[
         Literal["in_progress", "completed", "failed", "canceled"],
         Meta(
-            description="Where it stands; `canceled` is stopped, or followed by nobody for too long. 回答状态。",
+            description="The state. `canceled` means stopped, or abandoned because no client followed it for too long.",
             examples=["completed"],
         ),
     ]
-    content: Annotated[
-        str, Meta(description="The text so far. 已有内容。", examples=["你好！我是一个基于Coze平台的智能助手..."])
-    ]
-    last_event: Annotated[
-        int, Meta(description="The number of its last event so far. 最后一个事件的序号。", examples=[3], ge=0)
-    ]
+    content: Annotated[str, Meta(description="The text so far.", examples=["你好！我是一个基于Coze平台的智能助手..."])]
+    last_event: Annotated[int, Meta(description="The number of the latest event.", examples=[3], ge=0)]
     reasoning_content: (
         Annotated[
             str,
-            Meta(
-                description="How the model thought, from bots that show it. 思维链。",
-                examples=["用户在打招呼，先介绍自己。"],
-            ),
+            Meta(description="The model's reasoning, from bots that show it.", examples=["用户在打招呼，先介绍自己。"]),
         ]
         | UnsetType
     ) = UNSET
-    follow_ups: (
-        Annotated[list[str], Meta(description="Questions the bot suggests to ask next. 建议的追问。")] | UnsetType
-    ) = UNSET
+    follow_ups: Annotated[list[str], Meta(description="Questions that the bot suggests to ask next.")] | UnsetType = (
+        UNSET
+    )
     conversation_id: (
-        Annotated[
-            str,
-            Meta(description="Its conversation, once Coze has named it. 会话 ID。", examples=["7553486125417578548"]),
-        ]
+        Annotated[str, Meta(description="The conversation, once Coze has named it.", examples=["7553486125417578548"])]
         | UnsetType
     ) = UNSET
     chat_id: (
         Annotated[
-            str,
-            Meta(
-                description="Coze's id of this turn, once Coze has named it. 本轮对话 ID。",
-                examples=["7553486125417578549"],
-            ),
+            str, Meta(description="Coze's id of this turn, once Coze has named it.", examples=["7553486125417578549"])
         ]
         | UnsetType
     ) = UNSET
     message_id: (
         Annotated[
             str,
-            Meta(
-                description="The id of the bot's answer, where Coze named it. 回答的消息 ID。",
-                examples=["7553486125417578551"],
-            ),
+            Meta(description="The message id of the bot's answer, if Coze gave one.", examples=["7553486125417578551"]),
         ]
         | UnsetType
     ) = UNSET
@@ -843,7 +779,7 @@ class AnswerData(Struct, kw_only=True):
     error: (
         Annotated[
             str,
-            Meta(description="Why it failed or was stopped, as a code. 失败原因代码。", examples=["answer_stopped"]),
+            Meta(description="The error code of an answer that failed or was stopped.", examples=["answer_stopped"]),
         ]
         | UnsetType
     ) = UNSET
@@ -851,27 +787,17 @@ class AnswerData(Struct, kw_only=True):
 
 class MessageFile(Struct, kw_only=True):
     type: Annotated[
-        Literal["image", "file", "audio"], Meta(description="What it was sent as. 文件类型。", examples=["image"])
+        Literal["image", "file", "audio"], Meta(description="The type that it was sent as.", examples=["image"])
     ]
     file_id: (
-        Annotated[str, Meta(description="Its id, if it was uploaded. 文件 ID。", examples=["7553486125417595001"])]
-        | None
+        Annotated[str, Meta(description="The id, if the file was uploaded.", examples=["7553486125417595001"])] | None
     )
-    name: (
-        Annotated[
-            str,
-            Meta(
-                description="The name that it was uploaded with, where that is known. 文件名。",
-                examples=["evening.png"],
-            ),
-        ]
-        | None
-    )
+    name: Annotated[str, Meta(description="The original name, if known.", examples=["evening.png"])] | None
     url: (
         Annotated[
             str,
             Meta(
-                description="Where it can be seen now; null where it is not kept. 文件的访问链接。",
+                description="A link to view the file; null if it is not kept.",
                 examples=[
                     "https://example.com/api/v1/files/AABpXvOAUNhY4JhezH9gQYqvDMWrWBovwm3H6loqR0i3yyse8ZPZarLJn5MJL2nmMHWyjRJ4"
                 ],
@@ -882,19 +808,21 @@ class MessageFile(Struct, kw_only=True):
 
 
 class Workspace(Struct, kw_only=True):
-    id: Annotated[str, Meta(description="Its id.", examples=["workspace_123"])]
-    name: Annotated[str, Meta(description="Its name.", examples=["我的工作空间"])]
-    icon_url: Annotated[str, Meta(description="Its icon; may be empty.", examples=["https://example.com/icon.png"])]
+    id: Annotated[str, Meta(description="The id.", examples=["workspace_123"])]
+    name: Annotated[str, Meta(description="The name.", examples=["我的工作空间"])]
+    icon_url: Annotated[
+        str, Meta(description="The URL of the icon; may be empty.", examples=["https://example.com/icon.png"])
+    ]
     role_type: Annotated[
         str,
         Meta(
-            description="What the account is there, as Coze says it, such as owner, admin or member.",
+            description="The account's role there, as Coze returns it, such as owner, admin or member.",
             examples=["admin"],
         ),
     ]
     workspace_type: (
         Annotated[
-            str, Meta(description="What it is, as Coze says it, such as personal or team.", examples=["personal"])
+            str, Meta(description="The type, as Coze returns it, such as personal or team.", examples=["personal"])
         ]
         | UnsetType
     ) = UNSET
@@ -908,12 +836,12 @@ class Features(Struct, kw_only=True):
 
 
 class ConnectionTest(Struct, kw_only=True):
-    connected: Annotated[bool, Meta(description="Always true; a failed test is an error answer.", examples=[True])]
-    user_id: Annotated[str, Meta(description="The account's id.", examples=["user_123"])]
+    connected: Annotated[bool, Meta(description="Always true. A failed test is an error response.", examples=[True])]
+    user_id: Annotated[str, Meta(description="The id of the account.", examples=["user_123"])]
     timestamp: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -923,17 +851,13 @@ class ConnectionTest(Struct, kw_only=True):
 class ChatRequest(Struct, kw_only=True):
     messages: Annotated[
         list[ChatMessage],
-        Meta(
-            description="The messages, oldest first; the user's question is last. 消息列表，最后一条为用户的问题。",
-            max_length=100,
-            min_length=1,
-        ),
+        Meta(description="The messages, oldest first. The user's question is last.", max_length=100, min_length=1),
     ]
     bot_id: (
         Annotated[
             str,
             Meta(
-                description="The bot. Absent, null or empty: the service's default bot (`COZE_BOT_ID`). A service may have names for its\nbots and serve no others; then this is a bot's name or its id, and any other is answered with 404.\n智能体 ID，默认使用环境变量 COZE_BOT_ID。服务可限定智能体并为其命名，此时可填名称或 ID，其他返回 404。\n",
+                description="The bot. If absent, null or empty: the service's default bot (`COZE_BOT_ID`). A service may name its bots\nand offer no others. Then this is the name or the id of one of them, and anything else gives 404.\n",
                 examples=["7537334510896185359"],
                 max_length=128,
             ),
@@ -945,7 +869,7 @@ class ChatRequest(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="Your own id for the person chatting; Coze keeps the memory of different ids apart. Required, unless a user's\ntoken proves it. Without such a token it is a claim: nothing checks that the caller is this person, and\nthere is no history.\n用户唯一标识，由调用方定义；除非用户令牌已证明身份，否则必填，服务不验证其真实性。\n",
+                description="Your own id for the person who chats. Coze keeps a separate memory for each id. Required, unless a user's\ntoken identifies the user. Without a token it is not verified, and there is no history.\n",
                 examples=["user123"],
                 max_length=255,
                 min_length=1,
@@ -958,7 +882,7 @@ class ChatRequest(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="The conversation to go on with, from an earlier answer. Absent, null or empty: a new one. A conversation of a\nuser with a token is that user's alone; for others nothing checks whose it is: who knows the id may go on\nwith it.\n会话 ID，用于多轮对话；持有令牌的用户的会话仅限本人使用，其他会话不验证归属。\n",
+                description="The conversation to continue, from an earlier answer. If absent, null or empty: a new one. A conversation of\na user with a token belongs to that user alone. Other conversations are not verified: anyone who knows the\nid can continue them.\n",
                 examples=["7553486125417578548"],
                 max_length=128,
             ),
@@ -967,7 +891,7 @@ class ChatRequest(Struct, kw_only=True):
         | None
     ) = UNSET
     stream: (
-        Annotated[bool, Meta(description="Answer as server-sent events. 是否启用流式响应。", examples=[False])]
+        Annotated[bool, Meta(description="Whether to answer as server-sent events.", examples=[False])]
         | UnsetType
         | None
     ) = False
@@ -975,7 +899,7 @@ class ChatRequest(Struct, kw_only=True):
         Annotated[
             Literal["cancel", "continue"],
             Meta(
-                description="What becomes of the answer when the connection ends before it: `cancel` ends the chat at Coze, `continue` has\nit go on, so that it can be followed again for some minutes. 连接断开后取消回答，或继续生成以便稍后接收。\n",
+                description="What happens if the connection is lost before the answer is complete: `cancel` ends the chat at Coze,\n`continue` lets it go on, so that it can be followed again for some minutes.\n",
                 examples=["continue"],
             ),
         ]
@@ -986,8 +910,7 @@ class ChatRequest(Struct, kw_only=True):
         Annotated[
             dict[str, Any],
             Meta(
-                description="What the start node of a chatflow bot takes, by name. Other bots take none.\n对话流智能体开始节点的输入参数。\n",
-                examples=[{}],
+                description="Inputs for the start node of a chatflow bot, by name. Other bots take none.", examples=[{}]
             ),
         ]
         | UnsetType
@@ -996,10 +919,7 @@ class ChatRequest(Struct, kw_only=True):
     custom_variables: (
         Annotated[
             dict[str, str],
-            Meta(
-                description="Values for the variables in the bot's prompt. 智能体提示词中的变量取值。\n",
-                examples=[{"name": "小明"}],
-            ),
+            Meta(description="Values for the variables in the bot's prompt.", examples=[{"name": "小明"}]),
         ]
         | UnsetType
         | None
@@ -1007,10 +927,7 @@ class ChatRequest(Struct, kw_only=True):
     meta_data: (
         Annotated[
             MetaData,
-            Meta(
-                description="Facts of your own that Coze keeps with the chat. 随对话保存在扣子的自定义信息。\n",
-                examples=[{"page": "checkout"}],
-            ),
+            Meta(description="Your own metadata, which Coze keeps with the chat.", examples=[{"page": "checkout"}]),
         ]
         | UnsetType
         | None
@@ -1021,14 +938,14 @@ class ChatData(Struct, kw_only=True):
     content: Annotated[
         str,
         Meta(
-            description="The bot's answer; several answers are separated by a blank line. 智能体的回答。",
+            description="The bot's answer. Several answers are separated by a blank line.",
             examples=["你好！我是一个基于Coze平台的智能助手..."],
         ),
     ]
     timestamp: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -1036,20 +953,14 @@ class ChatData(Struct, kw_only=True):
     bot_id: Annotated[str, Meta(description="The bot that answered.", examples=["7537334510896185359"])]
     user_id: Annotated[str, Meta(description="The user who asked.", examples=["user123"])]
     chat_id: (
-        Annotated[
-            str,
-            Meta(
-                description="Coze's id of this turn, where Coze named it. 本轮对话 ID。",
-                examples=["7553486125417578549"],
-            ),
-        ]
+        Annotated[str, Meta(description="Coze's id of this turn, if Coze gave one.", examples=["7553486125417578549"])]
         | UnsetType
     ) = UNSET
     message_id: (
         Annotated[
             str,
             Meta(
-                description="The id of the bot's answer, where Coze named it; of several the last one. 回答的消息 ID。",
+                description="The message id of the bot's answer, or of the last of several, if Coze gave one.",
                 examples=["7553486125417578551"],
             ),
         ]
@@ -1058,16 +969,13 @@ class ChatData(Struct, kw_only=True):
     reasoning_content: (
         Annotated[
             str,
-            Meta(
-                description="How the model thought, from bots that show it. 思维链。",
-                examples=["用户在打招呼，先介绍自己。"],
-            ),
+            Meta(description="The model's reasoning, from bots that show it.", examples=["用户在打招呼，先介绍自己。"]),
         ]
         | UnsetType
     ) = UNSET
-    follow_ups: (
-        Annotated[list[str], Meta(description="Questions the bot suggests to ask next. 建议的追问。")] | UnsetType
-    ) = UNSET
+    follow_ups: Annotated[list[str], Meta(description="Questions that the bot suggests to ask next.")] | UnsetType = (
+        UNSET
+    )
     usage: Usage | UnsetType = UNSET
 
 
@@ -1080,7 +988,7 @@ ChatStreamEvent: TypeAlias = Annotated[
     | ErrorEvent
     | EndEvent,
     Meta(
-        description="One event of a streamed chat; `type` tells which. A newer service may send others: pass over a type you do not know.\n流式事件；请忽略未知类型。\n"
+        description="One event of a streamed chat; `type` tells which. Newer versions may add types. Ignore those you do not know.\n"
     ),
 ]
 
@@ -1089,7 +997,7 @@ class UserInfo(Struct, kw_only=True):
     user_info: Annotated[
         str,
         Meta(
-            description="The account as text; its name is the nickname, else the user name.",
+            description="The account as text. The name is the nickname, or otherwise the user name.",
             examples=["User(id='123', name='用户名')"],
         ),
     ]
@@ -1097,8 +1005,7 @@ class UserInfo(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="Coze's id of this exchange, for Coze's support. 扣子日志 ID。",
-                examples=["20250101200000A1B2C3D4E5F6"],
+                description="Coze's log id of this call, for Coze's support.", examples=["20250101200000A1B2C3D4E5F6"]
             ),
         ]
         | None
@@ -1108,34 +1015,33 @@ class UserInfo(Struct, kw_only=True):
 
 class BotsResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Bots retrieved successfully"])]
-    data: Annotated[list[Bot], Meta(description="The bots, in the operator's order. 智能体。")]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Bots retrieved successfully"])]
+    data: Annotated[list[Bot], Meta(description="The bots, in the operator's order.")]
 
 
 class BotResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Bot retrieved successfully"])]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Bot retrieved successfully"])]
     data: BotDetails
 
 
 class VisitorResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Visitor created successfully"])]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Visitor created successfully"])]
     data: VisitorToken
 
 
 class ConversationsResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Conversations retrieved successfully"])]
-    data: Annotated[
-        list[ConversationSummary],
-        Meta(description="The conversations, the one used last first. 会话，最近使用的在前。"),
+    message: Annotated[
+        str, Meta(description="A message for people.", examples=["Conversations retrieved successfully"])
     ]
+    data: Annotated[list[ConversationSummary], Meta(description="The conversations, most recent first.")]
     next_cursor: (
         Annotated[
             str,
             Meta(
-                description="The `cursor` of the next page; null at the end of the list. 下一页的游标，末页为 null。",
+                description="The `cursor` of the next page. Null on the last page.",
                 examples=["1735732800000.7553486125417578548"],
             ),
         ]
@@ -1145,24 +1051,24 @@ class ConversationsResponse(Struct, kw_only=True):
 
 class AnswerResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Answer retrieved successfully"])]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Answer retrieved successfully"])]
     data: AnswerData
 
 
 class Message(Struct, kw_only=True):
-    message_id: Annotated[str, Meta(description="Its id at Coze. 消息 ID。", examples=["7553486125417578551"])]
-    role: Annotated[Literal["user", "assistant"], Meta(description="Who said it. 消息角色。", examples=["assistant"])]
+    message_id: Annotated[str, Meta(description="The id at Coze.", examples=["7553486125417578551"])]
+    role: Annotated[Literal["user", "assistant"], Meta(description="The author.", examples=["assistant"])]
     content: Annotated[
         str,
         Meta(
-            description="The text; of a question with files the text beside them. 消息内容。",
+            description="The text. For a question with files: the text beside them.",
             examples=["你好！我是一个基于Coze平台的智能助手..."],
         ),
     ]
     created_at: Annotated[
         str,
         Meta(
-            description="UTC with three digits of milliseconds. UTC 时间，精确到毫秒。",
+            description="Time in UTC with milliseconds.",
             examples=["2025-01-01T12:00:00.000Z"],
             pattern="^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$",
         ),
@@ -1171,8 +1077,7 @@ class Message(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="The turn it belongs to, where Coze says it. 所属对话 ID。",
-                examples=["7553486125417578549"],
+                description="The turn that the message belongs to, if Coze gave it.", examples=["7553486125417578549"]
             ),
         ]
         | UnsetType
@@ -1181,7 +1086,7 @@ class Message(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="What `content` is, if it is no plain text; such as a card's JSON. 非纯文本时的内容类型。",
+                description="The type of `content`, if it is not plain text; for example the JSON of a card.",
                 examples=["card"],
             ),
         ]
@@ -1190,35 +1095,30 @@ class Message(Struct, kw_only=True):
     reasoning_content: (
         Annotated[
             str,
-            Meta(
-                description="How the model thought, from bots that show it. 思维链。",
-                examples=["用户在打招呼，先介绍自己。"],
-            ),
+            Meta(description="The model's reasoning, from bots that show it.", examples=["用户在打招呼，先介绍自己。"]),
         ]
         | UnsetType
     ) = UNSET
-    files: Annotated[list[MessageFile], Meta(description="The files of a question. 问题中的文件。")] | UnsetType = UNSET
+    files: Annotated[list[MessageFile], Meta(description="The files of a question.")] | UnsetType = UNSET
 
 
 class WorkspacesResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Workspaces retrieved successfully"])]
-    data: Annotated[list[Workspace], Meta(description="The workspaces. 工作空间。")]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Workspaces retrieved successfully"])]
+    data: Annotated[list[Workspace], Meta(description="The workspaces.")]
 
 
 class Config(Struct, kw_only=True):
-    api_base: Annotated[str, Meta(description="Where the service finds Coze.", examples=["https://api.coze.cn"])]
-    default_bot_id: (
-        Annotated[str, Meta(description="The bot of a chat that names none.", examples=["7537334510896185359"])] | None
-    )
+    api_base: Annotated[str, Meta(description="The address of Coze.", examples=["https://api.coze.cn"])]
+    default_bot_id: Annotated[str, Meta(description="The default bot.", examples=["7537334510896185359"])] | None
     default_user_id: (
         Annotated[str, Meta(description="A user id that the operator suggests.", examples=["user123"])] | None
     )
-    log_level: Annotated[str, Meta(description="How much the service logs.", examples=["INFO"])]
+    log_level: Annotated[str, Meta(description="The log level.", examples=["INFO"])]
     environment: Annotated[
         str,
         Meta(
-            description="What the operator calls this installation; `sandbox` on the sandbox.", examples=["production"]
+            description="The operator's name for this installation; `sandbox` on the sandbox.", examples=["production"]
         ),
     ]
     version: Annotated[str, Meta(description="The version of the service and of this contract.", examples=["1.1.0"])]
@@ -1227,14 +1127,14 @@ class Config(Struct, kw_only=True):
 
 class ConnectionTestResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Connection test successful"])]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Connection test successful"])]
     data: ConnectionTest
 
 
 ObjectString: TypeAlias = Annotated[
     list[TextPart | ImagePart | FilePart | AudioPart],
     Meta(
-        description="What the `content` of an `object_string` message holds, as JSON text: text, images, files and audio.\nobject_string 消息的内容（序列化为 JSON 字符串）。\n",
+        description="The value that the `content` of an `object_string` message holds as JSON text: text, images, files and audio.\n",
         min_length=1,
     ),
 ]
@@ -1242,29 +1142,29 @@ ObjectString: TypeAlias = Annotated[
 
 class ChatResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Chat completed successfully"])]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Chat completed successfully"])]
     data: ChatData
     conversation_id: Annotated[
-        str, Meta(description="Send it with the next turn. 会话 ID，用于下一轮对话。", examples=["7553486125417578548"])
+        str, Meta(description="The conversation. Send it with the next turn.", examples=["7553486125417578548"])
     ]
 
 
 class UserInfoResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["User info retrieved successfully"])]
+    message: Annotated[str, Meta(description="A message for people.", examples=["User info retrieved successfully"])]
     data: UserInfo
 
 
 class MessagesResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Messages retrieved successfully"])]
-    data: Annotated[list[Message], Meta(description="The messages, oldest first. 消息，从旧到新。")]
-    has_more: Annotated[
-        bool, Meta(description="Whether there are messages before these. 是否还有更早的消息。", examples=[False])
-    ]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Messages retrieved successfully"])]
+    data: Annotated[list[Message], Meta(description="The messages, oldest first.")]
+    has_more: Annotated[bool, Meta(description="Whether there are earlier messages.", examples=[False])]
 
 
 class ConfigResponse(Struct, kw_only=True):
     success: Annotated[bool, Meta(description="Always true.", examples=[True])]
-    message: Annotated[str, Meta(description="For people.", examples=["Configuration retrieved successfully"])]
+    message: Annotated[
+        str, Meta(description="A message for people.", examples=["Configuration retrieved successfully"])
+    ]
     data: Config

@@ -28,7 +28,7 @@ from service.http.form import Uploads
 from service.kept import KeptAnswers, Shared
 from service.lifecycle import Lifecycle
 from service.ownership import Ownership
-from service.pages.docs import DOCS
+from service.pages.docs import docs
 from service.pages.metrics import metrics_page
 from service.pages.playground import playground
 from service.pages.widget import widget
@@ -77,7 +77,7 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
     app = Litestar(
         route_handlers=[
             *CONTROLLERS,
-            *DOCS,
+            *docs(settings),
             widget,
             *(playground(settings) if settings.playground else ()),
             *metrics_routes,

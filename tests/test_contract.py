@@ -271,22 +271,95 @@ def test_the_docs_page_needs_no_other_host(service: Service) -> None:
     policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
     for sources in policy.values():
-        assert set(sources.split()) <= {"'none'", "'self'", "'unsafe-inline'", "data:"}
+        assert set(sources.split()) <= {"'none'", "'self'", "'unsafe-inline'", "data:", "blob:"}
     assert "'unsafe-inline'" not in policy["script-src"]
-    addresses = re.findall(r"""(?:src|href)="([^"]*)\"""", page.text)
-    assert len(addresses) >= 4
+    addresses = re.findall(r"""(?:src|href|data-contract)="([^"]*)\"""", page.text)
+    assert len(addresses) >= 6
     loaded = {}
     for address in addresses:
-        assert address.startswith("docs/")
+        assert address.startswith(("docs", "playground", "openapi.yaml"))
         answer = service.http.get(address)
         assert answer.status_code == 200, address
         assert answer.content
         loaded[address] = answer.headers["content-type"].partition(";")[0]
-    assert {"text/javascript", "text/css"} <= set(loaded.values())
+    assert {"text/javascript", "text/css", "application/json"} <= set(loaded.values())
     assert "//" not in page.text
-    start = service.http.get(next(address for address in loaded if address.endswith("start.js"))).text
-    assert '"openapi.json"' in start
-    assert "//" not in start
+    script = service.http.get("/docs/scalar.js", headers={"Accept-Encoding": "gzip;q=0"})
+    assert "content-encoding" not in script.headers
+    assert script.content == service.http.get("/docs/scalar.js").content
+
+
+@pytest.mark.parametrize(
+    ("query", "accepted", "language"),
+    [
+        ("", None, "en"),
+        ("", "zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("", "fr, en;q=0.1, ZH-tw;q=0.5", "zh"),
+        ("", "zh;q=0, en;q=0.1", "en"),
+        ("", "*, ;q=x", "en"),
+        ("?lang=zh", "en", "zh"),
+        ("?lang=zh-CN", "en", "zh"),
+        ("?lang=en", "zh", "en"),
+        ("?lang=fr", "zh", "zh"),
+    ],
+)
+def test_the_docs_page_speaks_the_readers_language(
+    service: Service, query: str, accepted: str | None, language: str
+) -> None:
+    page = service.http.get(f"/docs{query}", headers={"Accept-Language": accepted} if accepted else {})
+    assert f"docs/contract.{language}.json" in page.text
+    assert page.headers["vary"] == "Accept-Language"
+
+
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+_TEXTS = {"description", "summary", "x-displayName", "x-enumDescriptions"}
+
+
+def texts(node: object, pointer: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every text for people in a contract: where it is, its name, and what it stands in. Examples' values are none."""
+    if isinstance(node, list):
+        for index, child in enumerate(node):
+            yield from texts(child, f"{pointer}/{index}")
+    if not isinstance(node, dict):
+        return
+    for key, child in node.items():
+        if key in _TEXTS and not pointer.endswith("/properties"):
+            yield f"{pointer}/{key}", key, node
+        elif key not in ("value", "example", "default", "const", "enum"):
+            yield from texts(child, f"{pointer}/{key}")
+
+
+def said(text: object) -> list[str]:
+    """A text's sentences, or those of each of an enumeration's values; without Coze's Chinese name, and code."""
+    found = list(text.values()) if isinstance(text, dict) else [str(text)]
+    return [re.sub(r"（Coze）|\(扣子\)|`[^`]*`", "", sentence) for sentence in found]
+
+
+def test_every_text_is_in_english_and_beside_it_in_chinese() -> None:
+    for at, name, node in texts(DOCUMENT):
+        chinese = f"x-zh-{name.removeprefix('x-')}"
+        assert not any(_CHINESE.search(text) for text in said(node[name])), f"Chinese belongs into {chinese}: {at}"
+        assert all(_CHINESE.search(text) for text in said(node.get(chinese, ""))), f"{chinese} is missing: {at}"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_docs_page_shows_the_contract_in_one_language(service: Service, language: str) -> None:
+    shown = service.http.get(f"/docs/contract.{language}.json").json()
+    assert "x-zh-" not in json.dumps(shown)
+    assert shown["paths"].keys() == DOCUMENT["paths"].keys()
+    for at, name, node in texts(shown):
+        for text in said(node[name]):
+            assert bool(_CHINESE.search(text)) == (language == "zh"), at
+    stream = shown["paths"]["/api/v1/chat"]["post"]["responses"]["200"]["content"]["text/event-stream"]
+    assert events_of(stream["examples"]["stream"]["value"])[-1] == {"type": "end"}
+    assert stream["schema"] == {"$ref": "#/components/schemas/ChatStreamEvent"}
+
+
+def test_every_code_of_an_error_is_described() -> None:
+    codes = DOCUMENT["components"]["schemas"]["ErrorCode"]
+    for texts_of_codes in (codes["x-enumDescriptions"], codes["x-zh-enumDescriptions"]):
+        assert list(texts_of_codes) == codes["enum"]
+        assert len(set(texts_of_codes.values())) == len(codes["enum"])
 
 
 def test_the_codes_of_errors_are_the_rows_of_their_table() -> None:

@@ -66,7 +66,7 @@ def test_it_serves(container: Container) -> None:
     kept = container.service.http.get(sent.json()["file_url"])
     assert len(kept.content) == 5_000_000
     assert container.run("test", "-s", "/data/coze-service.sqlite3") == 0
-    assert container.service.http.get("/docs/assets/swagger-ui.css").status_code == 200
+    assert container.service.http.get("/docs/scalar.js").status_code == 200
 
 
 def test_it_has_no_rights(container: Container) -> None:

@@ -71,7 +71,7 @@ def test_the_installed_service_chats(installed: Service) -> None:
 
 def test_the_contract_and_the_pages_are_inside(installed: Service) -> None:
     assert installed.http.get("/openapi.yaml").content == (ROOT / "openapi.yaml").read_bytes()
-    for path in ("/docs", "/docs/assets/swagger-ui-bundle.js", "/playground", "/widget.js"):
+    for path in ("/docs", "/docs/scalar.js", "/docs/contract.zh.json", "/playground", "/widget.js"):
         assert installed.http.get(path, follow_redirects=True).status_code == 200, path
 
 

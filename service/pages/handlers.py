@@ -1,5 +1,6 @@
 """Makers of route handlers: GET with its HEAD, pages and their files."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,13 @@ def assets(path: str, folder: Path, **options: Any) -> HTTPRouteHandler:
     return asset
 
 
-def page(path: str, content: bytes, headers: dict[str, str]) -> HTTPRouteHandler:
+def page(
+    path: str, content: bytes | Callable[[Request[Any, Any, Any]], bytes], headers: dict[str, str]
+) -> HTTPRouteHandler:
     """Makes a handler for an HTML page whose references are relative, so that a proxy may serve it under any path.
 
-    A path with slashes at the end is redirected to the one from which the references resolve.
+    `content` is the page, or makes it for a request. A path with slashes at the end is redirected to the one from which
+    the references resolve.
     """
 
     @get(path, include_in_schema=False, sync_to_thread=False)
@@ -41,6 +45,7 @@ def page(path: str, content: bytes, headers: dict[str, str]) -> HTTPRouteHandler
         if slashes := len(raw_path) - len(raw_path.rstrip(b"/")):
             there = {"Location": "../" * slashes + path.removeprefix("/")}
             return Response(b"", status_code=308, media_type="text/html", headers=there)
-        return Response(content, media_type="text/html", headers=headers)
+        shown = content if isinstance(content, bytes) else content(request)
+        return Response(shown, media_type="text/html", headers=headers)
 
     return show

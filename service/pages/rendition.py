@@ -91,14 +91,19 @@ def _part(node: Any, key: str = "") -> Any:
 
 def _stream(media: Json) -> Json:
     """Translates a stream of events into one text, with the contract's events as one example."""
-    events = [example["value"] for example in media["examples"].values()]
-    text = "".join("".join(f"{name}: {value}\n" for name, value in event.items()) + "\n" for event in events)
     schema = {
         "type": "string",
         "description": media["schema"]["description"],
         "x-itemSchema": _schema(media["schema"]),
     }
-    return {"schema": schema, "examples": {"stream": {"summary": "A whole stream", "value": text}}}
+    return {"schema": schema, "examples": stream_text(media)}
+
+
+def stream_text(media: Json) -> Json:
+    """Returns the examples of a stream of events as one: the text on the wire."""
+    events = [example["value"] for example in media["examples"].values()]
+    text = "".join("".join(f"{name}: {value}\n" for name, value in event.items()) + "\n" for event in events)
+    return {"stream": {"summary": "A whole stream", "x-zh-summary": "完整的事件流", "value": text}}
 
 
 def _schema(schema: Any) -> Any:

@@ -1,6 +1,8 @@
 """What the service uses of libraries beyond their documentation, name by name: a release that drops one fails here."""
 
 import inspect
+from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +36,11 @@ def test_what_uvicorn_gives_a_protocol() -> None:
     assert "config=config" in source
     assert "server_state=self.server_state" in source
     assert "app_state=self.lifespan.state" in source
+
+
+def test_which_file_is_scalar() -> None:
+    script = Path(str(distribution("offapi").locate_file("offapi/scalar.js"))).read_text(encoding="utf-8")
+    assert "/npm/@scalar/api-reference@1." in script[:300]
 
 
 def test_what_the_sdk_signs_and_sends_with() -> None:
