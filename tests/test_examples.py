@@ -20,13 +20,14 @@ from browser import NARROW, WIDE, chromium, keep_screenshot, page_on
 from conftest import ROOT, Service, Start, Upstream, wait_until
 from javascript import EVERYTHING, TESTS, needs_packages, node, read_in_every_split, run_tool
 from playground import picture
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from relay import Relay
 
 pytestmark = [pytest.mark.browser, pytest.mark.npm]
 
 EXAMPLES = ROOT / "examples"
 FRAMEWORKS = ("react", "vue")
+LIBRARIES = ("ai-sdk", "ant-design-x")
 
 
 @pytest.fixture(autouse=True)
@@ -242,7 +243,7 @@ def pages(examples: Path, service: Service) -> Iterator[dict[str, str]]:
         found = {"javascript": stack.enter_context(served(examples / "javascript")) + f"/?api={service.url}&"}
         write_readme_project(examples, service.url)
         let_unmount(examples)
-        for name in (*FRAMEWORKS, "readme"):
+        for name in (*FRAMEWORKS, *LIBRARIES, "readme"):
             found[name] = stack.enter_context(served(built(examples, name, service.url))) + "/?"
         yield found
 
@@ -329,6 +330,70 @@ def test_a_page(
         expect(page.locator(".error")).to_contain_text("published")
         expect(page.get_by_role("button", name="Send")).to_be_enabled()
         expect(page.locator(".assistant, .waiting")).to_have_count(0)
+
+
+def lines(page: Page, name: str, role: str) -> Locator:
+    """What was said, as a library's page shows it."""
+    return page.locator({"ai-sdk": f".{role}", "ant-design-x": f".ant-bubble-{PLACES[role]} .ant-bubble-content"}[name])
+
+
+PLACES = {"user": "end", "assistant": "start"}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_page_of_a_library(
+    browser: Browser, pages: dict[str, str], name: str, service: Service, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    with page_on(browser, pages[name], service.url) as page:
+        field, answers = page.get_by_role("textbox"), lines(page, name, "assistant")
+
+        def ask(text: str) -> None:
+            field.fill(text)
+            field.press("Enter")
+
+        ask("My name is Ada.")
+        expect(answers).to_have_text("You said: My name is Ada.")
+        expect(page.get_by_text("Who are you?")).to_be_visible()
+        ask("What did I say?")
+        expect(answers.last).to_contain_text("the last thing you asked was: My name is Ada.")
+        page.get_by_text("Who are you?").click()  # what the bot suggests
+        expect(answers.last).to_contain_text("Hello! I am the bot")
+        assert len(set(chats_of(upstream))) == 1
+        keep_screenshot(page, f"example-{name}")
+        if name == "ai-sdk":
+            page.reload()
+            expect(answers).to_have_count(3)
+            expect(answers.first).to_have_text("You said: My name is Ada.")
+        # A second question waits its turn, and Stop stops the answer at Coze.
+        page.goto(f"{pages[name]}bot={bots['for-ever']}")
+        ask("Go on")
+        expect(answers.last).to_have_text(re.compile(r"\S{3}"))
+        if name == "ai-sdk":
+            page.reload()
+            expect(answers.last).to_have_text(re.compile(r"\S{3}"))
+        ask("And then?")
+        expect(field).to_have_value("And then?")
+        page.locator(".ant-sender-actions-btn").or_(page.get_by_role("button", name="Stop")).first.click()
+        wait_until(lambda: freed(upstream, bots["for-ever"]))
+        assert len([chat for chat in upstream.state()["chats"] if chat["bot_id"] == bots["for-ever"]]) == 1
+        expect(page.get_by_role("alert")).to_have_count(0)
+    with page_on(
+        browser, f"{pages[name]}bot={bots['code-4015']}", service.url, statuses=(400,), locale="zh-CN"
+    ) as page:
+        page.get_by_role("textbox").fill("你好")
+        page.get_by_role("textbox").press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("该智能体尚未发布")
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_thinking_in_a_page_of_a_library(
+    browser: Browser, pages: dict[str, str], name: str, service: Service, bots: dict[str, str]
+) -> None:
+    with page_on(browser, f"{pages[name]}bot={bots['reasoning']}", service.url) as page:
+        page.get_by_role("textbox").fill("Hello")
+        page.get_by_role("textbox").press("Enter")
+        expect(lines(page, name, "assistant")).to_contain_text(re.compile(r"\S"))
+        expect(page.get_by_text("Thinking")).to_be_visible()
 
 
 def chats_of(upstream: Upstream) -> list[str]:

@@ -57,6 +57,7 @@ const MOST_TRIES = 12; // in a row: two minutes, for which the service lets an a
 export function createCoze(baseUrl: string, user?: User | string) {
   const identity = async () => (typeof user === "object" ? user.identity() : { user_id: undefined, token: user });
   const api = createClient<paths>({ baseUrl });
+  let keepsAnswers = true; // whether the service lets an answer outlive its connection, as far as is known
   api.use({
     async onRequest({ request }) {
       const { token } = await identity();
@@ -93,19 +94,21 @@ export function createCoze(baseUrl: string, user?: User | string) {
      * The events of an answer as they come. Aborting `signal` frees Coze.
      *
      * With `on_disconnect: "continue"` a lost connection is made again, and the events go on; what frees Coze is `stop`.
+     * Where the service keeps no answers all is as without: then `chat_started` has no `answer_id`.
      */
     async *stream(question: Question, reading: Reading = {}): AsyncGenerator<StreamEvent> {
       const { signal, onLost } = reading;
-      const outlives = question.on_disconnect === "continue";
-      const key = reading.key ?? (outlives ? random() : undefined);
+      let outlives = question.on_disconnect === "continue" && keepsAnswers;
+      const key = reading.key ?? random();
       let after = reading.after;
       for (let tries = 1; ; tries++) {
         try {
-          const header = { "Idempotency-Key": key, "Last-Event-ID": after };
+          const header = { "Idempotency-Key": outlives ? key : undefined, "Last-Event-ID": after };
+          const on_disconnect = outlives ? ("continue" as const) : undefined;
           const { data, response } = await ask((user_id) =>
             api.POST("/api/v1/chat", {
               params: { header },
-              body: { user_id, ...question, stream: true },
+              body: { user_id, ...question, on_disconnect, stream: true },
               parseAs: "stream",
               signal,
             }),
@@ -120,6 +123,10 @@ export function createCoze(baseUrl: string, user?: User | string) {
             if (event.type === "end") return;
           }
         } catch (error) {
+          if (outlives && error instanceof CozeError && error.code === "answers_unavailable") {
+            outlives = keepsAnswers = false; // a service of several processes without a store for them
+            continue;
+          }
           if (!outlives || tries === MOST_TRIES || !mayPass(error, after)) throw error;
           onLost?.(true);
           const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1));

@@ -52,7 +52,7 @@ export class ChatSession {
   #key: string;
   #asked: AskedQuestions;
   #following: Asked | null = null; // the question whose answer comes in
-  #outlives: boolean;
+  #onDisconnect: "continue" | "cancel";
   #met = false;
   #listeners = new Set<() => void>();
   #frame = 0;
@@ -70,7 +70,7 @@ export class ChatSession {
     this.#bot = bot ?? undefined;
     this.#key = `conversation with ${bot}`;
     this.#asked = new AskedQuestions(this.#tab, `questions to ${bot}`);
-    this.#outlives = onDisconnect === "continue";
+    this.#onDisconnect = onDisconnect;
   }
 
   /** Begins where this tab was before a reload. Returns what ends all calls when the page is left. */
@@ -195,7 +195,7 @@ export class ChatSession {
     this.#do("answering", again, async (signal) => {
       message ??= await this.#message(id, file, signal);
       const conversation_id = this.state.open;
-      const question = { bot_id: this.#bot, conversation_id, messages: [message] };
+      const question = { bot_id: this.#bot, conversation_id, messages: [message], on_disconnect: this.#onDisconnect };
       const line = this.state.lines.find((one) => one.id === id)!;
       await this.#follow({ key: random(), at: Date.now(), question, line, conversation_id }, signal);
     });
@@ -233,28 +233,19 @@ export class ChatSession {
 
   /** The events of an answer. It is asked for again while one that was stopped is still ending. */
   async *#events(asked: Asked, signal: AbortSignal, patience = 5): AsyncGenerator<StreamEvent> {
-    const on_disconnect = this.#outlives ? "continue" : undefined;
-    if (on_disconnect) {
+    if (asked.question.on_disconnect === "continue") {
       this.#following = asked;
       this.#asked.keep(asked);
     }
     const after = asked.answer_id && `${asked.answer_id}.0`;
     const onLost = (lost: boolean) => lost !== this.state.lost && this.#set({ lost });
-    const key = on_disconnect && asked.key;
     try {
-      yield* this.#coze.stream({ ...asked.question, on_disconnect }, { signal, key, after, onLost });
+      yield* this.#coze.stream(asked.question, { signal, key: asked.key, after, onLost });
     } catch (error) {
-      if (!(error instanceof CozeError)) throw error;
-      if (error.code === "answers_unavailable" && on_disconnect) {
-        this.#asked.forget(asked);
-        this.#following = null;
-        this.#outlives = false; // a service of several processes without a store for them
-      } else {
-        if (error.code !== "conversation_busy" || !patience--) throw error;
-        await passed(error.retryAfter ?? 1, signal);
-        asked.key = random(); // under the old one the failure is kept
-      }
-      yield* this.#events(asked, signal, patience);
+      if (!(error instanceof CozeError) || error.code !== "conversation_busy" || !patience) throw error;
+      await passed(error.retryAfter ?? 1, signal);
+      asked.key = random(); // under the old one the failure is kept
+      yield* this.#events(asked, signal, patience - 1);
     }
   }
 
@@ -306,11 +297,14 @@ export class ChatSession {
 
   /** Keeps the conversation, should the answer be stopped or cut, and where the answer is to be had again. */
   #begin(asked: Asked, { conversation_id, chat_id, answer_id }: ChatStarted): void {
+    this.#asked.forget(asked); // it had no conversation
     if (answer_id) {
-      this.#asked.forget(asked); // it had no conversation
       Object.assign(asked, { conversation_id, chat_id, answer_id });
       this.#asked.keep(asked);
       if (asked.stopped) void this.#end(answer_id);
+    } else {
+      this.#following = null; // this answer ends with its connection
+      if (asked.stopped) this.#doing.abort();
     }
     if (conversation_id === this.state.open) return;
     this.#setOpen(conversation_id);

@@ -26,7 +26,7 @@ async function followByGet(EventSource, url, question, key, onEvent) {
   while (!id) {
     try {
       const response = await fetch(url, { method: "POST", headers: { ...headers, "Idempotency-Key": key }, body });
-      id = /^[\w-]{24}$/.exec(response.headers.get("Answer-ID"))?.[0]; // Chromium takes a head that is cut for a whole one
+      id = response.headers.get("Answer-ID");
       response.body.cancel().catch(() => {});
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
