@@ -92,6 +92,42 @@ def test_python(service: Service) -> None:
     assert_talk(run_tool(EXAMPLES, sys.executable, "python/chat.py", service.url))
 
 
+@pytest.mark.parametrize("language", ["javascript", "python"])
+def test_a_client_gets_an_answer_over_lost_connections(
+    service: Service, upstream: Upstream, language: str, seed: int
+) -> None:
+    upstream.set(delta_seconds=0.005)
+    drawn = random.Random(seed)
+    cuts = iter([0, drawn.randrange(700, 4000), drawn.randrange(700, 4000)])
+    scripts = {
+        "javascript": """
+            import { CozeAPI } from "./javascript/coze-api.js";
+            let text = "";
+            const messages = [{ role: "user", content: process.argv[2] }];
+            const request = { user_id: "u", messages, on_disconnect: "continue" };
+            for await (const event of new CozeAPI(process.argv[1]).stream(request)) text += event.content ?? "";
+            console.log(text);
+        """,
+        "python": """
+            import sys
+            sys.path.insert(0, "python")
+            from chat import Coze, MessageDeltaEvent, question
+            request = question(sys.argv[2])
+            request.on_disconnect = "continue"
+            events = Coze(sys.argv[1]).stream(request)
+            print("".join(event.content for event in events if isinstance(event, MessageDeltaEvent)))
+        """,
+    }
+    run = {"javascript": (node(), "--input-type=module", "-e"), "python": (sys.executable, "-c")}[language]
+    text = " ".join(f"word-{number}" for number in range(100))
+    with Relay(service.address, lambda: next(cuts, None)) as relay:
+        output = run_tool(EXAMPLES, *run, textwrap.dedent(scripts[language]), relay.url, text)
+    assert output.startswith(f"You said: {text}")
+    assert output.count("word-") == 100
+    assert relay.cuts == 3
+    assert len(chats_of(upstream)) == 1
+
+
 class _ByteByByte(http.server.BaseHTTPRequestHandler):
     """Answers each chat with a stream in which a text holds EVERYTHING as it is, each byte in a chunk of its own."""
 
@@ -198,8 +234,8 @@ def test_the_javascript_client(service: Service, upstream: Upstream, bots: dict[
 
 
 def test_the_readers_survive_every_split(examples: Path) -> None:
-    read_in_every_split(examples / "javascript" / "coze-api.js")
-    read_in_every_split(examples / "typescript" / "client.ts", "messagesOf", "{ data }")
+    for module in ("javascript/coze-api.js", "typescript/client.ts"):
+        read_in_every_split(examples / module, "messagesOf", "{ data }")
 
 
 def freed(upstream: Upstream, bot: str) -> bool:
@@ -307,7 +343,11 @@ def test_a_page(
         expect(answers.last).to_contain_text("evening.png")
         expect(answers.last).to_contain_text("You said: What is in this picture?")
         expect(page.locator(".user").last).to_contain_text("What is in this picture?")
-        if name in FRAMEWORKS:
+        if name == "javascript":
+            page.reload()
+            ask(page, "What did I say?")
+            expect(answers).to_contain_text("the last thing you asked was")
+        else:
             sent = page.locator(".user img")
             expect(sent).to_have_attribute("src", re.compile(re.escape(service.url) + r"/api/v1/files/"))
             page.wait_for_function("image => image.naturalWidth == 240", arg=sent.element_handle())
@@ -786,9 +826,22 @@ def developed(examples: Path, name: str, url: str, folder: Path) -> Iterator[str
         process.wait(60)
 
 
-def test_the_readmes_own_react_project(browser: Browser, pages: dict[str, str], service: Service) -> None:
+def test_the_readmes_own_react_project(
+    browser: Browser, pages: dict[str, str], service: Service, upstream: Upstream
+) -> None:
     with page_on(browser, pages["readme"], service.url) as page:
         ask(page, "Hello")
         expect(page.locator("p")).to_contain_text("Hello! I am the bot of the Coze sandbox")
+        # Two at once are one.
+        upstream.set(delta_seconds=0.05)
         ask(page, "Just this")
-        expect(page.locator("p")).to_contain_text("You said: Just this")
+        ask(page, "And this")
+        expect(page.locator("p")).to_have_text("You said: Just this", use_inner_text=True)
+        expect(page.get_by_role("button", name="Ask")).to_be_enabled()
+        assert len(chats_of(upstream)) == 2
+    upstream.set(fail={"/v3/chat": {"kind": "html502"}})
+    with page_on(browser, pages["readme"], service.url, statuses=(503,)) as page:
+        ask(page, "Hello")
+        expect(page.locator("p")).to_contain_text("Error: ")
+        expect(page.get_by_role("button", name="Ask")).to_be_enabled()
+    upstream.set(fail={})

@@ -51,7 +51,7 @@ READING = (
     "@ai-sdk/provider-utils parseJsonEventStream",
     "@ant-design/x-sdk XStream",
     "eventsource-parser",
-    "fetch dataOf",
+    "fetch messagesOf",
     "fetch-event-stream",
 )
 RECONNECTING = ("event-source-plus", "eventsource", "eventsource-client")

@@ -8,6 +8,8 @@ export class CozeError extends Error {
   }
 }
 
+const MOST_TRIES = 12; // in a row
+
 export class CozeAPI {
   constructor(baseURL = "http://127.0.0.1:2026") {
     this.baseURL = baseURL;
@@ -18,19 +20,43 @@ export class CozeAPI {
     return (await this.#post({ ...request, stream: false }, signal)).json();
   }
 
-  /** The events of an answer as they come: `for await (const event of api.stream(…))`. Aborting `signal` frees Coze. */
-  async *stream(request, { signal } = {}) {
-    const response = await this.#post({ ...request, stream: true }, signal);
-    for await (const data of dataOf(response.body)) {
-      const event = JSON.parse(data);
-      if (event.type === "error") {
-        const { message, code, retry_after: retryAfter } = event;
-        throw new CozeError(message, { code, retryAfter, requestId: response.headers.get("X-Request-ID") });
+  /**
+   * The events of an answer as they come: `for await (const event of api.stream(…))`. Aborting `signal` frees Coze.
+   *
+   * With `on_disconnect: "continue"` in the request a lost connection is made again and the bot is asked once; then `stop`
+   * frees Coze. The same request with the same `key` within a minute or two gets the same answer, from its start.
+   */
+  async *stream(request, { signal, key = crypto.getRandomValues(new Uint32Array(4)).join("-") } = {}) {
+    let outlives = request.on_disconnect === "continue";
+    const headers = { "Idempotency-Key": key };
+    for (let tries = 0; ; tries++) {
+      try {
+        const body = { ...request, on_disconnect: outlives ? "continue" : "cancel", stream: true };
+        const response = await this.#post(body, signal, outlives ? headers : {});
+        for await (const { id, data } of messagesOf(response.body)) {
+          const event = JSON.parse(data);
+          if (event.type === "error") {
+            const { message, code, retry_after: retryAfter } = event;
+            throw new CozeError(message, { code, retryAfter, requestId: response.headers.get("X-Request-ID") });
+          }
+          if (event.type === "end") return;
+          headers["Last-Event-ID"] = id;
+          tries = 0;
+          yield event;
+        }
+        if (!outlives || tries === MOST_TRIES) throw new CozeError("The connection was lost before the answer was complete.");
+      } catch (error) {
+        if (error.code === "answers_unavailable" && outlives) outlives = false; // the service keeps no answers
+        // A TypeError is how `fetch` says that the network failed.
+        else if (!(error instanceof TypeError) || !outlives || tries === MOST_TRIES) throw error;
       }
-      if (event.type === "end") return;
-      yield event;
+      await new Promise((resolve) => setTimeout(resolve, Math.min(15, 2 ** tries) * (250 + 250 * Math.random())));
     }
-    throw new CozeError("The connection was lost before the answer was complete.");
+  }
+
+  /** Ends an answer that outlives its connection; `chat_started` has its id. */
+  async stop(answerId) {
+    await this.#fetch(`/api/v1/answers/${answerId}/stop`, { method: "POST" });
   }
 
   /** Stores a File or Blob at Coze; its `file_id` goes into a message made by `about`. */
@@ -53,8 +79,8 @@ export class CozeAPI {
     return (await this.#fetch("/api/v1/workspaces")).json();
   }
 
-  #post(body, signal) {
-    const headers = { "Content-Type": "application/json" };
+  #post(body, signal, more = {}) {
+    const headers = { "Content-Type": "application/json", ...more };
     return this.#fetch("/api/v1/chat", { method: "POST", headers, body: JSON.stringify(body), signal });
   }
 
@@ -77,11 +103,12 @@ export function about(text, fileId, type = "file") {
   return { role: "user", content: JSON.stringify(parts), content_type: "object_string" };
 }
 
-/** The `data` texts of an event stream, wherever its bytes are cut: in a line, or within a character. */
-export async function* dataOf(body) {
+/** The messages of an event stream, wherever its bytes are cut: in a line, or within a character. */
+export async function* messagesOf(body) {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   let rest = "";
+  let [id, data] = ["", ""]; // the id is that of the last message that had one
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -89,7 +116,11 @@ export async function* dataOf(body) {
       const lines = (rest + decoder.decode(value, { stream: true })).split(/\r?\n/);
       rest = lines.pop(); // not a whole line yet
       for (const line of lines) {
-        if (line.startsWith("data: ")) yield line.slice(6);
+        if (line.startsWith("id: ")) id = line.slice(4);
+        if (line.startsWith("data: ")) data = line.slice(6);
+        if (line || !data) continue;
+        yield { id, data }; // a blank line ends it
+        data = "";
       }
     }
   } finally {

@@ -3,7 +3,10 @@
 Needs `pip install httpx msgspec` and the folder generated/ (or your own: `datamodel-codegen` on openapi.yaml).
 """
 
+import contextlib
+import secrets
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,20 +41,40 @@ class Coze:
         return msgspec.json.decode(self._checked(self._post(request)).content, type=ChatResponse)
 
     def stream(self, request: ChatRequest) -> Iterator[ChatStreamEvent]:
-        """The events as they come. Leaving the loop closes the connection, which frees Coze."""
+        """The events as they come. Leaving the loop closes the connection, which frees Coze.
+
+        With `on_disconnect="continue"` a lost connection is made again, and the bot is asked once.
+        """
         request.stream = True
-        with self.http.stream("POST", "/api/v1/chat", **self._body(request)) as response:
+        outlives = request.on_disconnect == "continue"
+        headers = {"Idempotency-Key": secrets.token_hex(16)} if outlives else {}
+        for pause in (0.25, 0.5, 1, 2, 4, 8, 8, 8, 8, 8) if outlives else (0,):
+            with contextlib.suppress(httpx.TransportError):
+                yield from self._events(request, headers)
+                return
+            time.sleep(pause * (1 + secrets.randbelow(100) / 100))  # not all clients at the same moment
+        raise CozeError("The connection was lost before the answer was complete.")
+
+    def _events(self, request: ChatRequest, headers: dict[str, str]) -> Iterator[ChatStreamEvent]:
+        """The events of one connection. Keeps in `headers` where to go on."""
+        body = self._body(request)
+        with self.http.stream("POST", "/api/v1/chat", **body | {"headers": body["headers"] | headers}) as response:
             if response.is_error:
                 response.read()
+            event = None
             for line in lines_of(self._checked(response)):
                 if line.startswith("data: "):
                     event = msgspec.json.decode(line.removeprefix("data: "), type=ChatStreamEvent)
+                elif line.startswith("id: ") and "Idempotency-Key" in headers:
+                    headers["Last-Event-ID"] = line.removeprefix("id: ")
+                elif not line and event is not None:
                     if isinstance(event, ErrorEvent):
                         raise CozeError(event.message)
                     if isinstance(event, EndEvent):
                         return
                     yield event
-        raise CozeError("The connection was lost before the answer was complete.")
+                    event = None
+        raise httpx.RemoteProtocolError("no end event")
 
     def upload(self, name: str, content: bytes) -> UploadResponse:
         answer = self._checked(self.http.post("/api/v1/upload", files={"file": (name, content)}))

@@ -10,7 +10,7 @@ import { createEventSource } from "eventsource-client";
 import { EventSourceParserStream } from "eventsource-parser/stream";
 import { events } from "fetch-event-stream";
 import { z } from "zod";
-import { dataOf } from "./coze-api.mjs"; // of examples/javascript
+import { messagesOf } from "./coze-api.mjs"; // of examples/javascript
 
 const method = "POST";
 const headers = { "Content-Type": "application/json" };
@@ -34,8 +34,8 @@ export const readers = {
     for await (const { data } of events(await post(url, body))) take(data);
   },
 
-  async "fetch dataOf"(url, body, take) {
-    for await (const data of dataOf((await post(url, body)).body)) take(data);
+  async "fetch messagesOf"(url, body, take) {
+    for await (const { data } of messagesOf((await post(url, body)).body)) take(data);
   },
 
   async "@ai-sdk/provider-utils parseJsonEventStream"(url, body, take) {
