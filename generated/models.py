@@ -81,6 +81,7 @@ class ErrorResponse(Struct, kw_only=True):
             "not_found",
             "conversation_not_found",
             "bot_not_found",
+            "model_not_found",
             "resource_not_found",
             "chat_not_found",
             "answer_not_found",
@@ -342,6 +343,7 @@ class ErrorEvent(Struct, kw_only=True, tag_field="type", tag="error"):
             "not_found",
             "conversation_not_found",
             "bot_not_found",
+            "model_not_found",
             "resource_not_found",
             "chat_not_found",
             "answer_not_found",
@@ -504,6 +506,7 @@ class UploadErrorResponse(Struct, kw_only=True):
             "not_found",
             "conversation_not_found",
             "bot_not_found",
+            "model_not_found",
             "resource_not_found",
             "chat_not_found",
             "answer_not_found",
@@ -848,6 +851,226 @@ class ConnectionTest(Struct, kw_only=True):
     ]
 
 
+class Metadata(Struct, kw_only=True):
+    conversation_id: (
+        Annotated[
+            str, Meta(description="The conversation to go on with.", examples=["7553486125417578548"], max_length=128)
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+
+
+class StreamOptions(Struct, kw_only=True):
+    include_usage: (
+        Annotated[
+            bool,
+            Meta(
+                description="Whether a last chunk, without `choices`, has the `usage`. It is left out where Coze gives none.\n",
+                examples=[True],
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+
+
+class RefusalPart(Struct, kw_only=True, tag_field="type", tag="refusal"):
+    refusal: Annotated[str, Meta(description="The text.", examples=["I cannot help with that."])]
+
+
+class ImageUrl(Struct, kw_only=True):
+    url: Annotated[
+        str,
+        Meta(
+            description="A public address, which Coze reads, or a `data:` URL in base64, which is uploaded: PNG, JPEG, GIF, WebP,\nBMP, HEIC, HEIF or TIFF, up to 10 MiB.\n",
+            examples=["https://example.com/cat.png"],
+        ),
+    ]
+
+
+class InputAudio(Struct, kw_only=True):
+    data: Annotated[
+        str, Meta(description="Its bytes in base64, up to 10 MiB.", examples=["UklGRiQAAABXQVZFZm10IBAAAAA="])
+    ]
+    format: Annotated[
+        Literal["wav", "mp3", "m4a", "aac", "ogg", "flac"], Meta(description="Its format.", examples=["wav"])
+    ]
+
+
+class InputFile(Struct, kw_only=True):
+    file_id: (
+        Annotated[str, Meta(description="A file from `/api/v1/upload`.", examples=["7553486125417595001"])]
+        | UnsetType
+        | None
+    ) = UNSET
+    file_data: (
+        Annotated[
+            str,
+            Meta(
+                description="Its bytes in base64, plain or as a `data:` URL, up to 10 MiB; they are uploaded.",
+                examples=["data:text/csv;base64,YSxiCg=="],
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+    filename: (
+        Annotated[
+            str,
+            Meta(
+                description="The name of a file that comes as `file_data`, by whose ending Coze knows its type.",
+                examples=["table.csv"],
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+
+
+class ChatCompletionAnswer(Struct, kw_only=True):
+    role: Annotated[Literal["assistant"], Meta(description="Always `assistant`.", examples=["assistant"])]
+    content: Annotated[
+        str,
+        Meta(
+            description="The text; several answers are separated by a blank line.",
+            examples=["你好！我是一个基于Coze平台的智能助手..."],
+        ),
+    ]
+    refusal: Annotated[None, Meta(description="Always null.")] | None
+    reasoning_content: (
+        Annotated[
+            str,
+            Meta(description="How the model thought, from bots that show it.", examples=["用户在打招呼，先介绍自己。"]),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class CompletionUsage(Struct, kw_only=True):
+    prompt_tokens: (
+        Annotated[int, Meta(description="Tokens of the question and its context.", examples=[614])] | UnsetType
+    ) = UNSET
+    completion_tokens: Annotated[int, Meta(description="Tokens of the answer.", examples=[19])] | UnsetType = UNSET
+    total_tokens: Annotated[int, Meta(description="All tokens.", examples=[633])] | UnsetType = UNSET
+
+
+class ChatCompletionDelta(Struct, kw_only=True):
+    role: (
+        Annotated[Literal["assistant"], Meta(description="In the first piece.", examples=["assistant"])] | UnsetType
+    ) = UNSET
+    content: Annotated[str, Meta(description="The next piece of the text.", examples=["你好"])] | UnsetType = UNSET
+    reasoning_content: (
+        Annotated[str, Meta(description="The next piece of the thinking.", examples=["用户在打招呼"])] | UnsetType
+    ) = UNSET
+
+
+class ChatModel(Struct, kw_only=True):
+    id: Annotated[str, Meta(description="What a chat names it by.", examples=["default"])]
+    object: Annotated[Literal["model"], Meta(description="Always `model`.", examples=["model"])]
+    created: Annotated[Literal[0], Meta(description="Always 0, since the service does not know when.", examples=[0])]
+    owned_by: Annotated[Literal["coze"], Meta(description="Always `coze`.", examples=["coze"])]
+
+
+class OpenAIError(Struct, kw_only=True):
+    message: Annotated[
+        str,
+        Meta(description="What is wrong, for people.", examples=["Coze could not be reached. Try again in a moment."]),
+    ]
+    type: Annotated[
+        Literal[
+            "invalid_request_error", "authentication_error", "permission_error", "rate_limit_error", "server_error"
+        ],
+        Meta(description="The kind of error, by its status.", examples=["server_error"]),
+    ]
+    param: (
+        Annotated[str, Meta(description="The field of the request that is wrong, where it is one.", examples=["model"])]
+        | None
+    )
+    code: Annotated[
+        Literal[
+            "invalid_request",
+            "website_not_allowed",
+            "website_method_not_allowed",
+            "chat_over",
+            "answer_stopped",
+            "idempotency_key_reused",
+            "coze_rejected",
+            "content_refused",
+            "file_misnamed",
+            "file_type_refused",
+            "file_missing",
+            "too_many_messages",
+            "message_invalid",
+            "conversation_too_long",
+            "question_not_answerable",
+            "bot_not_published",
+            "api_key_missing",
+            "api_key_invalid",
+            "user_token_missing",
+            "user_token_invalid",
+            "user_mismatch",
+            "not_found",
+            "conversation_not_found",
+            "bot_not_found",
+            "model_not_found",
+            "resource_not_found",
+            "chat_not_found",
+            "answer_not_found",
+            "method_not_allowed",
+            "body_too_large",
+            "file_too_large",
+            "range_not_satisfiable",
+            "rate_limited",
+            "coze_rate_limited",
+            "user_limit_reached",
+            "too_many_answers",
+            "conversation_busy",
+            "internal_error",
+            "proxy_refused",
+            "bot_needs_tool",
+            "coze_token_refused",
+            "coze_token_unavailable",
+            "coze_permission_missing",
+            "default_bot_unusable",
+            "coze_moved",
+            "coze_path_unknown",
+            "misconfigured",
+            "model_unavailable",
+            "service_unavailable",
+            "service_full",
+            "service_busy",
+            "answers_full",
+            "answers_unavailable",
+            "answers_unreachable",
+            "answer_lost",
+            "service_stopping",
+            "files_unavailable",
+            "history_unavailable",
+            "history_off",
+            "user_keys_unavailable",
+            "storage_unavailable",
+            "coze_unreachable",
+            "certificate_untrusted",
+            "coze_timeout",
+            "proxy_unreachable",
+            "proxy_failed",
+            "coze_not_understood",
+            "coze_broke_off",
+            "chat_cancelled",
+            "coze_lacks_endpoint",
+            "coze_unavailable",
+            "coze_quota_exceeded",
+            "coze_busy",
+            "risk_control_refused",
+        ],
+        Meta(
+            description="The kind of error, for programs. It does not change when the wording of a message does, so translate by it.\nNewer versions may add codes; for an unknown code, act on the status.\n",
+            examples=["conversation_busy"],
+        ),
+    ]
+
+
 class ChatRequest(Struct, kw_only=True):
     messages: Annotated[
         list[ChatMessage],
@@ -1131,6 +1354,53 @@ class ConnectionTestResponse(Struct, kw_only=True):
     data: ConnectionTest
 
 
+class ImageUrlPart(Struct, kw_only=True, tag_field="type", tag="image_url"):
+    image_url: ImageUrl
+
+
+class InputAudioPart(Struct, kw_only=True, tag_field="type", tag="input_audio"):
+    input_audio: InputAudio
+
+
+class InputFilePart(Struct, kw_only=True, tag_field="type", tag="file"):
+    file: InputFile
+
+
+class ChatCompletionChoice(Struct, kw_only=True):
+    index: Annotated[Literal[0], Meta(description="Always 0.", examples=[0])]
+    message: ChatCompletionAnswer
+    logprobs: Annotated[None, Meta(description="Always null.")] | None
+    finish_reason: Annotated[
+        Literal["stop", "length", "content_filter"],
+        Meta(
+            description="Why the answer ends: `stop`, it is complete. Coze tells of no other end of a good answer.",
+            examples=["stop"],
+        ),
+    ]
+
+
+class ChatCompletionChunkChoice(Struct, kw_only=True):
+    index: Annotated[Literal[0], Meta(description="Always 0.", examples=[0])]
+    delta: ChatCompletionDelta
+    logprobs: Annotated[None, Meta(description="Always null.")] | None
+    finish_reason: (
+        Annotated[
+            Literal["stop", "length", "content_filter"],
+            Meta(description="Why the answer ends, in its last piece.", examples=["stop"]),
+        ]
+        | None
+    )
+
+
+class ChatModelList(Struct, kw_only=True):
+    object: Annotated[Literal["list"], Meta(description="Always `list`.", examples=["list"])]
+    data: Annotated[list[ChatModel], Meta(description="The models.")]
+
+
+class OpenAIErrorResponse(Struct, kw_only=True):
+    error: OpenAIError
+
+
 ObjectString: TypeAlias = Annotated[
     list[TextPart | ImagePart | FilePart | AudioPart],
     Meta(
@@ -1168,3 +1438,142 @@ class ConfigResponse(Struct, kw_only=True):
         str, Meta(description="A message for people.", examples=["Configuration retrieved successfully"])
     ]
     data: Config
+
+
+class ChatCompletion(Struct, kw_only=True):
+    id: Annotated[
+        str,
+        Meta(
+            description="Names the answer by Coze's id of the turn, where Coze named it.",
+            examples=["chatcmpl-7553486125417578549"],
+        ),
+    ]
+    object: Annotated[
+        Literal["chat.completion"], Meta(description="Always `chat.completion`.", examples=["chat.completion"])
+    ]
+    created: Annotated[int, Meta(description="When, in seconds since 1970.", examples=[1735732800])]
+    model: Annotated[str, Meta(description="The model, as the request named it.", examples=["default"])]
+    system_fingerprint: Annotated[
+        str, Meta(description="The service and its version.", examples=["coze-service-1.1.0"])
+    ]
+    choices: Annotated[list[ChatCompletionChoice], Meta(description="The answer, one.")]
+    conversation_id: Annotated[str, Meta(description="Send it with the next turn.", examples=["7553486125417578548"])]
+    usage: CompletionUsage | UnsetType = UNSET
+
+
+class ChatCompletionChunk(Struct, kw_only=True):
+    id: Annotated[
+        str,
+        Meta(
+            description="Names the answer by Coze's id of the turn, where Coze named it.",
+            examples=["chatcmpl-7553486125417578549"],
+        ),
+    ]
+    object: Annotated[
+        Literal["chat.completion.chunk"],
+        Meta(description="Always `chat.completion.chunk`.", examples=["chat.completion.chunk"]),
+    ]
+    created: Annotated[int, Meta(description="When, in seconds since 1970.", examples=[1735732800])]
+    model: Annotated[str, Meta(description="The model, as the request named it.", examples=["default"])]
+    system_fingerprint: Annotated[
+        str, Meta(description="The service and its version.", examples=["coze-service-1.1.0"])
+    ]
+    choices: Annotated[list[ChatCompletionChunkChoice], Meta(description="The piece; empty beside `usage`.")]
+    usage: CompletionUsage | UnsetType = UNSET
+    conversation_id: (
+        Annotated[
+            str,
+            Meta(
+                description="Send it with the next turn. In every chunk, once Coze has named it.",
+                examples=["7553486125417578548"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class ChatCompletionMessage(Struct, kw_only=True):
+    role: Annotated[
+        Literal["system", "developer", "user", "assistant"],
+        Meta(
+            description="Who says it. Coze knows no system role: a system or developer message reaches the bot as context, unchanged.\n",
+            examples=["user"],
+        ),
+    ]
+    content: (
+        Annotated[
+            str | list[TextPart | RefusalPart | ImageUrlPart | InputAudioPart | InputFilePart] | None,
+            Meta(
+                description="The text, or its parts. Texts among the parts are joined, a line each. A message without content is left\nout.\n",
+                examples=["你好，请介绍一下自己"],
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+
+
+class ChatCompletionRequest(Struct, kw_only=True):
+    model: Annotated[
+        str,
+        Meta(
+            description="The bot: its name or its id, or `default` for the service's default bot (`COZE_BOT_ID`).",
+            examples=["default"],
+            max_length=128,
+            min_length=1,
+        ),
+    ]
+    messages: Annotated[
+        list[ChatCompletionMessage],
+        Meta(description="The messages, oldest first; the user's question is last.", min_length=1),
+    ]
+    user: (
+        Annotated[
+            str,
+            Meta(
+                description="Your own id for the person chatting, as `user_id` of a chat; a user's token says it already. Without either\nit is made from the API key's name or the caller's address.\n",
+                examples=["user123"],
+                max_length=255,
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+    conversation_id: (
+        Annotated[
+            str,
+            Meta(
+                description="The conversation to go on with, from an earlier answer. Absent, null or empty: a new one, of which all\nmessages become the context.\n",
+                examples=["7553486125417578548"],
+                max_length=128,
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+    metadata: (
+        Annotated[
+            Metadata | None,
+            Meta(
+                description="Another place for the `conversation_id`, for clients that add no fields of their own. All else in it is\nignored.\n",
+                examples=[{}],
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+    stream: Annotated[bool, Meta(description="Answer as server-sent events.", examples=[False])] | UnsetType | None = (
+        False
+    )
+    stream_options: (
+        Annotated[
+            StreamOptions | None, Meta(description="What a stream has besides.", examples=[{"include_usage": True}])
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+    n: (
+        Annotated[int, Meta(description="How many answers; a bot gives one.", examples=[1], ge=1, le=1)]
+        | UnsetType
+        | None
+    ) = UNSET

@@ -8,12 +8,13 @@
 one of the two. Source: the API document's status list.
 """
 
+import re
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 
-from generated.models import ErrorResponse, UploadErrorResponse
+from generated.models import ErrorResponse, OpenAIError, OpenAIErrorResponse, UploadErrorResponse
 
 UPLOAD_PATH = "/api/v1/upload"
 
@@ -88,6 +89,8 @@ NOT_FOUND = Failure(404, "not_found", "There is nothing at this address.")
 METHOD_NOT_ALLOWED = Failure(405, "method_not_allowed", "This address does not take this method.")
 BODY_TOO_LARGE = Failure(413, "body_too_large", "Request body too large.")
 NO_BOT = Failure(404, "bot_not_found", "The bot does not exist or belongs to another account.")
+# NO_BOT in OpenAI's words.
+NO_MODEL = Failure(404, "model_not_found", "No such model: it is the name or the id of a bot, or `default`.")
 FILE_TOO_LARGE = Failure(413, "file_too_large", "File too large. Maximum size is 10MB")
 TOO_MANY_REQUESTS = Failure(429, "rate_limited", "Too many requests.", 1)
 BUG = Failure(500, "internal_error", "Internal server error")
@@ -125,11 +128,35 @@ ANSWER_LOST = Failure(
 NO_SPACE = Failure(503, "storage_unavailable", "The service cannot store the file just now. Try again in a moment.", 30)
 
 
+# By status; of other statuses those below 500 are the request's fault.
+_OPENAI_TYPES: dict[int, Any] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+# How msgspec says where in a request it found a fault.
+_FIELD = re.compile(r" - at `\$\.([^`]+)`")
+
+
+def is_openai(path: str) -> bool:
+    """Whether what is on `path`, or would be, speaks OpenAI's form."""
+    return f"{path}/".startswith("/openai/")
+
+
+def openai_error(error: ServiceError) -> OpenAIErrorResponse:
+    """Returns an error in OpenAI's form."""
+    code, message = error.failure.code, error.message
+    field = _FIELD.search(message)
+    param = field[1] if field else None
+    if code == NO_BOT.code:
+        code, message, param = NO_MODEL.code, NO_MODEL.message, "model"
+    kind = _OPENAI_TYPES.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")
+    return OpenAIErrorResponse(error=OpenAIError(message=message, type=kind, param=param, code=code))
+
+
 def envelope(path: str, error: ServiceError) -> bytes:
     """Returns the JSON body of an error answer on `path`."""
     code, message, retry_after = error.failure.code, error.message, error.retry_after or UNSET
-    answer: ErrorResponse | UploadErrorResponse
-    if path == UPLOAD_PATH:
+    answer: ErrorResponse | UploadErrorResponse | OpenAIErrorResponse
+    if is_openai(path):
+        answer = openai_error(error)
+    elif path == UPLOAD_PATH:
         answer = UploadErrorResponse(
             success=False, message=message, code=code, retry_after=retry_after, file_id=None, file_url=None
         )

@@ -1,6 +1,7 @@
 """What every error answer has in common, whatever went wrong and on whatever path."""
 
 import re
+from typing import Any
 
 import httpx
 
@@ -24,6 +25,9 @@ def rows() -> list[errors.Failure]:
 STATUSES = {row.code: row.status for row in rows()} | {"service_unavailable": 503}
 
 
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
 def empty_fields(path: str) -> dict[str, None]:
     """What stands beside `success` and `message` in an error answer of `path`."""
     return {"file_id": None, "file_url": None} if path == UPLOAD else {"data": None}
@@ -32,16 +36,28 @@ def empty_fields(path: str) -> dict[str, None]:
 def assert_envelope(body: object, path: str) -> str:
     """Checks the body of an error answer of `path`; gives its message."""
     assert isinstance(body, dict), body
-    message = body.get("message")
+    said = body.get("error", body)
+    message = said.get("message")
     assert isinstance(message, str), body
-    code, retry_after = body.get("code"), body.get("retry_after")
+    code, retry_after = said.get("code"), said.get("retry_after")
     assert code in STATUSES, body
-    waiting = {} if retry_after is None else {"retry_after": retry_after}
-    assert body == {"success": False, "message": message, "code": code, **waiting, **empty_fields(path)}
-    assert retry_after is None or (retry_after >= 1 and STATUSES[code] in (429, 503))
+    if f"{path}/".startswith("/openai/"):
+        kind = TYPES.get(STATUSES[code], "server_error" if STATUSES[code] >= 500 else "invalid_request_error")
+        assert body == {"error": {"message": message, "type": kind, "param": said["param"], "code": code}}
+        assert said["param"] is None or said["param"]
+    else:
+        waiting = {} if retry_after is None else {"retry_after": retry_after}
+        assert body == {"success": False, "message": message, "code": code, **waiting, **empty_fields(path)}
+        assert retry_after is None or (retry_after >= 1 and STATUSES[code] in (429, 503))
     assert message.strip(), "an error says what is wrong"
     assert not FORBIDDEN.search(message), message
     return message
+
+
+def code_of(body: Any) -> str:
+    """The code in the body of an error answer, in either form."""
+    code: str = body.get("error", body)["code"]
+    return code
 
 
 def assert_error(answer: httpx.Response, status: int, *, retry: bool = True) -> str:
@@ -61,6 +77,7 @@ def assert_error(answer: httpx.Response, status: int, *, retry: bool = True) -> 
         assert int(answer.headers["retry-after"]) >= 1
     body = answer.json()
     message = assert_envelope(body, answer.request.url.path)
-    assert STATUSES[body["code"]] == status
-    assert answer.headers.get("retry-after") == (str(body["retry_after"]) if "retry_after" in body else None)
+    assert STATUSES[code_of(body)] == status
+    if "error" not in body:
+        assert answer.headers.get("retry-after") == (str(body["retry_after"]) if "retry_after" in body else None)
     return message

@@ -86,6 +86,10 @@ def _bot(client: httpx.Client, headers: Headers) -> dict[str, str]:
     return {"bot": client.get("/api/v1/config", headers=headers).json()["data"]["default_bot_id"]}
 
 
+def _model(client: httpx.Client, headers: Headers) -> dict[str, str]:
+    return {"model": "default"}
+
+
 def _answer(client: httpx.Client, headers: Headers) -> dict[str, str]:
     body = {"messages": [{"role": "user", "content": "Hello"}], "on_disconnect": "continue"}
     if "Authorization" not in headers:
@@ -100,6 +104,7 @@ PARAMETERS: dict[str, Callable[[httpx.Client, Headers], dict[str, str]]] = {
     "bot": _bot,
     "link": _file,
     "answer_id": _answer,
+    "model": _model,
     "conversation_id": _turn,
     "message_id": _turn,
 }

@@ -122,5 +122,5 @@ def test_postman_sends_a_key_wherever_one_may_be_asked_for(source: str, tmp_path
     found = dict(requests(collection["item"]))
     assert len(found) == len(contract().routes)
     for (_, path), request in found.items():
-        keyed = path.startswith("/api/v1/") and not re.search("/(files|visitors)", path)
+        keyed = path.startswith(("/api/v1/", "/openai/")) and not re.search("/(files|visitors)", path)
         assert (request.get("auth") or {}).get("type") == ("bearer" if keyed else None), path

@@ -81,6 +81,7 @@ def test_no_more_is_off_than_has_a_reason() -> None:
         "operations/chat/coverage/checks/positive_data_acceptance",
         "operations/chat/fuzzing/checks/positive_data_acceptance",
         "operations/chat/stateful/checks/positive_data_acceptance",
+        "operations/createChatCompletion/checks/positive_data_acceptance",
         "operations/deleteConversation/stateful",
         "operations/uploadFile/fuzzing/checks/negative_data_rejection",
         "operations/uploadFile/stateful/checks/negative_data_rejection",

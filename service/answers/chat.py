@@ -156,7 +156,8 @@ class Document:
 
 
 def leave(chat: Chat, record: RequestRecord) -> None:
-    """Records Coze's ids of the chat, and leaves it."""
+    """Records Coze's ids of the chat and whether Coze may have taken the question, and leaves it."""
+    record.taken = chat.taken
     record.note_chat(*chat.ids)
     chat.leave()
 

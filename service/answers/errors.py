@@ -18,8 +18,9 @@ from service.errors import (
     ClientLeft,
     ServiceError,
     envelope,
+    is_openai,
 )
-from service.observe.record import record_of
+from service.observe.record import RequestRecord, record_of
 
 log = structlog.get_logger()
 
@@ -30,11 +31,16 @@ _CLIENT_LEFT = 499
 # RFC 6750, section 3.
 _CHALLENGE = 'Bearer realm="coze-service"'
 _INVALID = (KEY_WRONG, USER_TOKEN_WRONG)
+# OpenAI's clients send these again by themselves, unless they are told not to.
+_SENT_AGAIN = (429, 500, 503)
+# They wait no longer, and try at once where they are told to wait longer.
+_PATIENCE_SECONDS = 60
 
 
 def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | None = None) -> ASGIResponse:
     """Makes the answer to a request that failed with `error`, and records the error."""
-    record_of(scope).fail(error)
+    record = record_of(scope)
+    record.fail(error)
     headers = dict(headers or {})
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
@@ -42,12 +48,21 @@ def error_answer(scope: Scope, error: ServiceError, headers: dict[str, str] | No
         headers["WWW-Authenticate"] = (
             f'{_CHALLENGE}, error="invalid_token"' if error.failure in _INVALID else _CHALLENGE
         )
+    if is_openai(scope["path"]) and error.status in _SENT_AGAIN and not _may_be_sent_again(record, error):
+        headers["X-Should-Retry"] = "false"
     return ASGIResponse(
         body=envelope(scope["path"], error),
         status_code=error.status,
         media_type="application/json",
         headers=headers,
     )
+
+
+def _may_be_sent_again(record: RequestRecord, error: ServiceError) -> bool:
+    """Whether a client may send the request again by itself: not a question that Coze may have taken."""
+    refused = error.status == 429 and record.chat_id is None
+    soon = error.retry_after is not None and error.retry_after <= _PATIENCE_SECONDS
+    return soon and (refused or not record.taken)
 
 
 class _ErrorResponse(Response[None]):

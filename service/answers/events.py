@@ -1,6 +1,6 @@
 """A chat's events as server-sent events."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -34,10 +34,13 @@ _LINE_ENDS = [(character.encode(), b"\\u%04x" % ord(character)) for character in
 
 def block(event: ChatEvent | ErrorEvent | EndEvent) -> bytes:
     """Encodes a server-sent event."""
-    data = _encode(event)
+    return data_block(_encode(event), getattr(event, "content", None))
+
+
+def data_block(data: bytes, text: str | None = None) -> bytes:
+    """Makes a server-sent event of JSON, in which nothing but `text`, if that is there, may hold the end of a line."""
     # `isprintable` rules the line ends out fast. Events without a text are few.
-    content = getattr(event, "content", None)
-    if content is None or not content.isprintable():
+    if text is None or not text.isprintable():
         for character, escaped in _LINE_ENDS:
             data = data.replace(character, escaped)
     return b"data: %b\n\n" % data
@@ -60,6 +63,12 @@ def failed(failure: ServiceError) -> bytes:
     return block(ErrorEvent(message=failure.message, code=code, retry_after=retry_after, timestamp=timestamp()))
 
 
+def pieces(text: str) -> Sequence[str]:
+    """Cuts a long text for events of their own."""
+    if len(text) <= BOUNDS.delta_characters:
+        return (text,)
+    return [text[start : start + BOUNDS.delta_characters] for start in range(0, len(text), BOUNDS.delta_characters)]
+
+
 def _cut(event: MessageDeltaEvent | ReasoningDeltaEvent) -> Iterator[ChatEvent]:
-    for start in range(0, len(event.content), BOUNDS.delta_characters):
-        yield type(event)(content=event.content[start : start + BOUNDS.delta_characters], timestamp=event.timestamp)
+    return (type(event)(content=piece, timestamp=event.timestamp) for piece in pieces(event.content))

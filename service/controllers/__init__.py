@@ -6,6 +6,7 @@ from service.controllers.chat import ChatController
 from service.controllers.conversations import ConversationsController
 from service.controllers.files import FilesController
 from service.controllers.health import HealthController
+from service.controllers.openai import OpenAIController
 from service.controllers.system import SystemController
 from service.controllers.users import UsersController
 from service.controllers.visitors import VisitorsController
@@ -21,5 +22,6 @@ CONTROLLERS = [
     UsersController,
     VisitorsController,
     WorkspacesController,
+    OpenAIController,
     SystemController,
 ]

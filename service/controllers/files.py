@@ -14,9 +14,10 @@ from service.controllers.parameters import Parameters
 from service.errors import NOT_FOUND, UPLOAD_PATH, ServiceError
 from service.files.links import FILES_PATH, base_url
 from service.http.connection import connection_of, unless_client_leaves
+from service.http.form import UploadForm
 from service.pages.handlers import get
 from service.services import Services
-from service.users.caller import caller_of, user_of
+from service.users.caller import Principal, caller_of, user_of
 
 _UPLOAD = Parameters("post", UPLOAD_PATH)
 
@@ -29,20 +30,13 @@ class FilesController(Controller):
         caller, named = caller_of(request.scope), _UPLOAD.text(request, "user_id")
         user = user_of(caller, named) if named is not None or caller.user_id is not None else None
         async with services.uploads.read(request) as form:
-            upload = form.upload
-            file_id, file_url = await unless_client_leaves(connection_of(request.scope), services.coze.upload(upload))
-            kept = None
-            if file_url is None:
-                base = base_url(request.scope["scheme"], request.headers, services.settings.public_base_url)
-                kept = await services.files.keep(upload.file, form.size, upload.name, base)
-            if user is not None:
-                await services.ownership.record_file(user, file_id, upload.name, kept.stored_name if kept else "")
+            file_id, file_url = await uploaded(form, user, request, services, shown=True)
         return UploadResponse(
             success=True,
             message="File uploaded successfully",
             file_id=file_id,
-            file_url=kept.url if kept else file_url,
-            file_name=upload.name,
+            file_url=file_url,
+            file_name=form.upload.name,
             bytes=form.size,
             description=UNSET if form.description is None else form.description,
         )
@@ -55,3 +49,18 @@ class FilesController(Controller):
         if file is None:
             raise ServiceError(NOT_FOUND, "There is no such file, or its link is no longer valid.")
         return FileAnswer(file, request.headers)
+
+
+async def uploaded(
+    form: UploadForm, user: Principal | None, request: Request[Any, Any, Any], services: Services, *, shown: bool
+) -> tuple[str, str | None]:
+    """Uploads a file, keeps it if it is to be shown, and records whose it is. Returns its id and its address."""
+    upload = form.upload
+    file_id, file_url = await unless_client_leaves(connection_of(request.scope), services.coze.upload(upload))
+    kept = None
+    if shown and file_url is None:
+        base = base_url(request.scope["scheme"], request.headers, services.settings.public_base_url)
+        kept = await services.files.keep(upload.file, form.size, upload.name, base)
+    if user is not None:
+        await services.ownership.record_file(user, file_id, upload.name, kept.stored_name if kept else "")
+    return file_id, kept.url if kept else file_url

@@ -5,6 +5,9 @@ import re
 from service.errors import BAD_REQUEST, NO_BOT, ServiceError
 from service.settings import Settings
 
+# The default bot, where bots are called models.
+_DEFAULT_MODEL = "default"
+
 
 class ServedBots:
     """The bots by the names that callers may use for them: the names of `BOTS`, and ids."""
@@ -42,3 +45,17 @@ class ServedBots:
 
     def is_default(self, bot_id: str) -> bool:
         return bot_id == self._default
+
+    @property
+    def models(self) -> list[str]:
+        """The operator's bots as models: the default one, and the first name of each."""
+        names = [name for name in self.configured.values() if name is not None]
+        return list(dict.fromkeys(([_DEFAULT_MODEL] if self._default else []) + names))
+
+    def of_model(self, model: str) -> str | None:
+        """The id of the bot that is called `model`; None for the default one. Raises ServiceError (404)."""
+        if model == _DEFAULT_MODEL and model not in (self._ids or ()):
+            if not self._default:
+                raise ServiceError(NO_BOT)
+            return None
+        return self.id_in_path(model)

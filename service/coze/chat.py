@@ -77,6 +77,7 @@ class Chat:
         self._reader = Reader.ABSENT
         self._goes_on = False  # at Coze, when it is left
         self._translation = Translation(asked)  # knows where the chat stands at Coze
+        self.taken = False  # Coze may have taken the question
         self._logid: str | None = None  # Coze's id of the exchange, once it has answered
         self._asking: asyncio.Timeout | None = None
         self._exchange: Exchange | None = None  # until its end
@@ -109,6 +110,7 @@ class Chat:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._silence_ends) as self._asking:
                     self._exchange = await self._line.ask(self)
+                    self.taken = True
         finally:
             self._asking = None
 

@@ -2,14 +2,25 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
 
-from generated.models import AudioPart, ChatMessage, ChatRequest, FilePart, ImagePart, ObjectString, TextPart
+from generated.models import (
+    AudioPart,
+    ChatCompletionMessage,
+    ChatMessage,
+    ChatRequest,
+    FilePart,
+    ImagePart,
+    ObjectString,
+    TextPart,
+)
 from service.errors import BAD_REQUEST, ServiceError
 from service.surrogates import without_halves
+
+M = TypeVar("M", ChatMessage, ChatCompletionMessage)
 
 _decode_object_string = msgspec.json.Decoder(ObjectString).decode
 _decode_names = msgspec.json.Decoder(list[dict[str, Raw]]).decode
@@ -33,10 +44,15 @@ def messages_for_coze(request: ChatRequest) -> list[dict[str, Any]]:
             _check_parts(message.content)
 
     if request.conversation_id:
-        answered = max((at for at, message in enumerate(messages) if message.role == "assistant"), default=-1)
-        messages = messages[answered + 1 :]
+        messages = since_last_answer(messages)
     question = messages.pop(max(at for at, message in enumerate(messages) if message.role == "user"))
     return [_for_coze(message) for message in (*messages, question)]
+
+
+def since_last_answer(messages: list[M]) -> list[M]:
+    """Returns the messages after the last assistant message: Coze has those before in the conversation."""
+    answered = max((at for at, message in enumerate(messages) if message.role == "assistant"), default=-1)
+    return messages[answered + 1 :]
 
 
 def _check_parts(content: str) -> None:

@@ -1,4 +1,4 @@
-"""Callers: what a request's Authorization proves, if it has any, and whose calls count together.
+"""Callers: what a request's Authorization proves, if it has any.
 
 Scheme and headers: RFC 6750 (`Authorization: Bearer …`). Keys are kept as SHA-256. A slow hash would only cost time,
 because a key is 256 random bits and not a password that can be guessed from a list.
@@ -6,7 +6,6 @@ because a key is 256 random bits and not a password that can be guessed from a l
 
 import hashlib
 import hmac
-import ipaddress
 import re
 import secrets
 
@@ -29,7 +28,7 @@ from service.users.keys import KeysUnavailableError
 from service.users.tokens import TokenRefusedError, UserTokens, Visitors
 from service.users.visitors import SharedVisitors
 
-_API = "/api/v1/"
+_API = ("/api/v1/", "/openai/")
 _BEARER = re.compile(rb"bearer +([!-~]+) *", re.IGNORECASE)
 _REFUSAL = "refusal"  # its place in the state of a scope
 _VISITORS = ("POST", "/api/v1/visitors")
@@ -135,33 +134,11 @@ class RequireCaller:
         await (self._app if error is None else error_answer(scope, error))(scope, receive, send)
 
 
-def limit_key(scope: Scope) -> str:
-    """Returns the key of the rate limit: by proven user, else by API key, else by address."""
-    caller = caller_of(scope)
-    if caller.user_id is not None:
-        # Whoever operates a shared store sees it.
-        return f"user:{_digest(caller.user_id.encode()).hex()}"
-    return f"key:{caller.name}" if caller.name is not None else _address(scope)
-
-
 def _sent(scope: Scope) -> bytes:
     """Returns what the request's Authorization carries; empty if there is none, or several."""
     values = [value for name, value in scope["headers"] if name == b"authorization"]
     match = _BEARER.fullmatch(values[0]) if len(values) == 1 else None
     return match[1] if match else b""
-
-
-def _address(scope: Scope) -> str:
-    """Returns the client's IPv4 address, or the /64 network of its IPv6 address, which is one subscriber's."""
-    client = scope.get("client")
-    host = client[0] if client else ""
-    if ":" not in host:
-        return host
-    try:
-        address = ipaddress.IPv6Address(host)
-    except ValueError:
-        return host
-    return str(address.ipv4_mapped or ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 def _is_open(scope: Scope) -> bool:

@@ -1,7 +1,7 @@
 """The rate limit: at most N calls of a caller in any window, counted in this process or in a shared store.
 
 Headers: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (`RateLimit`, `RateLimit-Policy`).
-Only `/api/v1/*` counts; preflights, `/`, `/health` and the docs are free.
+Only `/api/v1/*` and `/openai/*` count; preflights, `/`, `/health` and the docs are free.
 """
 
 import math
@@ -13,9 +13,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.answers.errors import error_answer
 from service.errors import TOO_MANY_REQUESTS, ServiceError
-from service.gate.callers import is_api_call, limit_key
+from service.gate.callers import is_api_call
 from service.http.headers import Header, adding
 from service.settings.values import MEMORY
+from service.users.caller import origin_of
 
 if TYPE_CHECKING:
     from service.gate.shared_count import SharedCount
@@ -116,6 +117,6 @@ class RateLimit:
         if not is_api_call(scope):
             await self._app(scope, receive, send)
             return
-        allowed, left, seconds = await self._limiter.hit(limit_key(scope))
+        allowed, left, seconds = await self._limiter.hit(origin_of(scope))
         app = self._app if allowed else error_answer(scope, self._limiter.refusal(seconds))
         await app(scope, receive, adding(self._limiter.headers(left, seconds), send))

@@ -1,9 +1,11 @@
-"""The upload's multipart form. The file is spooled as it arrives, so that memory stays bounded."""
+"""Files on their way to Coze, from a multipart form or in base64, spooled so that memory stays bounded."""
 
+import asyncio
+import binascii
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -36,15 +38,45 @@ _MAX_FILE_BYTES = _max_length("file")
 _MAX_DESCRIPTION_CHARACTERS = _max_length("description")
 # Allows for everything around the file: the description in UTF-8, boundaries, headers, some unknown fields.
 _MAX_FORM_BYTES = _MAX_FILE_BYTES + 1024 * 1024
+_MAX_BASE64_CHARACTERS = (_MAX_FILE_BYTES + 2) // 3 * 4
 
 
 class UploadForm:
-    """A form that has been read: the file, its size in bytes, and the description if there was one."""
+    """A form that has been read: the file, its size in bytes, and the description if there was one. Must be closed."""
 
-    def __init__(self) -> None:
-        self.upload = Upload(name="", media_type="", file=tempfile.SpooledTemporaryFile(max_size=BOUNDS.spool_bytes))  # noqa: SIM115
+    def __init__(self, name: str = "", media_type: str = "") -> None:
+        spool = tempfile.SpooledTemporaryFile(max_size=BOUNDS.spool_bytes)  # noqa: SIM115
+        self.upload = Upload(name=name, media_type=media_type, file=spool)
         self.size = 0
         self.description: str | None = None
+
+    def close(self) -> None:
+        # Closing flushes, which fails on a full disk; the file is no longer needed.
+        with contextlib.suppress(OSError):
+            self.upload.file.close()
+
+    def add(self, data: bytes | bytearray) -> None:
+        """Adds to the file. Raises ServiceError (413) if it gets too large, OSError."""
+        self.size += len(data)
+        if self.size > _MAX_FILE_BYTES:
+            raise ServiceError(FILE_TOO_LARGE)
+        self.upload.file.write(data)
+
+    async def decode(self, encoded: str) -> None:
+        """Adds a whole file in base64 (RFC 4648, section 4). Raises ServiceError (400, 413, 503)."""
+        if len(encoded) > _MAX_BASE64_CHARACTERS:
+            raise ServiceError(FILE_TOO_LARGE)
+        step = BOUNDS.spool_bytes // 3 * 4
+        with _spooling(self):
+            try:
+                if "=" in encoded[:-2]:
+                    raise ValueError
+                for start in range(0, len(encoded), step):
+                    self.add(binascii.a2b_base64(encoded[start : start + step], strict_mode=True))
+                    # Others have their turn.
+                    await asyncio.sleep(0)
+            except ValueError:
+                raise ServiceError(BAD_REQUEST, "A file in the request is not valid base64.") from None
 
 
 class Uploads:
@@ -55,21 +87,37 @@ class Uploads:
         self._timeout = timeout
         self._open = 0
 
-    @asynccontextmanager
-    async def read(self, request: Request[Any, Any, Any]) -> AsyncIterator[UploadForm]:
-        """Yields the form of a request and deletes its spool afterwards. Raises ServiceError (400, 413, 503)."""
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Takes the place of one form. Raises ServiceError (503) if there is none."""
         if self._open >= self._most:
             raise ServiceError(TAKING_IN)
         self._open += 1
-        form = UploadForm()
         try:
-            await _read(request, form, self._timeout)
-            yield form
+            yield
         finally:
             self._open -= 1
-            # Closing flushes, which fails on a full disk; the file is no longer needed.
-            with contextlib.suppress(OSError):
-                form.upload.file.close()
+
+    @asynccontextmanager
+    async def read(self, request: Request[Any, Any, Any]) -> AsyncIterator[UploadForm]:
+        """Yields the form of a request and deletes its spool afterwards. Raises ServiceError (400, 413, 503)."""
+        with self.place(), closing(UploadForm()) as form:
+            await _read(request, form, self._timeout)
+            yield form
+
+
+@contextmanager
+def _spooling(form: UploadForm) -> Iterator[None]:
+    """Sees to it that the file is on the disk at the end. Raises ServiceError (400, 503)."""
+    try:
+        yield
+        # The HTTP client asks for the descriptor too, which rolls the spool over to disk, and ignores errors there.
+        form.upload.file.fileno()
+        form.upload.file.flush()
+    except OSError as error:
+        raise ServiceError(NO_SPACE, cause=f"spool: {error.strerror}") from None
+    if form.upload.name and not form.size:
+        raise ServiceError(BAD_REQUEST, "The file is empty.")
 
 
 async def _read(request: Request[Any, Any, Any], form: UploadForm, timeout: float) -> None:
@@ -80,28 +128,24 @@ async def _read(request: Request[Any, Any, Any], form: UploadForm, timeout: floa
     reader = _FormReader(form)
     try:
         # Latin-1 preserves the bytes of headers for service.files.names to decode.
-        with PushMultipartParser(
-            boundary, max_segment_count=BOUNDS.form_parts, max_header_size=8192, header_charset="latin-1"
-        ) as parser:
+        with (
+            _spooling(form),
+            PushMultipartParser(
+                boundary, max_segment_count=BOUNDS.form_parts, max_header_size=8192, header_charset="latin-1"
+            ) as parser,
+        ):
             chunks = body_chunks(request, limit=_MAX_FORM_BYTES, too_large=FILE_TOO_LARGE, timeout=timeout)
             async for chunk in chunks:
                 for event in parser.parse(chunk):
                     reader.take(event)
-        # The HTTP client asks for the descriptor too, which rolls the spool over to disk, and ignores errors there.
-        form.upload.file.fileno()
-        form.upload.file.flush()
     except ParserLimitReached:
         raise ServiceError(
             BAD_REQUEST, f"The form has more than {BOUNDS.form_parts} parts, or too long a name of one."
         ) from None
     except MultipartError:
         raise ServiceError(BAD_REQUEST, "The request's body is not a valid multipart form.") from None
-    except OSError as error:
-        raise ServiceError(NO_SPACE, cause=f"spool: {error.strerror}") from None
     if not form.upload.name:
         raise ServiceError(BAD_REQUEST, 'The form has no part named "file" with a file name.')
-    if not form.size:
-        raise ServiceError(BAD_REQUEST, "The file is empty.")
 
 
 class _FormReader:
@@ -137,10 +181,7 @@ class _FormReader:
 
     def _add(self, data: bytes | bytearray) -> None:
         if self._field == "file":
-            self._form.size += len(data)
-            if self._form.size > _MAX_FILE_BYTES:
-                raise ServiceError(FILE_TOO_LARGE)
-            self._form.upload.file.write(data)
+            self._form.add(data)
         elif self._field == "description":
             self._description += data
             # A character has at most four bytes.

@@ -307,7 +307,9 @@ class Protocol(asyncio.Protocol):
 
     def _answer(self, message: str) -> None:
         """Writes the answer to malformed input."""
-        body = envelope("", ServiceError(BAD_REQUEST, message))
+        # In the form of the path, as far as it is known.
+        path, _, _ = _target(self._url) or ("", b"", None)
+        body = envelope(path, ServiceError(BAD_REQUEST, message))
         headers = (
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),

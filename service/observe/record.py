@@ -47,6 +47,7 @@ class RequestRecord:
     # Of a chat:
     mode: Literal["stream", "json"] | None = None
     chat_begun: bool = False
+    taken: bool = False  # Coze may have taken the question
     conversation_id: str | None = None
     chat_id: str | None = None
     deltas: int = 0

@@ -68,7 +68,9 @@ def _unsent(schema: Json) -> Json:
 def _event(schema: Json) -> Json:
     """Returns the schema of what a stream's `data:` lines hold, which a reader wants to see."""
     for child in (schema, *schema.get("oneOf", ())):
-        if "properties" in child:
-            event: Json = child["properties"]["data"]["contentSchema"]
-            return event
+        data = child.get("properties", {}).get("data", {})
+        for kind in (data, *data.get("anyOf", ())):
+            if "contentSchema" in kind:
+                event: Json = kind["contentSchema"]
+                return event
     raise ValueError("A stream without events.")

@@ -1,5 +1,7 @@
-"""The caller of a request: what it has proven, and for which user it may speak."""
+"""The caller of a request: what it has proven, for which user it may speak, and whose calls count together."""
 
+import hashlib
+import ipaddress
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -71,3 +73,34 @@ def owner_of(caller: Caller, named: str | None) -> Principal:
     if caller.kind is Kind.CLAIMED:
         raise ServiceError(USER_TOKEN_MISSING)
     return user_of(caller, named)
+
+
+def origin_of(scope: Scope) -> str:
+    """Returns whose call it is, to count calls by: a proven user's, else an API key's, else an address's."""
+    caller = caller_of(scope)
+    if caller.user_id is not None:
+        # Whoever operates a shared store sees it.
+        return f"user:{_digest(caller.user_id)}"
+    return f"key:{caller.name}" if caller.name is not None else _address(scope)
+
+
+def stand_in(scope: Scope) -> str:
+    """Returns an id for a user whom nobody names: always the same for the same API key, else for the same address."""
+    return f"unnamed-{_digest(origin_of(scope))[:32]}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _address(scope: Scope) -> str:
+    """Returns the client's IPv4 address, or the /64 network of its IPv6 address, which is one subscriber's."""
+    client = scope.get("client")
+    host = client[0] if client else ""
+    if ":" not in host:
+        return host
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped or ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
