@@ -97,7 +97,7 @@ def ask(page: Page, text: str) -> None:
 
 @pytest.fixture
 def opened(browser: Browser, chat: Service, shop: str) -> Iterator[Page]:
-    with page_on(browser, "about:blank", shop, chat.url, statuses=(400, 503)) as page:
+    with page_on(browser, "about:blank", shop, chat.url, statuses=(400, 404, 503)) as page:
         page.add_init_script(OPEN)
         yield page
 
@@ -185,6 +185,30 @@ def test_an_answer_outlives_its_page_until_it_is_stopped(
     wait_until(lambda: freed(upstream, bots["for-ever"]))
     expect(opened.get_by_role("button", name="Send")).to_be_enabled()
     expect(opened.locator(".error")).to_have_count(0)
+    # So does a new chat.
+    ask(opened, "And on")
+    expect(answer.last).to_have_text(re.compile(".{5}"))
+    opened.get_by_role("button", name="New chat").click()
+    expect(opened.locator(".opening")).to_be_visible()
+    assert len(upstream.state()["chats"]) == 2
+    wait_until(lambda: freed(upstream, bots["for-ever"]))
+    expect(opened.locator(".error, .assistant")).to_have_count(0)
+
+
+def test_a_conversation_that_was_deleted(opened: Page, shop: str, chat: Service, upstream: Upstream) -> None:
+    opened.goto(f"{shop}/index.html")
+    open_chat(opened)
+    ask(opened, "Just this")
+    expect(opened.locator(".assistant")).to_have_text("You said: Just this")
+    token = opened.evaluate("Object.values(localStorage).map((text) => JSON.parse(text).token).find(Boolean)")
+    (conversation,) = chats_of(upstream)
+    deleted = chat.http.delete(f"/api/v1/conversations/{conversation}", headers={"Authorization": f"Bearer {token}"})
+    assert deleted.status_code == 200
+    ask(opened, "And this")
+    expect(opened.locator(".error")).to_contain_text("does not exist any more")
+    opened.get_by_role("button", name="Try again").click()
+    expect(opened.locator(".assistant")).to_have_text(["You said: Just this", "You said: And this"])
+    assert len(set(chats_of(upstream))) == 2
 
 
 def test_failures_in_chinese_on_a_narrow_screen(browser: Browser, shop: str, chat: Service) -> None:

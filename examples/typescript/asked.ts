@@ -1,5 +1,5 @@
 // The questions of a tab whose answers outlive their connection: after a reload they are followed again.
-import type { Question } from "./client.ts";
+import { KEY_MILLISECONDS, type Question } from "./client.ts";
 import type { Line } from "./session.ts";
 import type { Keeper } from "./visitor.ts";
 
@@ -13,9 +13,6 @@ export type Asked = {
   answer_id?: string; // once the service has named it
   stopped?: true; // by the person who asked
 };
-
-/** A question that was sent under a key is known to the service for two minutes. */
-const KEY_MILLISECONDS = 60_000;
 
 export class AskedQuestions {
   #keeper: Keeper;

@@ -51,6 +51,8 @@ export type Reading = {
 
 const FIRST_PAUSE = 0.5; // seconds until a lost connection is made again; each further time twice as long
 const LONGEST_PAUSE = 15;
+/** For so long the service surely knows a question that was sent under a key. */
+export const KEY_MILLISECONDS = 60_000;
 const MOST_TRIES = 12; // in a row: two minutes, for which the service lets an answer go on that nobody follows
 
 /** `user` may be an API key, where the service asks for one. In a page, everybody can read it. */
@@ -101,6 +103,7 @@ export function createCoze(baseUrl: string, user?: User | string) {
       let outlives = question.on_disconnect === "continue" && keepsAnswers;
       const key = reading.key ?? random();
       let after = reading.after;
+      const since = Date.now();
       for (let tries = 1; ; tries++) {
         try {
           const header = { "Idempotency-Key": outlives ? key : undefined, "Last-Event-ID": after };
@@ -127,7 +130,8 @@ export function createCoze(baseUrl: string, user?: User | string) {
             outlives = keepsAnswers = false; // a service of several processes without a store for them
             continue;
           }
-          if (!outlives || tries === MOST_TRIES || !mayPass(error, after)) throw error;
+          const known = after || Date.now() - since < KEY_MILLISECONDS; // later it might be asked a second time
+          if (!outlives || !known || tries === MOST_TRIES || !mayPass(error, after)) throw error;
           onLost?.(true);
           const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1));
           // Not all pages at the same moment, when the service is back.

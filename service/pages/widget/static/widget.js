@@ -33,6 +33,7 @@
     [["api_key_missing", "api_key_invalid", "user_token_missing", "user_token_invalid", "website_not_allowed"], "This page may not use the chat.", "此页面无权使用该对话。"],
     [[], "The chat does not work just now.", "对话暂时不可用。"],
   ];
+  const LOST = ["unreachable", "connection_lost"]; // behind which an answer may still go on
   const MOST_TRIES = 12; // in a row, to make a lost connection again: about two minutes
   const KEY_MILLISECONDS = 60_000; // for which the service surely knows a question that was sent under a key
 
@@ -74,19 +75,31 @@
   }
 
   let joining = null;
+  let guest = false; // whether the service gave no token since this page was opened
 
   /** Who asks: a visitor with a token, or where the service has no visitors an id that proves nothing. */
   async function visitor(refused) {
     const known = site.get("visitor");
-    if (known && !(refused && known.token === refused)) return known;
-    joining ??= (async () => {
-      const response = await send("api/v1/visitors", { method: "POST" }, null);
-      const { data } = response.ok ? await response.json() : { data: { user_id: `guest_${random()}`, token: null } };
-      const found = { user_id: data.user_id, token: data.token };
-      site.set("visitor", found);
-      return found;
-    })().finally(() => (joining = null));
+    if (known && known.token !== refused && (known.token || guest)) return known;
+    joining ??= join(known).finally(() => (joining = null));
     return joining;
+  }
+
+  async function join(known) {
+    const response = await send("api/v1/visitors", { method: "POST" });
+    guest = [404, 503].includes(response.status); // no visitors there, or nothing is remembered
+    if (!response.ok && !guest) throw await failureOf(response);
+    const { user_id, token } = guest
+      ? { user_id: known && !known.token ? known.user_id : `guest_${random()}`, token: null }
+      : (await response.json()).data;
+    site.set("visitor", { user_id, token });
+    return { user_id, token };
+  }
+
+  async function failureOf(response) {
+    const body = await response.json().catch(() => null);
+    const retryAfter = body?.retry_after ?? (Number(response.headers.get("Retry-After")) || undefined);
+    return new Failure(body?.code, { status: response.status, retryAfter });
   }
 
   async function send(path, init, who) {
@@ -107,9 +120,7 @@
       response = await send(path, init(who), who);
     }
     if (response.ok) return response;
-    const body = await response.json().catch(() => null);
-    const retryAfter = body?.retry_after ?? (Number(response.headers.get("Retry-After")) || undefined);
-    throw new Failure(body?.code, { status: response.status, retryAfter });
+    throw await failureOf(response);
   }
 
   /** The events of a stream, each with its id, wherever the bytes are cut. */
@@ -174,8 +185,9 @@
           asked.key = random(); // under the old one the failure is kept
           await passed(retryAfter || 1, signal);
         } else {
-          const mayPass = ["unreachable", "connection_lost"].includes(code) || (after && [429, 502, 503, 504].includes(status));
-          if (!outlives || !mayPass || tries === MOST_TRIES) throw error;
+          const known = after || Date.now() - asked.at < KEY_MILLISECONDS; // later it might be asked a second time
+          const mayPass = LOST.includes(code) || (after && [429, 502, 503, 504].includes(status));
+          if (!outlives || !known || !mayPass || tries === MOST_TRIES) throw error;
           show({ lost: true });
           await passed(Math.max(retryAfter, Math.min(15, 2 ** (tries - 2)) * (0.5 + Math.random() / 2)), signal);
         }
@@ -305,6 +317,7 @@
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof Failure)) throw error;
+      if (error.code === "conversation_not_found") site.set("conversation", null); // what is asked next begins another
       const retry = make("button", { type: "button", class: "retry" }, texts.retry);
       const told = line("error", error.text);
       put(retry);
@@ -317,10 +330,14 @@
 
   function ask(text) {
     if (!text || state.busy || state.wait) return false;
-    const question = { bot_id: dataset.bot || undefined, conversation_id: site.get("conversation"), messages: [{ role: "user", content: text }] };
     line("user", text);
-    follow({ key: random(), at: Date.now(), question });
+    follow(asking(text));
     return true;
+  }
+
+  function asking(content) {
+    const question = { bot_id: dataset.bot || undefined, conversation_id: site.get("conversation"), messages: [{ role: "user", content }] };
+    return { key: random(), at: Date.now(), question };
   }
 
   /** Shows the answer to what was asked, from its start. */
@@ -329,7 +346,7 @@
     const shown = []; // of this answer
     const again = () => {
       for (const element of shown) element.remove();
-      follow(running()?.key === asked.key ? asked : { key: random(), at: Date.now(), question: asked.question });
+      follow(running()?.key === asked.key ? asked : asking(asked.question.messages[0].content));
     };
     return act(async (signal) => {
       following = asked;
@@ -374,8 +391,7 @@
         suggest(followUps);
       } catch (error) {
         // What was left or lost may go on; what was stopped, refused or has failed does not.
-        keep = !asked.stopped && (signal.aborted || ["unreachable", "connection_lost"].includes(error.code));
-        if (error.code === "conversation_not_found") site.set("conversation", null);
+        keep = !asked.stopped && (signal.aborted || LOST.includes(error.code));
         if (!(asked.stopped && error.code === "answer_stopped")) throw error;
       } finally {
         draw();
@@ -424,7 +440,7 @@
       if (!asked) return;
       line("user", asked.question.messages[0].content);
       queueMicrotask(() => follow(asked));
-    }, () => { site.set("conversation", null); load(); });
+    }, load);
   }
 
   /** How the bot opens, where Coze tells. */
@@ -456,6 +472,7 @@
   launch.addEventListener("click", () => { toggle(true); field.focus(); });
   close.addEventListener("click", () => { toggle(false); launch.focus(); });
   startNew.addEventListener("click", () => {
+    if (following) stop();
     site.set("conversation", null);
     tab.set("asked", null);
     load();
