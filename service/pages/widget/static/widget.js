@@ -218,6 +218,7 @@
     .log .user { align-self: flex-end; background: light-dark(#e7e5fd, #35336a); }
     .log .assistant, .log .opening { background: light-dark(#eef0f5, #262b38); }
     .log .error { background: light-dark(#fef1f0, #3a1d1e); color: light-dark(#a11b12, #ffb0a8); }
+    .suggestions { display: flex; flex-wrap: wrap; gap: 6px; }
     .log .waiting, summary { color: light-dark(#5b6072, #a6acbf); }
     form { display: flex; gap: 8px; align-items: end; padding: 10px 12px; border-top: 1px solid light-dark(#e4e6ee, #2c3140); }
     textarea { flex: 1; min-width: 0; resize: none; field-sizing: content; min-height: 38px; max-height: 120px; padding: 6px 10px; border: 1px solid light-dark(#c9cdd8, #454b60); border-radius: 8px; background: none; color: inherit; }
@@ -258,7 +259,7 @@
   panel.append(make("header", {}, title, startNew, close), log, form);
   const box = make("div", { class: "box", lang: chinese ? "zh-CN" : "en" }, panel, launch);
   const waiting = make("p", { class: "waiting" });
-  const suggestions = make("div");
+  const suggestions = make("div", { class: "suggestions" });
 
   // What is happening
 
