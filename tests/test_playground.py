@@ -121,7 +121,7 @@ def test_a_file_that_cannot_be_uploaded(browser: Browser, on_sandbox: Service, u
         expect(card).to_contain_text("void.txt is empty.")
         huge: FilePayload = {"name": "huge.bin", "mimeType": "", "buffer": b"x" * (10 * 1024 * 1024 + 1)}
         page.get_by_label("Attach", exact=True).set_input_files(huge)
-        expect(card).to_contain_text("huge.bin is over 10 MiB")
+        expect(card).to_contain_text("huge.bin exceeds the 10 MiB limit")
         assert page.locator("#files li").count() == 0
 
 
@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_uploaded(browser: Browser, on_sandbox: Service, u
     [
         ("429-retry-after", "Too many requests · HTTP 429", "Try again"),
         ("503-retry-after", "Not available at the moment · HTTP 503", "Try again"),
-        ("code-4015", "The request is not right · HTTP 400", "published"),
+        ("code-4015", "Invalid request · HTTP 400", "published"),
         ("code-4028", "Not available at the moment · HTTP 503", "quota"),
         ("reset", "The answer broke off", "Coze"),
     ],

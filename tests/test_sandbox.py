@@ -205,8 +205,8 @@ def test_a_stream_has_coze_s_events_in_coze_s_order(client: httpx.Client) -> Non
         ("请介绍一下你自己", "扣子沙盒里的智能体"),
         ("The sky is blue.", "You said: The sky is blue."),
         ("天空是蓝色的", "你说的是：天空是蓝色的"),
-        ("help", "GET /sandbox/bots"),
-        ("帮助 http", f"{bot('0103')} 502-html"),
+        ("help", '"help all" for all'),
+        ("帮助 http", f"`{bot('0103')}` 502-html"),
     ],
 )
 def test_the_bot_answers_in_the_language_it_is_asked_in(client: httpx.Client, question: str, answer: str) -> None:

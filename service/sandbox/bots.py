@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -47,18 +48,23 @@ class Bot:
 
 def help_text(chinese: bool, question: str) -> str:
     """The table in a chat: the groups, or the rows of those groups and bots that the question names."""
-    named = [bot for bot in BOTS.values() if bot.group in question or bot.name in question or bot.id[15:] in question]
+    wants_all = bool(re.search(r"\ball\b|全部", question))
+    named = [
+        bot
+        for bot in BOTS.values()
+        if wants_all or bot.group in question or bot.name in question or bot.id[15:] in question
+    ]
     if named:
-        return "\n".join(f"{bot.id} {bot.name}: {bot.what}" for bot in named)
+        return "\n".join(f"- `{bot.id}` {bot.name}: {bot.what}" for bot in named)
     lines = [
-        "换一个智能体 ID 就能看到一种故障。分组如下（说“帮助 http”看一组，GET /sandbox/bots 看全部）："
+        "换一个智能体 ID 就能看到一种故障。分组如下（说“帮助 http”看一组，说“帮助 全部”看全部）："
         if chinese
         else 'Another bot id shows another failure. These are the groups (say "help http" for one of them, '
-        "GET /sandbox/bots lists all):"
+        '"help all" for all):'
     ]
     for group, what in GROUPS.items():
         ids = sorted(bot.id for bot in BOTS.values() if bot.group == group)
-        lines.append(f"- {group}: {what} ({ids[0]} … {ids[-1]})")
+        lines.append(f"- {group}: {what} (`{ids[0]}` … `{ids[-1]}`)")
     return "\n".join(lines)
 
 

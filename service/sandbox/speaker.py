@@ -17,7 +17,7 @@ _WHO = re.compile(
     r"|introduce yourself|about yourself|你好|您好|你是谁|自我介绍|介绍.{0,4}(你|自己)|你能做什么|你会什么",
     re.I,
 )
-_HELP = re.compile(r"^\W*(help|帮助)(\s*[a-z0-9-]+)?\W*$", re.I)
+_HELP = re.compile(r"^\W*(help|帮助)(\s*([a-z0-9-]+|全部))?\W*$", re.I)
 _MEMORY = re.compile(
     r"how many messages|do you remember|what did i (say|ask)|(my|the) (last|previous) (question|message)"
     r"|记得|刚才|刚刚|之前|上一(个|条|次)|多少条|几条",

@@ -21,10 +21,17 @@ export function suggestion(text) {
   });
 }
 
+/** Asks. `about` are files: those that were just uploaded, as `{ file, id, url }`, or those of an earlier question. */
 export function ask(text, about) {
-  const shown = questionOf(text, about.map(({ file, url }) => ({ file, url, name: file.name, type: file.type.split("/")[0] })));
+  const shown = questionOf(text, about.map(({ file, id, url }) => ({ file, url, file_id: id, name: file.name, type: file.type.split("/")[0] })));
   new Asking({ text, about, shown, message: messageOf(text, about) }).run();
 }
+
+turns.addEventListener("again", ({ detail: { text, files, edit } }) => {
+  const about = files.map(({ file, file_id: id, url, name, type }) => ({ file: file ?? { name, type, size: 0 }, id, url }));
+  if (edit) putBack(text, about);
+  else ask(text, about);
+});
 
 /** Goes on with an answer that an earlier load of the page had asked for (see running.js). `shown` is its question, if it is on the page. */
 export function resume({ text, ...ticket }, shown = questionOf(text, [])) {
@@ -115,6 +122,7 @@ class Asking {
       messages: [this.#turn.message],
       stream,
     };
+    change({ sent: body });
     return body.stream ? this.#readStream(body) : this.#readWhole(body);
   }
 
@@ -130,7 +138,7 @@ class Asking {
       this.#abort.signal.throwIfAborted();
       raw(text, event.type === "error" ? "bad" : "", since);
       this.#take(event);
-      if (event.type === "error") failure = new Failure(texts.brokeOff, { ...event, requestId: this.#stream.requestId });
+      if (event.type === "error") failure = new Failure(texts.brokeOff, { ...event, retryAfter: event.retry_after, requestId: this.#stream.requestId });
       else if (event.type === "chat_completed") completed = event;
       while (this.#answer.isBehind) await nextFrame();
     }

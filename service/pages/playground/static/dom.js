@@ -15,6 +15,8 @@ export function button(text, onclick, className = "button") {
 }
 
 const ICONS = {
+  copy: "M9 9h11v11H9zM5 15H4V4h11v1",
+  again: "M20 11a8 8 0 1 0-2.300 6M20 5v6h-6",
   rename: "m4 20 1-4L16 5l3 3L8 19zm9-12 3 3",
   remove: "M4 7h16M10 7V4h4v3M6 7l1 13h10l1-13M10 11v5m4-5v5",
   like: "M7 11v9H4v-9zm0 0 4-8c2 0 3 1 2.600 3L13 9h6l-1.500 11H7",

@@ -1,5 +1,5 @@
 /** What went wrong, as a card in the log, with a button to try again. */
-import { button, make } from "./dom.js";
+import { $, button, make } from "./dom.js";
 import { present, show, turns } from "./present.js";
 import { texts } from "./texts.js";
 
@@ -28,12 +28,20 @@ export function showFailure(failure, retry) {
     card.append(make("p", { className: "about", text: `${texts.requestId} ` }, make("code", { text: failure.requestId })));
   }
   show(card);
+  if (failure.status === 401) card.append(button(texts.enterKey, enterKey));
   if (!retry) return;
   card.append(retry);
   retry.addEventListener("click", () => card.remove());
   // A short wait is counted down. A long one, as for a used-up quota, is the person's to judge.
   if (failure.retryAfter > MAX_COUNTDOWN) card.append(make("p", { className: "about", text: texts.waitLong(Math.ceil(failure.retryAfter / 60)) }));
   else if (failure.retryAfter) countDown(retry, failure.retryAfter);
+}
+
+/** Brings the field for a key into view, wherever it is. */
+function enterKey() {
+  $("key-field").hidden = false;
+  $("key").scrollIntoView({ block: "center" });
+  $("key").focus();
 }
 
 /** Switches a button of the page off for so long, and has it say so. */

@@ -25,27 +25,37 @@ export function nextFrame() {
 }
 
 /**
- * Keeps `scroller` at the end of `content`, whatever makes that longer, unless the reader has scrolled up. Returns a
- * function that goes to the end.
+ * Keeps `scroller` at the end of `content`, whatever makes that longer, unless the reader has scrolled up; `told` is
+ * called with whether it does. Returns a function that goes to the end.
  */
-export function stayAtEnd(scroller, content) {
+export function stayAtEnd(scroller, content, told = () => {}) {
   let stays;
-  let before = 0;
+  let seen = {}; // the sizes at the last look
+  let touched = -Infinity; // when the reader's hand was last on it
+  const look = () => {
+    const { scrollTop, scrollHeight, clientHeight } = scroller;
+    return { scrollTop, scrollHeight, clientHeight, left: scrollHeight - scrollTop - clientHeight };
+  };
   const stay = (yes) => {
+    if (yes !== stays) told(yes);
     stays = yes;
     scroller.style.overflowAnchor = yes ? "none" : ""; // else the browser holds on to what it shows when older rows go
   };
   const goToEnd = () => {
     stay(true);
     scroller.scrollTop = scroller.scrollHeight;
-    before = scroller.scrollTop;
+    seen = look();
   };
+  for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+    scroller.addEventListener(type, () => (touched = performance.now()), { passive: true });
+  }
   scroller.addEventListener("scroll", () => {
-    const { scrollTop } = scroller;
-    const left = scroller.scrollHeight - scrollTop - scroller.clientHeight;
-    if (scrollTop < before && left > 1) stay(false);
-    else if (left < 60) stay(true);
-    before = scrollTop;
+    const now = look();
+    // Where sizes have changed, the browser may have moved it.
+    const isReader = performance.now() - touched < 1000 || (now.scrollHeight === seen.scrollHeight && now.clientHeight === seen.clientHeight);
+    if (now.scrollTop < seen.scrollTop && now.left > 1 && isReader) stay(false);
+    else if (now.left < 60) stay(true);
+    seen = now;
   });
   stay(true);
   // Called when the browser has laid out a frame, so that sizes cost nothing.

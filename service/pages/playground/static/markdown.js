@@ -64,7 +64,7 @@ function leaf(token, parent) {
     case "code_block":
       return code(token.content, token.info.trim().split(/\s/)[0]);
     case "code_inline":
-      return make("code", { text: token.content });
+      return AN_ID.test(token.content) ? copiedAtOnce(token.content) : make("code", { text: token.content });
     case "image":
       return picture(token.attrGet("src"), token.content, parent.closest?.("a"));
     case "hr":
@@ -86,6 +86,12 @@ function addressOf(text) {
 function linkTo(text) {
   const url = addressOf(text);
   return url ? make("a", { href: url.href, title: url.href, target: "_blank", rel: "noopener noreferrer nofollow" }) : make("span");
+}
+
+const AN_ID = /^[\w-]{16,64}$/; // such as a bot's, which nobody types
+
+function copiedAtOnce(text) {
+  return make("button", { type: "button", className: "copy-id", title: texts.copyIt(text), ariaLabel: texts.copyIt(text) }, make("code", { text }));
 }
 
 function code(content, language) {
@@ -112,8 +118,8 @@ function picture(address, alt, link) {
   const url = addressOf(address);
   if (!url) return alt;
   if (url.href.startsWith(OWN_FILES) || picturesFromElsewhere.allowed || allowed.has(url.href)) return image(url.href, alt);
-  if (link) return `🖼 ${alt}`;
-  if (url.protocol === "http:") return named(linkTo(address), `🖼 ${alt}`); // the page's policy loads none of these
+  if (link) return alt;
+  if (url.protocol === "http:") return named(linkTo(address), alt); // the page's policy loads none of these
   const button = make("button", { type: "button", className: "button small picture", text: texts.showPicture(alt, url.host) });
   Object.assign(button.dataset, { address: url.href, alt });
   return button;
@@ -129,8 +135,9 @@ function showPicture(button) {
 
 // An answer that grows keeps its elements where it can, so what is done with them is not theirs.
 document.addEventListener("click", ({ target }) => {
-  const button = target.closest?.(".picture, .copy-code");
+  const button = target.closest?.(".picture, .copy-code, .copy-id");
   if (button?.matches(".picture")) showPicture(button);
+  else if (button?.matches(".copy-id")) copy(button.textContent, button);
   else if (button) copy(button.closest(".code").querySelector("code").textContent, button);
 });
 

@@ -1,7 +1,8 @@
 /** Questions and answers as they stand on the page: those of this moment, and those that the service remembers. */
-import { make } from "./dom.js";
+import { iconButton, make } from "./dom.js";
 import { GrowingText } from "./frame.js";
 import { GrowingMarkdown } from "./growing.js";
+import { copy } from "./markdown.js";
 import { rating } from "./rating.js";
 import { hasHistory } from "./service.js";
 import { texts } from "./texts.js";
@@ -22,10 +23,14 @@ function shownFile({ type, name, url, file }) {
   return url ? make("a", { href: url, target: "_blank", rel: "noopener", className: "sent" }, shown) : shown;
 }
 
-/** A question with its files. */
+/** A question with its files, which can be asked again: its event "again" says with what. */
 export function questionOf(text, files) {
   const element = said("user", texts.you);
-  element.append(...files.map(shownFile), make("p", { className: "bubble", text, dir: "auto" }));
+  const again = (edit) => () => element.dispatchEvent(new CustomEvent("again", { bubbles: true, detail: { text, files, edit } }));
+  const askAgain = iconButton("again", texts.askAgain, again(false));
+  askAgain.classList.add("asks");
+  const actions = make("div", { className: "actions" }, iconButton("rename", texts.editQuestion, again(true)), askAgain);
+  element.append(...files.map(shownFile), make("p", { className: "bubble", text, dir: "auto" }), actions);
   return element;
 }
 
@@ -74,7 +79,8 @@ export class Answer {
     const drawn = this.words.end();
     if (!this.words.text && whole) this.bubble.append(make("em", { text: texts.nothing }));
     this.waiting?.remove();
-    this.element.append(make("div", { className: "below" }, ...below));
+    const copyAnswer = iconButton("copy", texts.copyAnswer, () => copy(this.words.text, copyAnswer));
+    this.element.append(make("div", { className: "below" }, ...(this.words.text ? [copyAnswer] : []), ...below));
     if (this.suggestions) this.element.append(this.suggestions);
     await drawn;
     this.element.ariaBusy = "false";

@@ -3,14 +3,16 @@ import { ask, resume, suggestion } from "./asking.js";
 import { readBots, showBot, startBot } from "./bot.js";
 import { startComposer } from "./composer.js";
 import { readList, startConversations } from "./conversations.js";
-import { $, make } from "./dom.js";
-import { picturesFromElsewhere } from "./markdown.js";
+import { $, isComposing, make } from "./dom.js";
+import { copy, picturesFromElsewhere } from "./markdown.js";
 import { follow, followFirst, gone, keep, newConversation, startOpened } from "./opened.js";
 import { present } from "./present.js";
-import { callJson, callerKnown, keepUser, showUser } from "./service.js";
+import { callJson, callerKnown, hasToken, keepUser, showUser } from "./service.js";
+import { snippet } from "./snippets.js";
 import { texts, translate } from "./texts.js";
 import { clearRaw } from "./wire.js";
 
+const HEALTH_SECONDS = 30;
 const question = $("question");
 
 function stop() {
@@ -52,6 +54,17 @@ $("pictures").addEventListener("change", () => {
 addEventListener("hashchange", follow);
 document.addEventListener("callerchange", readList);
 
+$("settings").addEventListener("submit", (event) => event.preventDefault());
+$("settings").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches("input:not([type=checkbox])") && !isComposing(event)) question.focus();
+});
+$("copies").addEventListener("click", ({ target }) => {
+  if (target.value) copy(snippet(target.value, { url: new URL("api/v1/chat", document.baseURI).href, body: present.sent, hasToken: hasToken() }), target);
+});
+document.addEventListener("presentchange", () => {
+  $("copies").hidden = !present.sent;
+});
+
 /** Another caller has other conversations. */
 function changeCaller() {
   showUser();
@@ -91,6 +104,10 @@ startBot(suggestion);
 startComposer(ask);
 startOpened(resume);
 showHealth();
+setInterval(() => document.hidden || showHealth(), HEALTH_SECONDS * 1000);
+addEventListener("online", showHealth);
+addEventListener("offline", showHealth);
+document.addEventListener("unreachable", showHealth);
 readConfig().catch(() => {});
 startConversations(gone);
 readBots();

@@ -6,6 +6,7 @@ export const present = {
   conversationId: null, // of the next question; null begins a conversation
   running: null, // the Asking that is being answered
   opening: null, // the AbortController of the conversation that is being opened
+  sent: null, // what the newest chat asked
 };
 
 /** Changes it, and has the event "presentchange" say so. */
@@ -15,7 +16,14 @@ export function change(fields) {
 }
 
 export const [turns, welcome] = ["turns", "welcome"].map($);
-export const goToEnd = stayAtEnd($("log"), turns);
+export const goToEnd = stayAtEnd($("log"), turns, (stays) => {
+  $("newest").hidden = stays;
+});
+
+$("newest").addEventListener("click", () => {
+  goToEnd();
+  $("log").focus({ preventScroll: true });
+});
 
 /** Puts something at the end of the log. */
 export function show(...elements) {

@@ -1,7 +1,8 @@
 /** Calls of the service, for the person whom the page speaks for. */
 import { $ } from "./dom.js";
+import { messageOf } from "./errors.js";
 import { kept } from "./kept.js";
-import { texts } from "./texts.js";
+import { chinese, texts } from "./texts.js";
 import { raw } from "./wire.js";
 
 /** Who has conversations here, as the service writes it into the page: "visitors", only "users" who prove it, or "nobody". */
@@ -91,8 +92,8 @@ export function keepUser() {
 /** What went wrong, as a person wants to know it. `fields`: status, code, message, retryAfter (seconds), requestId. */
 export class Failure extends Error {
   constructor(title, fields) {
-    super(fields.message);
-    Object.assign(this, fields, { title });
+    super();
+    Object.assign(this, fields, { title, message: messageOf(fields.code, fields.message, chinese) });
   }
 }
 
@@ -107,7 +108,7 @@ async function failureOf(response) {
     status: response.status,
     code: body?.code,
     message: body?.message ?? texts.notJson,
-    retryAfter: Number(response.headers.get("Retry-After")) || undefined,
+    retryAfter: body?.retry_after ?? (Number(response.headers.get("Retry-After")) || undefined),
     requestId: response.headers.get("X-Request-ID"),
   });
 }
@@ -142,7 +143,9 @@ export async function call(path, init = {}, shown = undefined) {
     response = await fetchAs(path, init);
   } catch (error) {
     show(`✕ ${error.name}`, "bad", since);
-    throw error.name === "AbortError" ? error : offline();
+    if (error.name === "AbortError") throw error;
+    document.dispatchEvent(new Event("unreachable"));
+    throw offline();
   }
   const type = response.headers.get("Content-Type");
   show(`← HTTP ${response.status} · ${type}\nX-Request-ID: ${response.headers.get("X-Request-ID")}`, response.ok ? "note" : "bad", since);
@@ -163,6 +166,9 @@ export async function callJson(path, init = {}, shown = undefined) {
     throw error.name === "AbortError" ? error : offline();
   }
 }
+
+/** Whether calls carry a token, which nobody else should see. */
+export const hasToken = () => Boolean(caller().token);
 
 /** A path of the user's own things. A backend names the user in the query. */
 export function owned(path, query = {}) {

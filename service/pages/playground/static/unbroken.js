@@ -11,7 +11,7 @@ const TRIES = 3; // until there was an answer at all
 const PATIENCE = 120_000; // milliseconds of trying again in one row; then the service keeps an answer no longer
 const LONGEST_PAUSE = 8000;
 // What may be otherwise a moment later, though nothing is wrong with the answer; proxies have no codes.
-const FLEETING = ["rate_limited", "service_busy", "service_full", "service_stopping", "service_unavailable", undefined];
+const FLEETING = ["rate_limited", "service_busy", "service_full", "service_stopping", "service_unavailable", "answers_unreachable", undefined];
 const NOT_KEPT = ["answers_unavailable", "answers_full", "too_many_answers"];
 
 let offersToKeep = true; // as far as is known

@@ -1,0 +1,246 @@
+"""The playground in daily use: copy, ask again, edit, follow, wait; errors in both languages; what is hard to see."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from browser import page_on
+from conftest import ROOT, Service, Start, Upstream, wait_until
+from javascript import node, run_tool
+from playground import STATIC, answered, ask, bubbles, focused, open_at, picture
+from playwright.sync_api import Browser, FilePayload, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("fresh")]
+CLIPBOARD = ["clipboard-read", "clipboard-write"]
+
+
+def test_an_answer_is_copied_and_a_question_asked_again_or_edited(
+    browser: Browser, on_sandbox: Service, upstream: Upstream
+) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground", permissions=CLIPBOARD) as page:
+        open_at(page)
+        page.get_by_label("Attach", exact=True).set_input_files(picture())
+        page.get_by_label("Message", exact=True).fill("What **is** it?")
+        page.get_by_role("button", name="Send").click()
+        answered(page, 1)
+        page.get_by_role("button", name="Copy the answer").click()
+        assert page.evaluate("navigator.clipboard.readText()").endswith("You said: What **is** it?")
+        page.get_by_role("button", name="Ask again").press("Enter")
+        assert "evening.png" in answered(page, 2)
+        expect(page.locator(".user img")).to_have_count(2)
+        page.reload()
+        expect(bubbles(page)).to_have_count(4)
+        page.get_by_role("button", name="Edit the question").first.press("Enter")
+        assert focused(page) == "Message"
+        expect(page.locator("#question")).to_have_value("What **is** it?")
+        expect(page.get_by_role("list", name="Attached files").get_by_role("img")).to_have_count(0)
+        expect(page.locator("#files li img")).to_have_count(1)
+        page.keyboard.type(" And where?")
+        page.keyboard.press("Enter")
+        answer = answered(page, 3)
+        assert "evening.png" in answer
+        assert "What is it? And where?" in answer
+        assert len({chat["conversation_id"] for chat in upstream.state()["chats"]}) == 1
+
+
+def test_one_goes_to_the_newest(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        ask(page, "line\n\n" * 60)
+        answered(page, 1)
+        newest = page.get_by_role("button", name="↓ Newest")
+        expect(newest).to_be_hidden()
+        page.locator("#log").hover()
+        page.mouse.wheel(0, -600)
+        newest.click()
+        expect(newest).to_be_hidden()
+        expect(page.locator(".bot .about")).to_be_in_viewport()
+
+
+def test_it_says_how_long_one_has_waited(browser: Browser, on_sandbox: Service, bots: dict[str, str]) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.get_by_label("Bot id").fill(bots["for-ever"])
+        ask(page, "Hello")
+        waited = page.locator(".bot .about")
+        expect(waited).to_have_text("1 s")
+        expect(waited).to_have_text("2 s")
+        page.keyboard.press("Escape")
+        expect(waited).to_have_text(re.compile("^Stopped · "))
+
+
+@pytest.mark.parametrize("caller", ["claimed", "visitor"])
+def test_the_request_is_copied_as_code_that_runs(
+    browser: Browser, on_sandbox: Service, upstream: Upstream, tmp_path: Path, caller: str
+) -> None:
+    question = 'It\'s "quoted" \\ $HOME `x` 你好 🎉 true null\nand a second line'
+    with page_on(browser, f"{on_sandbox.url}/playground", permissions=CLIPBOARD) as page:
+        open_at(page)
+        expect(page.get_by_role("group", name="Copy the request as")).to_be_hidden()
+        if caller == "claimed":
+            page.get_by_label("User id").fill("o'alice")
+            page.get_by_label("User id").blur()
+        ask(page, question)
+        answered(page, 1)
+        snippets: dict[str, str] = {}
+        for name in ("cURL", "JavaScript", "Python"):
+            page.get_by_role("group", name="Copy the request as").get_by_role("button", name=name).click()
+            wait_until(lambda: page.evaluate("navigator.clipboard.readText()") not in snippets.values())
+            snippets[name] = page.evaluate("navigator.clipboard.readText()")
+        token = page.evaluate("localStorage.getItem(`${location.pathname} visitor-token`)")
+    assert all(token not in text for text in snippets.values())
+    assert all(("YOUR_TOKEN" in text) == (caller == "visitor") for text in snippets.values())
+    commands = {"cURL": ["sh"], "JavaScript": [node(), "--input-type=module"], "Python": [sys.executable]}
+    for name, text in snippets.items():
+        code = text.replace("YOUR_TOKEN", token)
+        done = subprocess.run(commands[name], input=code, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert '"type":"end"' in done.stdout
+    assert [chat["messages"][-1]["content"] for chat in upstream.state()["chats"]] == [question] * 4
+
+
+def test_every_code_has_a_chinese_text() -> None:
+    listed = run_tool(
+        STATIC, node(), "--input-type=module", "-e", 'import { CODES } from "./errors.js"; console.log(CODES.join())'
+    )
+    contract = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+    assert set(listed.strip().split(",")) == set(contract["components"]["schemas"]["ErrorCode"]["enum"])
+
+
+@pytest.mark.parametrize("locale", ["en", "zh-CN"])
+def test_errors_in_the_reader_s_language(
+    browser: Browser, on_sandbox: Service, bots: dict[str, str], locale: str
+) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground", statuses=(400, 503), locale=locale) as page:
+        open_at(page)
+        for bot, english, chinese in (
+            ("code-4028", "The Coze account behind the service has used up its quota.", "额度已用尽"),
+            ("error-midway-4028", "The Coze account behind the service has used up its quota.", "额度已用尽"),
+            ("code-4015", "The bot is not published for use through the API.", "尚未发布"),
+        ):
+            page.locator("#bot").fill(bots[bot])
+            ask(page, "?")
+            what = page.get_by_role("alert").last.locator(".what")
+            expect(what).to_contain_text(english if locale == "en" else chinese)
+        if locale == "zh-CN":
+            assert all(not text.isascii() for text in page.get_by_role("alert").locator(".what").all_inner_texts())
+        long = page.get_by_role("alert").first
+        expect(long).to_contain_text("Try again in about 60 minutes." if locale == "en" else "请约 60 分钟后重试。")
+
+
+def test_health_is_looked_at_again(browser: Browser, start: Start) -> None:
+    service = start()
+    with page_on(browser, f"{service.url}/playground", refused=True, lost=True) as page:
+        page.clock.install()
+        page.reload()
+        open_at(page)
+        health = page.locator("#health")
+        page.context.set_offline(True)
+        expect(health).to_have_class("health bad")
+        page.context.set_offline(False)
+        expect(health).to_have_class("health good")
+        service.stop()
+        page.clock.fast_forward(30_000)
+        expect(health).to_have_class("health bad")
+        expect(health).to_have_text("The service cannot be reached")
+
+
+def test_the_field_for_a_key_is_one_press_away(browser: Browser, start: Start) -> None:
+    service = start(API_KEYS="page:" + "0" * 64)
+    with page_on(browser, f"{service.url}/playground", statuses=(401,), viewport={"width": 360, "height": 740}) as page:
+        open_at(page)
+        ask(page, "Hello")
+        page.get_by_role("alert").get_by_role("button", name="Enter a key").click()
+        field = page.get_by_label("API key")
+        expect(field).to_be_focused()
+        expect(field).to_be_in_viewport(ratio=1)
+        field.press_sequentially("not-a-key")
+        field.press("Enter")
+        expect(page.locator("#question")).to_be_focused()
+
+
+def test_what_cannot_help_is_not_offered(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground", statuses=(400,)) as page:
+        open_at(page)
+        for name in ("tool.exe", "notes.docx"):
+            page.get_by_label("Attach", exact=True).set_input_files({"name": name, "mimeType": "", "buffer": b"MZ"})
+            card = page.get_by_role("alert").last
+            expect(card).to_contain_text(f"{name} was not uploaded")
+            expect(card.get_by_role("button")).to_have_count(0)
+
+
+def test_a_question_that_is_too_long_says_so(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        question, hint = page.locator("#question"), page.locator("#keys")
+        question.fill("x" * 100_001)
+        expect(hint).to_have_text("100,001 characters; at most 100,000 can be sent.")
+        expect(page.get_by_role("button", name="Send")).to_be_disabled()
+        question.fill("x")
+        expect(hint).to_contain_text("Enter sends")
+        notes: FilePayload = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"some notes"}
+        page.get_by_label("Attach", exact=True).set_input_files(notes)
+        question.fill("")
+        expect(hint).to_have_text("Write something about the file to send it.")
+
+
+def test_a_dragged_file_is_told_where_to_go(browser: Browser, on_sandbox: Service) -> None:
+    drag = "type => document.body.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true }))"
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        where = page.get_by_text("Drop the files here")
+        expect(where).to_be_hidden()
+        page.evaluate(drag, "dragover")
+        expect(where).to_be_visible()
+        page.evaluate(drag, "dragleave")
+        expect(where).to_be_hidden()
+
+
+def test_an_id_in_an_answer_is_copied_by_a_press(browser: Browser, on_sandbox: Service, bots: dict[str, str]) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground", permissions=CLIPBOARD) as page:
+        open_at(page)
+        ask(page, "help all")
+        answered(page, 1)
+        for name in ("markdown", "for-ever"):
+            row = page.locator(".bot li").filter(has_text=f"{name}:")
+            row.get_by_role("button", name=f"Copy {bots[name]}").click()
+            page.wait_for_function("async id => (await navigator.clipboard.readText()) === id", arg=bots[name])
+        assert page.locator(".bot li").count() == len(bots)
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 400), (360, 640), (1280, 720)])
+def test_the_field_to_write_in_is_in_view(browser: Browser, on_sandbox: Service, width: int, height: int) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground", viewport={"width": width, "height": height}) as page:
+        open_at(page)
+        expect(page.locator("#composer")).to_be_in_viewport(ratio=1)
+        expect(page.get_by_role("button", name="New conversation")).to_be_in_viewport(ratio=1)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_forced_colours_show_what_is_on(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground", forced_colors="active") as page:
+        open_at(page)
+        switch = page.get_by_role("switch", name="Stream the answer")
+        colour = "element => getComputedStyle(element).backgroundColor"
+        on = switch.evaluate(colour)
+        switch.uncheck()
+        off = switch.evaluate(colour)
+        ground = page.locator("aside").evaluate(colour)
+        assert len({on, off, ground}) == 3
+        assert page.locator("#health").evaluate("dot => getComputedStyle(dot, '::before').backgroundColor") != ground
+
+
+def test_who_speaks_and_in_which_direction(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        ask(page, "مرحبا، كيف الحال؟")
+        answered(page, 1)
+        expect(page.locator(".user .bubble")).to_have_css("direction", "rtl")
+        log = page.get_by_role("log").inner_text()
+        assert log.index("You:") < log.index("The bot:")
+        ask(page, "# عنوان\n\n- بند")
+        answered(page, 2)
+        expect(page.locator(".bot li")).to_have_css("direction", "rtl")
