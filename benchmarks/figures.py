@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from benchmarks.load import COZE, Connection, Question, Tally, each_after_the_other, percentile, side_by_side
+from benchmarks.load import COZE, KEPT, Connection, Question, Tally, each_after_the_other, percentile, side_by_side
 from benchmarks.servers import Server
 
 Point = dict[str, float]
@@ -62,6 +62,12 @@ async def in_a_round(server: Server, upstream: Server, sizes: Sizes, failures: F
     tally = await each_after_the_other(port, wire, paced, connections=40, seconds=sizes.seconds)
     found["paced_us"] = (server.cpu() - before) * 1e6 / max(tally.deltas, 1)
     failures.add(server, tally)
+
+    if server.name == "service":
+        before = server.cpu()
+        tally = await each_after_the_other(port, KEPT, paced, connections=40, seconds=sizes.seconds)
+        found["kept_us"] = (server.cpu() - before) * 1e6 / max(tally.deltas, 1)
+        failures.add(server, tally)
 
     before = server.cpu()
     tally = await each_after_the_other(port, wire, Question(200, at_once=200), connections=8, seconds=sizes.seconds)

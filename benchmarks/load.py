@@ -4,8 +4,9 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count, repeat
 from typing import NamedTuple
 
 import httptools
@@ -39,15 +40,20 @@ class Wire(NamedTuple):
     messages: str
     delta: bytes
     end: bytes
+    more: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+    users: Iterator[int] = repeat(0)
 
     def request(self, question: Question, stream: bool, query: str) -> bytes:
         message = {"role": "user", "content": question.text, "content_type": "text"}
-        body = json.dumps({"bot_id": "7600000000000000002", "user_id": "u", "stream": stream, self.messages: [message]})
+        asked = {"bot_id": "7600000000000000002", "user_id": f"u{next(self.users)}", "stream": stream}
+        body = json.dumps({**asked, self.messages: [message], **self.more})
         head = f"POST {self.path}{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 GATEWAY = Wire("/api/v1/chat", "messages", b'"message_delta"', b'"end"')
+# Answers that outlive their connection. A user may have few of them at once.
+KEPT = GATEWAY._replace(more={"on_disconnect": "continue"}, users=count())
 COZE = Wire("/v3/chat", "additional_messages", b"event:conversation.message.delta", b"event:done")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 _ROWS = (
     ("paced_us", "a delta, 10 ms apart: CPU µs"),
+    ("kept_us", "  the same, to be followed again: CPU µs"),
     ("burst_us", "a delta, 200 in one write: CPU µs"),
     ("json_ms", "a JSON chat of 20 deltas: CPU ms"),
     ("json_a_second", "JSON chats a second on one core"),
