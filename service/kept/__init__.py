@@ -1,15 +1,18 @@
 """Answers that outlive their connection: kept from their first event on, so that anybody may follow from anywhere.
 
+asked.py      what a client asks for
 answer.py     one answer, and its followers
 answers.py    all that this process keeps
 reading.py    a chat read into an answer
 following.py  an answer written to a client
+published.py  an answer as processes tell each other about it
 shared.py     answers that several processes share, on a server
 rescue.py     the rest of an answer whose reader has died
 """
 
 from service.kept.answer import KeptAnswer, Status
-from service.kept.answers import KeptAnswers, Question, place
+from service.kept.answers import KeptAnswers
+from service.kept.asked import Question, place
 from service.kept.following import FollowedStream
 from service.kept.shared import Shared
 

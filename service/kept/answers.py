@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import re
 import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple, Self
+from typing import Self
 
 from service.bounds import BOUNDS
 from service.coze import Chat, Coze
@@ -22,39 +21,14 @@ from service.errors import (
     ServiceError,
 )
 from service.kept.answer import KeptAnswer, Status
+from service.kept.asked import Question
+from service.kept.published import owner_of
 from service.kept.reading import Named, read
 from service.kept.rescue import Rescue
-from service.kept.shared import Shared, owner_of
+from service.kept.shared import Shared
 from service.observe.record import RequestRecord, recording
 from service.store import StoreDown
 from service.users.caller import Principal
-
-_EVENT_ID = re.compile(r"([A-Za-z0-9_-]{24})\.([0-9]{1,9})")
-
-
-class Place(NamedTuple):
-    """An event of an answer: what follows it is wanted."""
-
-    answer_id: str
-    number: int
-
-
-def place(event_id: str) -> Place | None:
-    """Returns the place that an event's id names; None if it is none of a kept answer."""
-    found = _EVENT_ID.fullmatch(event_id)
-    return Place(found[1], int(found[2])) if found else None
-
-
-class Question(NamedTuple):
-    """What is asked for an answer that is kept.
-
-    The user may ask for it again by `key` and the same question, of which `fingerprint` is one.
-    """
-
-    user: Principal
-    bot_id: str
-    key: str | None
-    fingerprint: str
 
 
 class _Kept:

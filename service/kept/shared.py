@@ -9,55 +9,20 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from service.bounds import BOUNDS
-from service.errors import ANSWERS_AWAY, TOO_MANY_ANSWERS, Failure, ServiceError
-from service.kept.answer import KeptAnswer, Status
+from service.errors import ANSWERS_AWAY, TOO_MANY_ANSWERS, ServiceError
+from service.kept.answer import KeptAnswer
+from service.kept.published import ABOUT, Published, feed, known_of, name_of, owner_of
 from service.observe.metrics import STORE_FAILURES
-from service.store import GONE, OTHER_READER, Addition, Entry, StoreDown, UserFullError
+from service.store import GONE, OTHER_READER, Addition, StoreDown, UserFullError
 from service.users.caller import Principal
 
 if TYPE_CHECKING:
     from service.store.answers import AnswerStore
 
 log = structlog.get_logger()
-
-# What `create` is told about the question.
-ABOUT = ("question", "asked", "begun", "mode", "request_id")
-
-
-class _End(msgspec.Struct):
-    """The end of an answer, as others are told."""
-
-    status: Status
-    failure: Failure | None = None
-    message: str | None = None
-    retry_after: int | None = None
-    code: int | None = None
-
-
-_decode_end = msgspec.json.Decoder(_End).decode
-
-
-class _Published:
-    """An answer that this process reads, how much of it the store has, and what the store is to know about it."""
-
-    __slots__ = ("about", "answer", "ended", "key", "named", "number")
-
-    def __init__(self, answer: KeptAnswer, key: str | None, about: dict[str, str]) -> None:
-        self.answer = answer
-        self.key = key
-        self.about = about
-        self.number = 0
-        self.named = False
-        self.ended = False
-
-    @property
-    def news(self) -> bool:
-        over = self.answer.status is not Status.IN_PROGRESS
-        return self.number < len(self.answer.parts) or (over and not self.ended)
 
 
 class Shared:
@@ -67,8 +32,8 @@ class Shared:
         self._store = store
         self._failures = STORE_FAILURES.labels("answers")
         self._down = False
-        self._own: dict[KeptAnswer, _Published] = {}
-        self._changed: set[_Published] = set()
+        self._own: dict[KeptAnswer, Published] = {}
+        self._changed: set[Published] = set()
         self._change = asyncio.Event()
         self._mirrors: dict[str, KeptAnswer] = {}
         self._missed: set[KeptAnswer] = set()
@@ -109,16 +74,16 @@ class Shared:
 
         Raises ServiceError: 429 if the user has too many in progress, 503.
         """
-        about = {**about, **_owner(answer)}
+        about = {**about, **known_of(answer)}
         try:
             async with self._needed():
                 other = await self._store.create(
-                    answer.answer_id, _name(answer.user), key, BOUNDS.answers_of_a_user, about
+                    answer.answer_id, name_of(answer.user), key, BOUNDS.answers_of_a_user, about
                 )
         except UserFullError:
             raise ServiceError(TOO_MANY_ANSWERS) from None
         if other is None:
-            self._own[answer] = _Published(answer, key, about)
+            self._own[answer] = Published(answer, key, about)
         return other
 
     async def adopt(self, answer: KeptAnswer, about: dict[str, str]) -> None:
@@ -127,10 +92,10 @@ class Shared:
         answer.conversation_id, answer.chat_id = about.get("conversation_id"), about.get("chat_id")
         async with self._needed():
             while entries := await self._store.entries(answer.answer_id, len(answer.parts)):
-                _feed(answer, entries)
+                feed(answer, entries)
         if not answer.over:
             asked = {name: about[name] for name in ABOUT}
-            published = self._own[answer] = _Published(answer, None, {**asked, **_owner(answer)})
+            published = self._own[answer] = Published(answer, None, {**asked, **known_of(answer)})
             published.number, published.named = len(answer.parts), True
 
     def publish(self, answer: KeptAnswer) -> None:
@@ -155,7 +120,7 @@ class Shared:
             self._changed.clear()
             self._change.clear()
             return
-        additions = [_addition(published) for published in sent]
+        additions = [published.addition() for published in sent]
         try:
             async with self._watched():
                 numbers = await self._store.append(additions)
@@ -167,7 +132,7 @@ class Shared:
         for published, addition, number in zip(sent, additions, numbers, strict=True):
             await self._sent(published, addition, number)
 
-    async def _sent(self, published: _Published, addition: Addition, number: int) -> None:
+    async def _sent(self, published: Published, addition: Addition, number: int) -> None:
         answer = published.answer
         if number >= 0:
             published.number = number
@@ -180,16 +145,16 @@ class Shared:
             assert number in (OTHER_READER, GONE)
             self._lose(published)
 
-    async def _create_again(self, published: _Published) -> bool:
+    async def _create_again(self, published: Published) -> bool:
         """Creates an answer once more in a store that has lost it. Returns whether it is this process's."""
         answer = published.answer
         with contextlib.suppress(StoreDown):
-            name = _name(answer.user)
+            name = name_of(answer.user)
             other = await self._store.create(answer.answer_id, name, published.key, BOUNDS.answers, published.about)
             return other is None
         return True  # to be tried again
 
-    def _lose(self, published: _Published) -> None:
+    def _lose(self, published: Published) -> None:
         """Stops to publish an answer with which another process goes on."""
         answer = published.answer
         self.forget(answer)
@@ -207,7 +172,7 @@ class Shared:
     async def asked(self, user: Principal, key: str) -> str | None:
         """Returns the id of the answer to the user's question with this key."""
         async with self._needed():
-            return await self._store.asked(_name(user), key)
+            return await self._store.asked(name_of(user), key)
 
     async def about(self, answer_id: str) -> dict[str, str]:
         """Returns what is known of an answer; nothing if there is none."""
@@ -220,7 +185,7 @@ class Shared:
         answer.conversation_id, answer.chat_id = about.get("conversation_id"), about.get("chat_id")
         async with self._needed():
             while entries := await self._store.entries(answer_id, len(answer.parts)):
-                _feed(answer, entries)
+                feed(answer, entries)
                 if answer.over:
                     return answer
             self._mirrors[answer_id] = answer
@@ -260,7 +225,7 @@ class Shared:
             answer = mirrors[answer_id]
             # It may have become this process's own meanwhile.
             if self._mirrors.get(answer_id) is answer:
-                _feed(answer, entries)
+                feed(answer, entries)
                 if answer.over:
                     del self._mirrors[answer_id]
         for answer_id in stops:
@@ -311,11 +276,6 @@ class Shared:
             log.info("the store of the answers answers again", store=self._store.address)
 
 
-def owner_of(about: dict[str, str]) -> Principal:
-    """Returns the user of an answer of which this is known."""
-    return Principal(about["user_id"], owned=about["owned"] == "1")
-
-
 async def _again_and_again(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
@@ -326,45 +286,3 @@ async def _again_and_again(work: Callable[[], Awaitable[None]]) -> None:
         except Exception as error:
             log.error("bug", exc_info=error)
         await asyncio.sleep(BOUNDS.answers_beat_seconds)
-
-
-def _owner(answer: KeptAnswer) -> dict[str, str]:
-    return {"user_id": answer.user.user_id, "owned": str(int(answer.user.owned)), "bot_id": answer.bot_id}
-
-
-def _name(user: Principal) -> str:
-    return f"{int(user.owned)}{user.user_id}"
-
-
-def _addition(published: _Published) -> Addition:
-    answer, first, size, parts = published.answer, published.number + 1, 0, []
-    for number in range(first, len(answer.parts) + 1):
-        # The last event goes together with the one before and the end, so that no answer has half an end.
-        if size >= BOUNDS.answers_sent_bytes and number < len(answer.parts):
-            break
-        parts.append(answer.parts[number - 1])
-        size += len(parts[-1])
-    whole = answer.status is not Status.IN_PROGRESS and published.number + len(parts) == len(answer.parts)
-    ids = None
-    if answer.conversation_id and answer.chat_id and not published.named:
-        ids = answer.conversation_id, answer.chat_id
-    return Addition(answer.answer_id, first, parts, ids, _end(answer) if whole else None)
-
-
-def _end(answer: KeptAnswer) -> bytes:
-    error = answer.failure
-    if error is None:
-        return msgspec.json.encode(_End(answer.status))
-    return msgspec.json.encode(_End(answer.status, error.failure, error.message, error.retry_after, error.code))
-
-
-def _feed(answer: KeptAnswer, entries: list[Entry]) -> None:
-    """Adds to a mirror what another process has published."""
-    for entry in entries:
-        if entry.over:
-            end = _decode_end(entry.data)
-            failure = end.failure and ServiceError(end.failure, end.message, retry_after=end.retry_after, code=end.code)
-            answer.close(end.status, failure)
-        elif entry.number == len(answer.parts) + 1:
-            answer.take(entry.data)
-    answer.show()

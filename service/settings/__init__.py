@@ -175,8 +175,9 @@ class Settings:
         "30", parse.number(0, 3600), "How long running chats may go on at a stop.", unit="seconds")
     store: str | None = setting(
         ".data", parse.store,
-        "Where users' conversations are remembered: in a folder, for one machine; on a server that several share at "
-        "`redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`; or `off`.",
+        "Where users' conversations are remembered: in a folder, for one machine; on a server that several share, and "
+        "answers that outlive their connection with them, at `redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`; "
+        "or `off`.",
         secret=True)
     conversation_lifetime: int = setting(
         "15552000", parse.whole(60, 10 ** 9),
