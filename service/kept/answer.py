@@ -158,8 +158,9 @@ class KeptAnswer:
         self.show()
 
     def show(self, most: int | None = None) -> None:
-        """Shows all parts, or the first `most`."""
-        self.shown = len(self.parts) if most is None else max(self.shown, most)
+        """Shows all parts, or the first `most`. Once the answer is left, nothing more is shown here."""
+        if not self.left:
+            self.shown = len(self.parts) if most is None else max(self.shown, most)
         self._wake()
 
     def leave(self) -> None:

@@ -125,9 +125,10 @@ class Shared:
             async with self._watched():
                 numbers = await self._store.append(additions)
         except StoreDown:
-            # Whoever follows here goes on. The others wait until the store is back.
-            for answer in self._own:
-                answer.show()
+            if self._down:
+                # Whoever follows here goes on. The others wait until the store is back.
+                for answer in self._own:
+                    answer.show()
             raise
         for published, addition, number in zip(sent, additions, numbers, strict=True):
             await self._sent(published, addition, number)
@@ -263,11 +264,15 @@ class Shared:
     @contextlib.asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
         """Notes whether the store answers, and says so when that changes."""
+        now = asyncio.get_running_loop().time
+        began = now()
         try:
             yield
         except StoreDown as error:
             self._failures.inc()
-            if not self._down:
+            # A process that has slept notices late, and may have lost its answers: it must not show more of them.
+            slept = now() - began > BOUNDS.store_seconds * 1.1
+            if not self._down and not slept:
                 self._down = True
                 log.warning("the store of the answers does not answer", store=self._store.address, cause=str(error))
             raise
