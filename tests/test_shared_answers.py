@@ -248,6 +248,32 @@ def test_a_reader_that_leaves_hands_its_answers_over(
     assert logged(other, "answer taken over") == 2
 
 
+def test_a_reader_is_killed_before_coze_has_named_the_chat(
+    valkey_server: ValkeyServer, machines: tuple[Service, Service], start: Start, upstream: Upstream
+) -> None:
+    """Nobody has had anything of the answer, and nobody can find it: the key asks again."""
+    other = machines[0]
+    reader = start(*QUICK, STORE=valkey_server.uri())
+    before = asked(upstream)
+    headers = {"Idempotency-Key": f"nameless-{before}"}
+    upstream.set(fail={"/v3/chat": {"kind": "slow", "seconds": 30}})
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            lost = pool.submit(httpx.post, f"{reader.url}/api/v1/chat", json=CONTINUE, headers=headers, timeout=60)
+            wait_until(lambda: asked(upstream) == before + 1)
+            reader.process.kill()
+            reader.process.wait()
+            assert isinstance(lost.exception(30), httpx.TransportError)
+    finally:
+        upstream.set(fail={})
+    told = other.http.post("/api/v1/chat", json=CONTINUE, headers=headers)
+    assert_error(told, 503)
+    assert told.json()["code"] == "answer_lost"
+    texts = {whole(events(one.http.post("/api/v1/chat", json=CONTINUE, headers=headers).text)) for one in machines}
+    assert len(texts) == 1
+    assert asked(upstream) == before + 2
+
+
 def test_a_restart_of_the_workers_loses_nothing(
     store: str, start: Start, upstream: Upstream, bots: dict[str, str]
 ) -> None:
@@ -261,7 +287,11 @@ def test_a_restart_of_the_workers_loses_nothing(
         assert {len(whole(answer.result(60))) for answer in answers} == {2500}
     assert asked(upstream) == before + 6
     wait_until(lambda: not workers & {process.pid for process in psutil.Process(service.process.pid).children()}, 60)
+    # Nor does a stop of all and another start.
+    first = begin(service, slow(bots, 150, 0.02), 3)
     assert service.stop() == 0
+    assert len(whole(follow(start(*QUICK, STORE=store), first))) == 1500
+    assert asked(upstream) == before + 7
 
 
 def test_a_store_that_goes_away_and_comes_back(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:

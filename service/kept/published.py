@@ -3,7 +3,7 @@
 import msgspec
 
 from service.bounds import BOUNDS
-from service.errors import Failure, ServiceError
+from service.errors import ANSWER_LOST, Failure, ServiceError
 from service.kept.answer import KeptAnswer, Status
 from service.store import Addition, Entry
 from service.users.caller import Principal
@@ -57,7 +57,9 @@ class Published:
         ids = None
         if answer.conversation_id and answer.chat_id and not self.named:
             ids = answer.conversation_id, answer.chat_id
-        return Addition(answer.answer_id, first, parts, ids, _end(answer) if whole else None)
+        # Nobody has had anything of an answer that was lost before its first event.
+        never_begun = not answer.parts and answer.failure is not None and answer.failure.failure is ANSWER_LOST
+        return Addition(answer.answer_id, first, parts, ids, _end(answer) if whole else None, never_begun)
 
 
 def owner_of(about: dict[str, str]) -> Principal:

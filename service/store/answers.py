@@ -48,8 +48,8 @@ return {{}}
 """
 
 # KEYS: answer, events. ARGV: id, process, number of the first part, the end or '', Coze's two ids or two '', lifetime
-# of an answer that is over, prefix of processes, parts. Answers with the last number; -1: it has another reader, -2: it
-# is not there.
+# of an answer that is over, prefix of processes, 1 to give its key back, parts. Answers with the last number; -1: it
+# has another reader, -2: it is not there.
 _APPEND = """
 local reader, last, over = unpack(redis.call('HMGET', KEYS[1], 'reader', 'last', 'end'))
 if not reader then return -2 end
@@ -58,8 +58,8 @@ last = tonumber(last or 0)
 local first = tonumber(ARGV[3])
 if first > last + 1 then return last end
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'conversation_id', ARGV[5], 'chat_id', ARGV[6]) end
-for i = 9, #ARGV do
-    local number = first + i - 9
+for i = 10, #ARGV do
+    local number = first + i - 10
     if number > last then
         redis.call('XADD', KEYS[2], string.format('%d-0', number), 'e', ARGV[i])
         last = number
@@ -75,7 +75,8 @@ if ARGV[4] ~= '' and not over then
     redis.call('ZREM', of, ARGV[1])
     redis.call('PEXPIRE', KEYS[1], ARGV[7])
     redis.call('PEXPIRE', KEYS[2], ARGV[7])
-    if key ~= '' then redis.call('PEXPIRE', key, ARGV[7]) end
+    if key ~= '' and ARGV[9] == '1' then redis.call('DEL', key)
+    elseif key ~= '' then redis.call('PEXPIRE', key, ARGV[7]) end
 end
 return last
 """
@@ -224,10 +225,10 @@ class AnswerStore:
         Returns the number of the last event of each; OTHER_READER or GONE if nothing was added.
         """
         pipeline = self._client.pipeline(transaction=False)
-        for answer_id, first, parts, ids, end in additions:
+        for answer_id, first, parts, ids, end, forget_key in additions:
             keys = (f"{_ANSWER}{answer_id}", f"{_ANSWER}{answer_id}:events")
-            arguments = (answer_id, self.process, first, end or "", *(ids or ("", "")), self._idle, _PROCESS, *parts)
-            pipeline.execute_command("EVAL", _APPEND, len(keys), *keys, *arguments)
+            told = (end or "", *(ids or ("", "")), self._idle, _PROCESS, int(forget_key))
+            pipeline.execute_command("EVAL", _APPEND, len(keys), *keys, answer_id, self.process, first, *told, *parts)
         numbers: list[int] = await self._ask(pipeline.execute)
         return numbers
 

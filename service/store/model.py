@@ -76,13 +76,17 @@ class Entry(NamedTuple):
 
 
 class Addition(NamedTuple):
-    """Parts of an answer from number `first` on, Coze's ids while they are news, and the end once there is one."""
+    """Parts of an answer from number `first` on, Coze's ids while they are news, and the end once there is one.
+
+    With `forget_key` the end gives the key of its question back, to be asked with again.
+    """
 
     answer_id: str
     first: int
     parts: list[bytes]
     ids: tuple[str, str] | None
     end: bytes | None
+    forget_key: bool
 
 
 class Store(Protocol):
