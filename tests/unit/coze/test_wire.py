@@ -38,9 +38,9 @@ def test_an_address_of_the_web(url: str) -> None:
         *(None, "", "javascript:alert(1)", "JavaScript://h/%0aalert(1)", "java\nscript:x", "vbscript:x", "//h/a", "/a"),
         *("data:text/html,<script>", "ftp://h", "file:///etc/passwd", "blob:https://h/1", "https:h", "https://"),
         *(" https://h", "https://h/\n", "https://h/a b", 'https://h/"onerror=', "https://h/<b>", "https://h\\@other"),
-        *("https://h/\u202e", "https://h/\x00", "http\t://h", "https://h/" + "a" * 9000),
+        *("https://h/\u202e", "https://h/\x00", "http\t://h"),
+        pytest.param("https://h/" + "a" * 9000, id="long"),
     ],
-    ids=lambda url: repr(url)[:20],
 )
 def test_what_is_no_address_of_the_web(url: str | None) -> None:
     assert wire.web_address(url) is None
