@@ -36,10 +36,10 @@ http = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
 
 # A worker that began one of these last would still be at it when the others have nothing left to do.
 LONGEST = (
-    *("test_schemathesis.py", "test_playground.py", "test_playground_conversations.py", "test_workers.py"),
-    *("test_faults.py", "test_files.py"),
-    *("test_examples.py", "test_stopping.py", "test_docs_page.py", "test_generators.py", "test_readers.py"),
-    *("test_bots.py", "test_metrics.py", "test_leaving.py", "test_http.py", "test_tokens.py", "test_run_sh.py"),
+    *("test_schemathesis.py", "test_workers.py", "test_files.py", "test_examples.py", "test_playground.py"),
+    *("test_playground_conversations.py", "test_playground_answers.py", "test_stopping.py", "test_generators.py"),
+    *("test_faults.py", "test_readers.py", "test_bots.py", "test_shared_answers.py", "test_metrics.py"),
+    *("test_leaving.py", "test_http.py", "test_tokens.py", "test_docs_page.py", "test_run_sh.py"),
     *("test_package.py", "test_answers.py", "test_conversations.py", "test_sandbox.py", "test_rate_limit.py"),
     *("test_nginx.py", "test_image.py", "test_exchange.py", "test_log.py", "test_pool.py"),
 )
@@ -295,8 +295,13 @@ def valkey_server() -> Iterator[ValkeyServer]:
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:
-    """Waits until `condition` is true. How long is no promise of the service: machines are slow at times."""
+    """Waits until `condition` is true. How long is no promise of the service: machines are slow at times.
+
+    It looks less often as time goes by: many conditions cost a request, or a walk through all processes.
+    """
     end = time.monotonic() + seconds
+    pause = 0.02
     while not condition():
         assert time.monotonic() < end, f"did not happen within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.1)
