@@ -19,7 +19,7 @@ usage() {
   cat <<'TEXT'
 usage: ./run.sh COMMAND
 
-  sandbox   set up, and run in the foreground on a Coze of its own: no account needed
+  sandbox   set up, and run in the foreground with a built-in Coze simulator: no account needed
   start     set up, and run in the background on the Coze of COZE_API_TOKEN (environment or .env)
   stop      stop it; running chats finish first
   restart   stop, then start

@@ -42,7 +42,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=contract().version)
-    parser.add_argument("--sandbox", action="store_true", help="serve a Coze of its own: no account, no network")
+    parser.add_argument("--sandbox", action="store_true", help="run with a built-in Coze simulator; no account")
     parser.add_argument(
         "--new-api-key",
         nargs="?",

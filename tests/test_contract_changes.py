@@ -24,6 +24,17 @@ def test_the_changelog_has_this_version_first() -> None:
     assert OLD["info"]["version"] in headings
 
 
+def test_both_changelogs_have_the_same_entries() -> None:
+    english, chinese = (
+        [
+            (version, entries.count("\n- "))
+            for version, entries in re.findall(r"^## ([\d.]+)(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        ]
+        for text in ((ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CHANGELOG.zh-CN.md"))
+    )
+    assert english == chinese
+
+
 def chat(document: Json) -> Any:
     return document["paths"]["/api/v1/chat"]["post"]
 
