@@ -9,7 +9,7 @@ from generated.models import ChatStartedEvent, FollowUpEvent, MessageDeltaEvent,
 from service.bounds import BOUNDS
 from service.coze import ChatEvent, Coze
 from service.coze.errors import TIMED_OUT, Asked
-from service.errors import ANSWER_LOST, BUG, STOPPED, Failure, ServiceError
+from service.errors import ANSWER_LOST, BUG, Failure, ServiceError
 from service.kept.answer import KeptAnswer, Said
 from service.kept.reading import fail
 from service.observe.record import Outcome, RequestRecord
@@ -27,8 +27,6 @@ class Rescue:
         self._asked = Asked[about["asked"]]
         self._ends = float(about["begun"]) + chat_seconds
         self._interrupted: asyncio.Future[Failure] = asyncio.get_running_loop().create_future()
-        if about.get("stop"):
-            self.interrupt(STOPPED)
 
     def interrupt(self, failure: Failure) -> None:
         """Cancels the chat, and fails the answer with `failure`."""
