@@ -163,7 +163,7 @@ GOOD = {
 # The operations that ask Coze nothing; all others fail as it does. One that is about a conversation asks nothing if the
 # conversation is not the user's; tests/test_conversations.py has those that do.
 WITHOUT_COZE = (
-    *("getRoot", "getFile", "getConfig", "createVisitor", "listConversations"),
+    *("getRoot", "getFile", "getConfig", "createVisitor", "listConversations", "listModels"),
     *(name for name, about in OPERATIONS.items() if re.search("{(conversation|answer)_id}", about.path)),
 )
 
@@ -396,7 +396,7 @@ def test_the_other_endpoints_when_coze_fails(upstream: Upstream, start: Start) -
         for fault, status in faults:
             asked = ("/v1/users/me", "/v1/workspaces", "/v1/files/upload", "GET /v1/bots/{id}")
             upstream.set(fail=dict.fromkeys(asked, fault))
-            for operation in operations(*WITHOUT_COZE, "getHealth", "chat", "uploadFile"):
+            for operation in operations(*WITHOUT_COZE, "getHealth", "chat", "createChatCompletion", "uploadFile"):
                 assert_error(operation.call(service.http, operation.nowhere), status)
             health = service.http.get("/health")
             assert (health.status_code, health.json()["status"]) == (503, "unhealthy")
