@@ -54,6 +54,7 @@ class Wire(NamedTuple):
 GATEWAY = Wire("/api/v1/chat", "messages", b'"message_delta"', b'"end"')
 # Answers that outlive their connection. A user may have few of them at once.
 KEPT = GATEWAY._replace(more={"on_disconnect": "continue"}, users=count())
+OPENAI = Wire("/openai/v1/chat/completions", "messages", b'"delta":{"content":', b"[DONE]", {"model": "default"})
 COZE = Wire("/v3/chat", "additional_messages", b"event:conversation.message.delta", b"event:done")
 
 

@@ -9,7 +9,7 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 
-_COLOURS = {"limit": "#8a8a8a", "reference": "#d1702b", "service": "#1f6fb4"}
+_COLOURS = {"limit": "#8a8a8a", "reference": "#d1702b", "service": "#1f6fb4", "openai": "#5aa469"}
 
 
 def write(results: dict[str, Any], folder: Path) -> Path:

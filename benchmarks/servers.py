@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import psutil
 
-from benchmarks.load import COZE, GATEWAY, Wire
+from benchmarks.load import COZE, GATEWAY, OPENAI, Wire
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = ("limit", "reference", "service")
+PEERS = ("limit", "reference", "service", "openai")
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 
@@ -52,7 +52,7 @@ class Server:
 
     @property
     def wire(self) -> Wire:
-        return COZE if self.name in ("limit", "upstream") else GATEWAY
+        return {"limit": COZE, "upstream": COZE, "openai": OPENAI}.get(self.name, GATEWAY)
 
     def cpu(self) -> float:
         """Seconds of CPU, user and system, that have been used so far."""
@@ -71,7 +71,7 @@ def running(name: str, cores: list[int], folder: Path, coze: str = "", **setting
     port = _free_port()
     env = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "SYSTEMROOT") if key in os.environ}
     env |= {"COZE_API_BASE": coze, "COZE_BOT_ID": "7600000000000000002"}
-    if name == "service":
+    if name in ("service", "openai"):
         # On its defaults, but for the limit, which is there to refuse what is asked for here.
         command = ["-m", "service"]
         env |= {"COZE_API_TOKEN": "pat_bench", "HOST": "127.0.0.1", "PORT": str(port), "ENABLE_RATE_LIMIT": "false"}

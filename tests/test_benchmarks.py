@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-PEERS = {"limit", "service"}
+PEERS = {"limit", "service", "openai"}
 
 
 @pytest.mark.alone
@@ -32,6 +32,7 @@ def test_it_measures_every_figure(tmp_path: Path) -> None:
     assert {name: set(rounds[0]) for name, rounds in results["rounds"].items()} == {
         "limit": of_streams,
         "service": of_streams | of_json | {"kept_us"},
+        "openai": of_streams | of_json,
     }
     for curve in ("growth_in_streams", "growth_in_deltas", "latency_against_load"):
         assert set(results[curve]) == PEERS
