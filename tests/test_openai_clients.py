@@ -5,13 +5,18 @@ import json
 import subprocess
 import sysconfig
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from browser import chromium, page_on
 from conftest import Service, Upstream, wait_until
-from javascript import run_node
+from javascript import TESTS, needs_packages, run_node, run_tool
 from playground import picture
+from playwright.sync_api import Page, expect
+from test_examples import served
 
 PICTURE = picture()["buffer"]
 KEY = "sk-anything"
@@ -138,3 +143,49 @@ def test_llm(service: Service, tmp_path: Path) -> None:
     # The second turn goes on by the history that it sends.
     assert "Hello" in llm("-c", "--key", KEY, "What did I ask before?")
     assert llm("-m", "coze", "--key", KEY, "--no-stream", "Hello").startswith("Hello! I am the bot")
+
+
+@pytest.fixture(scope="module")
+def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page of tests/openai_page, built."""
+    needs_packages("vite", "@ant-design/x", "react")
+    built = tmp_path_factory.mktemp("page")
+    run_tool(TESTS, "vite", "build", "openai_page", "--outDir", str(built), "--logLevel", "error")
+    with served(built) as url:
+        yield url
+
+
+@pytest.mark.npm
+@pytest.mark.browser
+def test_ant_design_x(page_url: str, service: Service, upstream: Upstream, bots: dict[str, str]) -> None:
+    upstream.reset()
+
+    def at(model: str) -> str:
+        return f"{page_url}/?{urlencode({'service': service.url, 'model': model})}"
+
+    def ask(page: Page, text: str) -> None:
+        page.get_by_role("textbox").fill(text)
+        page.keyboard.press("Enter")
+
+    with chromium() as browser, page_on(browser, page_url, service.url, statuses=(404,)) as page:
+        answers = page.locator(".ant-bubble-start .ant-bubble-content")
+        page.goto(at("default"))
+        ask(page, "My name is Ada.")
+        expect(answers.nth(0)).to_contain_text("My name is Ada.")
+        ask(page, "What did I ask before?")
+        expect(answers.nth(1)).to_contain_text("Ada")
+        page.goto(at(bots["reasoning"]))
+        ask(page, "Hello")
+        expect(page.locator(".ant-think")).to_be_visible()
+        expect(answers.nth(0)).to_contain_text("and this is its second half.")
+        page.goto(at(bots["for-ever"]))
+        ask(page, "Hello")
+        expect(answers.nth(0)).to_contain_text("1 2 3")
+        page.locator(".ant-sender button").last.click()
+        expect(answers.nth(0)).to_contain_text("(stopped)")
+        page.goto(at("gpt-4o"))
+        ask(page, "Hello")
+        expect(answers.nth(0)).to_contain_text("Failed: Fetch failed with status 404")
+    chats = [chat for chat in upstream.state()["chats"] if chat["bot_id"] == bots["for-ever"]]
+    wait_until(lambda: upstream.state()["running"] == 0)
+    assert len(chats) == 1
