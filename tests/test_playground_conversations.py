@@ -444,6 +444,7 @@ def test_the_bots_and_how_they_open(browser: Browser, start: Start, upstream: Up
         answered(page, 1)
         page.get_by_role("link", name="Who are you?").click()
         expect(choice).to_have_value(bots["reasoning"])
+        expect(page.get_by_text("Opening the conversation…")).to_have_count(0)
         ask(page, "And now?")
         answered(page, 2)
         assert [chat["bot_id"] for chat in upstream.state()["chats"]] == [bots["reasoning"], BOT, bots["reasoning"]]
