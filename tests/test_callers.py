@@ -169,7 +169,8 @@ def test_only_named_websites_may_call(keyed: Service) -> None:
             assert "access-control-allow-origin" not in answer.headers
     for headers in ({}, {"Origin": SHOP}, {"Origin": "https://other.example"}):
         for path in (CONFIG, "/nowhere", "/docs", "/api/v1/files/1"):
-            assert keyed.http.get(path, headers={**bearer(KEY), **headers}).headers["vary"] == "Origin", path
+            answer = keyed.http.get(path, headers={**bearer(KEY), **headers})
+            assert "Origin" in answer.headers["vary"].split(", "), path
     for origin, allowed in ((SHOP, True), ("https://other.example", False)):
         preflight = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         answer = keyed.http.options("/api/v1/chat", headers=preflight)
