@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, Protocol
 
+from generated.models import ChatCompletedEvent
 from service.bounds import BOUNDS
 from service.coze.chat_body import ChatBody
 from service.coze.chat_state import Reader, Result, follow
@@ -254,6 +255,9 @@ class Chat:
         """Hands the pending events to the listener, if there is one."""
         if self._take is None:
             return
+        if self._result is Result.FAILED:
+            # It has failed before the listener had its end, which must not be told now.
+            self._pending = [event for event in self._pending if not isinstance(event, ChatCompletedEvent)]
         if self._pending:
             events, self._pending = self._pending, []
             try:

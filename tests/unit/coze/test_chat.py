@@ -281,6 +281,23 @@ def test_an_answer_that_was_taken_whole_fails_no_more() -> None:
     assert played(play)[-1] == "release"
 
 
+def test_a_stop_between_the_end_of_an_answer_and_its_listener() -> None:
+    async def play(chat: Chat, line: Line) -> None:
+        await opened(chat, line)
+        line.delta("Hello")
+        line.complete()
+        chat.interrupt(STOPPING)
+        heard: list[ChatEvent] = []
+        chat.listen(heard.extend)
+        with pytest.raises(ServiceError, match="stopping"):
+            await chat.completed(math.inf)
+        # Not completed and failed at once: the listener would end its answer twice.
+        assert any(isinstance(event, MessageDeltaEvent) for event in heard)
+        assert not any(isinstance(event, ChatCompletedEvent) for event in heard)
+
+    played(play)
+
+
 def test_a_listener_that_raises_fails_the_chat() -> None:
     async def play(chat: Chat, line: Line) -> None:
         await opened(chat, line)
