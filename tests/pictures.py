@@ -13,7 +13,7 @@ SIZE: ViewportSize = {"width": 1280, "height": 600}
 # A name's ending, the language of the browser, the questions, and a button of Scalar's.
 LANGUAGES = [
     ("", "en-US", ["Hello!", "Is there **Markdown**, with `code`?"], "Test Request"),
-    (".zh-CN", "zh-CN", ["你好！", "支持 **Markdown** 和 `代码` 吗？"], "测试请求"),
+    (".zh-CN", "zh-CN", ["您好！", "支持 **Markdown** 和 `代码` 吗？"], "测试请求"),
 ]
 
 

@@ -27,7 +27,7 @@ assert.equal(await streamed([question('The sky is blue.')]), 'You said: The sky 
 
 const polled = await client.chat.createAndPoll({ bot_id, user_id: 'js', additional_messages: [question('天空')] });
 assert.equal(polled.chat.status, ChatStatus.COMPLETED);
-assert.ok(polled.messages.some((message) => message.type === 'answer' && message.content === '你说的是：天空'));
+assert.ok(polled.messages.some((message) => message.type === 'answer' && message.content === '您说的是：天空'));
 
 // In Node the SDK takes a file only as a read stream.
 const folder = mkdtempSync(join(tmpdir(), 'sandbox-'));

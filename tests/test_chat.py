@@ -46,7 +46,7 @@ def test_stream(service: Service) -> None:
     assert events[-2]["conversation_id"]
     assert all(TIME.fullmatch(event["timestamp"]) for event in events[:-1])
     assert sum(event["type"] == "message_delta" for event in events) > 5
-    assert "你好" in answer.text  # not escaped
+    assert "您好" in answer.text  # not escaped
 
 
 def test_both_forms_say_the_same(service: Service) -> None:

@@ -37,7 +37,7 @@ def test_chat(played: Json) -> None:
     assert answer["success"] is True
     assert answer["message"] == "Chat completed successfully"
     assert answer["conversation_id"]
-    assert answer["data"]["content"].startswith("你好")
+    assert answer["data"]["content"].startswith("您好")
     assert (answer["data"]["bot_id"], answer["data"]["user_id"]) == (BOT, "js_chat")
 
 
@@ -67,7 +67,7 @@ def test_a_framework_that_sends_its_whole_history(
 ) -> None:
     shown = played[framework]["messages"]
     assert [message["role"] for message in shown] == ["user", "assistant"] * 2
-    assert shown[1]["content"] == f"你说的是：{first}"
+    assert shown[1]["content"] == f"您说的是：{first}"
     # The bot knows two messages before this one: its conversation holds nothing twice.
     assert "2 条消息" in shown[3]["content"]
     assert first in shown[3]["content"]
@@ -172,4 +172,4 @@ def test_postman(service: Service) -> None:
         assert answer.status_code == 200, item["name"]
         answers[item["name"]] = answer.json()
     assert answers["健康检查"]["status"] == "healthy"
-    assert answers["普通聊天"]["data"]["content"].startswith("你好")
+    assert answers["普通聊天"]["data"]["content"].startswith("您好")

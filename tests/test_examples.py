@@ -85,7 +85,7 @@ def test_typescript_knows_the_events(examples: Path) -> None:
 def test_axios(examples: Path, service: Service) -> None:
     output = run_tool(examples, node(), "axios/chat.mjs", service.url)
     assert_talk(output)
-    assert "你好！我是扣子沙盒里的智能体" in output
+    assert "您好！我是扣子沙盒里的智能体" in output
 
 
 def test_python(service: Service) -> None:
@@ -748,7 +748,7 @@ def test_reading_and_writing(
         expect(page.get_by_role("button", name="Send")).to_be_enabled()
         # How the bot opens, and what to begin with.
         expect(page.locator(".opening")).to_contain_text("I am the bot of the Coze sandbox")
-        expect(log.get_by_role("button")).to_have_text(["你是谁？", "Who are you?", "帮助"])
+        expect(log.get_by_role("button")).to_have_text(["您是谁？", "Who are you?", "帮助"])
         # Several lines; Enter that ends a word of an input method sends nothing.
         field.fill("one")
         field.press("Shift+Enter")

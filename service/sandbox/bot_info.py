@@ -113,8 +113,8 @@ def _item(request: web.Request, found: Bot) -> Json:
 
 def _onboarding(found: Bot) -> Json:
     return {
-        "prologue": "你好！我是扣子沙盒里的智能体。Hello! I am the bot of the Coze sandbox.",
-        "suggested_questions": ["你是谁？", "Who are you?", "帮助"],
+        "prologue": "您好！我是扣子沙盒里的智能体。Hello! I am the bot of the Coze sandbox.",
+        "suggested_questions": ["您是谁？", "Who are you?", "帮助"],
     }
 
 

@@ -23,7 +23,7 @@ A short answer with **bold**, *italic*, ~~struck~~ words, `code` and a [link](ht
 | Language | Greeting | Length |
 |:---------|:--------:|-------:|
 | English  | Hello    | 5      |
-| 中文     | 你好     | 2      |
+| 中文     | 您好     | 2      |
 
 - A list
   - with a list in it
@@ -39,7 +39,7 @@ A short answer with **bold**, *italic*, ~~struck~~ words, `code` and a [link](ht
 <b>HTML</b> stays text: 2 * 3 < 7, snake_case_name.
 """
 _CHINESE: Final = """\
-## 用三种方式说*你好*
+## 用三种方式说*您好*
 
 简短的回答，带有**粗体**、*斜体*、~~删除线~~和 `代码`，还有一个[链接](https://example.com/hello "问候")。
 
@@ -50,7 +50,7 @@ _CHINESE: Final = """\
 
    ```python
    def hello(name: str) -> str:
-       return f"你好，**{name}**！"  # 这里不是 Markdown
+       return f"您好，**{name}**！"  # 这里不是 Markdown
    ```
 
 3. 或者用表格：
@@ -58,7 +58,7 @@ _CHINESE: Final = """\
 | 语言    | 问候  | 长度 |
 |:--------|:-----:|-----:|
 | English | Hello | 5    |
-| 中文    | 你好  | 2    |
+| 中文    | 您好  | 2    |
 
 - 一个列表
   - 里面还有列表

@@ -14,7 +14,7 @@ from .turn import Turn
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _WHO = re.compile(
     r"^\W*(hello|hi|hey|good (morning|afternoon|evening))\b|who are you|what are you|what can you do"
-    r"|introduce yourself|about yourself|你好|您好|你是谁|自我介绍|介绍.{0,4}(你|自己)|你能做什么|你会什么",
+    r"|introduce yourself|about yourself|自我介绍|介绍.{0,4}([你您]|自己)|[你您](好|是谁|能做什么|会什么)",
     re.I,
 )
 _HELP = re.compile(r"^\W*(help|帮助)(\s*([a-z0-9-]+|全部))?\W*$", re.I)
@@ -59,8 +59,8 @@ def speak(turn: Turn, help_text: Callable[[bool, str], str]) -> Speech:
 def _self(chinese: bool) -> str:
     if chinese:
         return (
-            "你好！我是扣子沙盒里的智能体，跑在你自己的电脑上，背后没有大模型，也没有扣子账号。"
-            "我会复述你说的话，记得同一个会话里说过什么，也能描述你发来的文件。"
+            "您好！我是扣子沙盒里的智能体，运行在您自己的电脑上，背后没有大模型，也没有扣子账号。"
+            "我会复述您说的话，记得同一个会话里说过什么，也能描述您发来的文件。"
             "想看前端要处理的各种故障，请对我说“帮助”。"
         )
     return (
@@ -74,7 +74,7 @@ def _echo(question: str, chinese: bool) -> str:
     quoted = question[:QUOTED]
     if len(question) > QUOTED:
         quoted += f"……（共 {len(question)} 字）" if chinese else f"... ({len(question)} characters in all)"
-    return f"你说的是：{quoted}" if chinese else f"You said: {quoted}"
+    return f"您说的是：{quoted}" if chinese else f"You said: {quoted}"
 
 
 def _memory(turn: Turn, chinese: bool) -> str:
@@ -84,7 +84,7 @@ def _memory(turn: Turn, chinese: bool) -> str:
     asked = [message for message in turn.history if message["role"] == "user"]
     before = _one_line(asked[-1]) if asked else ""
     if chinese:
-        return f"本会话在此之前有 {count} 条消息" + (f"，你上一次问的是：{before}" if before else "。")
+        return f"本会话在此之前有 {count} 条消息" + (f"，您上一次问的是：{before}" if before else "。")
     noun = "message" if count == 1 else "messages"
     text = f"Before this, the conversation holds {count} {noun}"
     return f"{text}; the last thing you asked was: {before}" if before else text + "."
@@ -117,5 +117,5 @@ def _files(files: Iterable[str], chinese: bool) -> str:
 
 def _follow_ups(chinese: bool) -> tuple[str, ...]:
     if chinese:
-        return "你是谁？", "我刚才问了什么？", "帮助"
+        return "您是谁？", "我刚才问了什么？", "帮助"
     return "Who are you?", "What did I ask before?", "Help"

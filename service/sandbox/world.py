@@ -183,8 +183,8 @@ class World:
         ids = {"conversation_id": found.id, "bot_id": "", "chat_id": EXAMPLE_CHAT, "section_id": found.section_id}
         common = {**ids, "content_type": "text", "meta_data": {}, "created_at": found.created_at}
         common |= {"updated_at": found.created_at}
-        question = {"id": EXAMPLE_QUESTION, "role": "user", "type": "question", "content": "你好"}
-        answer = {"id": EXAMPLE_ANSWER, "role": "assistant", "type": "answer", "content": "你好！"}
+        question = {"id": EXAMPLE_QUESTION, "role": "user", "type": "question", "content": "您好"}
+        answer = {"id": EXAMPLE_ANSWER, "role": "assistant", "type": "answer", "content": "您好！"}
         for message in (question, answer):
             self.keep_in(found, message | common)
         return found
