@@ -39,6 +39,11 @@ class Contract(msgspec.Struct, frozen=True):
         """Returns the most bytes that the body of this operation may have."""
         return int(self.document["paths"][path][method]["x-max-body-bytes"])
 
+    @property
+    def file_extensions(self) -> list[str]:
+        """Returns the extensions of the files that Coze accepts, without their dot, in lower case."""
+        return list(self.document["components"]["schemas"]["UploadRequest"]["properties"]["file"]["x-file-extensions"])
+
 
 @cache
 def contract() -> Contract:

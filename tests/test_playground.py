@@ -10,8 +10,9 @@ from conftest import ROOT, Service, Start, Upstream, http, wait_until
 from envelope import assert_error
 from javascript import needs_packages, read_in_every_split
 from playground import STATIC, VENDOR, answered, ask, open_at, picture, wire
-from playwright.sync_api import Browser, FilePayload, expect
+from playwright.sync_api import Browser, FilePayload, Locator, expect
 
+from service.contract import contract
 from service.sandbox.bots import BOTS
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("fresh")]
@@ -84,6 +85,8 @@ def test_a_picture_and_a_question_about_it(browser: Browser, on_sandbox: Service
         assert "You said: What is in this picture?" in answer
         shown = page.get_by_role("img", name="evening.png")
         expect(shown).to_have_attribute("src", re.compile(re.escape(on_sandbox.url) + "/api/v1/files/"))
+        large = page.get_by_role("link", name="evening.png")
+        expect(large).to_have_attribute("href", shown.get_attribute("src") or "")
         page.wait_for_function("image => image.naturalWidth == 240", arg=shown.element_handle())
         keep_screenshot(page, "playground")
 
@@ -108,6 +111,8 @@ def test_a_file_that_is_dropped_or_pasted(browser: Browser, on_sandbox: Service,
         expect(page.get_by_role("button", name="Send")).to_be_disabled()  # Coze takes no message of files alone
         ask(page, "What is it?")
         assert "notes.txt (10 bytes" in answered(page, 1)
+        link = page.get_by_role("link", name="notes.txt").get_attribute("href") or ""
+        assert http.get(link).content == b"some notes"
 
 
 def test_a_file_that_cannot_be_uploaded(browser: Browser, on_sandbox: Service, upstream: Upstream) -> None:
@@ -192,6 +197,23 @@ def test_an_empty_answer(browser: Browser, on_sandbox: Service, bots: dict[str, 
         expect(page.locator("#announcer")).to_have_text("The bot answered. The bot said nothing.")
 
 
+def test_another_bot_in_mid_chat(
+    browser: Browser, on_sandbox: Service, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    """A conversation belongs to its bot: a line says where the next one begins."""
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        ask(page, "Hello")
+        answered(page, 1)
+        page.get_by_label("Bot id").fill(bots["reasoning"])
+        ask(page, "And you?")
+        answered(page, 2)
+        shown = page.locator("#turns > *").evaluate_all("all => all.map((one) => one.className)")
+        assert shown == ["message user", "message bot", "divider", "message user", "message bot"]
+        expect(page.locator(".divider")).to_have_text("New conversation")
+        assert len({chat["conversation_id"] for chat in upstream.state()["chats"]}) == 2
+
+
 def test_a_picture_does_not_end_the_following(browser: Browser, on_sandbox: Service) -> None:
     with page_on(browser, f"{on_sandbox.url}/playground") as page:
         open_at(page)
@@ -233,8 +255,8 @@ def test_chinese_dark_and_narrow(browser: Browser, on_sandbox: Service) -> None:
         open_at(page)
         assert page.locator("html").get_attribute("lang") == "zh-CN"
         expect(page.locator("body")).to_have_css("background-color", dark)
-        page.get_by_role("button", name="你是谁？").click()
-        assert answered(page, 1).startswith("你好！")
+        page.get_by_role("button", name="您是谁？").click()
+        assert answered(page, 1).startswith("您好！")
         for role, name in (("button", "发送"), ("button", "新会话"), ("textbox", "消息"), ("switch", "流式回答")):
             assert page.get_by_role(role, name=name).count() == 1, name  # type: ignore[arg-type]
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
@@ -262,6 +284,41 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(browser: Browser, 
             assert control.evaluate("e => (e.labels?.[0]?.innerText ?? e.innerText) || e.ariaLabel"), control
 
 
+def test_the_keyboard_goes_on_where_a_button_was(browser: Browser, on_sandbox: Service, bots: dict[str, str]) -> None:
+    def press(button: Locator, focused: str = "log") -> None:
+        expect(button).to_be_enabled()
+        button.press("Enter")
+        page.wait_for_timeout(50)  # a button that is switched off loses the keyboard a frame later
+        assert page.evaluate("document.activeElement.id") == focused
+
+    with page_on(browser, f"{on_sandbox.url}/playground", "https://example.com", statuses=(503,), lost=True) as page:
+        page.route("https://example.com/**", lambda route: route.fulfill(body=picture()["buffer"]))
+        open_at(page)
+        press(page.get_by_role("button", name="Who are you?"))
+        answered(page, 1)
+        press(page.get_by_role("button", name="Who are you?"))
+        answered(page, 2)
+        press(page.get_by_role("button", name="Ask again").first)
+        answered(page, 3)
+        page.get_by_label("Bot id").fill(bots["code-4028"])
+        ask(page, "Again and again")
+        again = page.get_by_role("alert").get_by_role("button", name="Try again")
+        expect(again).to_be_enabled()
+        page.get_by_label("Bot id").fill(bots["markdown"])
+        press(again)
+        answered(page, 4)
+        press(page.get_by_role("button", name="A wave: show the picture"))
+        expect(page.get_by_role("img", name="A wave")).to_be_visible()
+        page.route("**/api/v1/upload", lambda route: route.abort(), times=1)
+        page.get_by_label("Attach", exact=True).set_input_files(picture())
+        press(page.get_by_role("alert").get_by_role("button", name="Try again"))
+        expect(page.locator("#files li")).to_contain_text("872 B")
+        press(page.get_by_role("button", name="Remove evening.png"), "question")
+        page.get_by_label("Bot id").fill(bots["for-ever"])
+        ask(page, "Go on")
+        press(page.get_by_role("button", name="Stop"), "question")
+
+
 def test_the_sandbox_offers_its_bots_and_coze_does_not(browser: Browser, on_sandbox: Service, service: Service) -> None:
     offered = "[...document.querySelectorAll('#bots option')].map(option => option.value)"
     with page_on(browser, f"{on_sandbox.url}/playground") as page:
@@ -280,6 +337,8 @@ def test_the_page_and_its_policy(service: Service) -> None:
     page = service.http.get("/playground")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
+    accept = "".join(f".{extension}," for extension in contract().file_extensions).rstrip(",")
+    assert f'type="file" multiple accept="{accept}"' in page.text
     assert policy["default-src"] == "'none'"
     assert (policy["require-trusted-types-for"], policy["trusted-types"]) == ("'script'", "'none'")
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
@@ -345,6 +404,11 @@ def test_it_can_be_switched_off(start: Start) -> None:
     service = start(PLAYGROUND="false")
     for path in ("/playground", "/playground/assets/playground.js"):
         assert_error(http.get(f"{service.url}{path}"), 404)
+
+
+def test_chinese_is_polite() -> None:
+    for file in (*STATIC.iterdir(), ROOT / "service" / "pages" / "widget" / "static" / "widget.js"):
+        assert "你" not in file.read_text(encoding="utf-8")
 
 
 def test_the_reader_survives_every_split() -> None:

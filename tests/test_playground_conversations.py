@@ -308,7 +308,7 @@ def test_a_visitor_whose_token_is_refused_becomes_another(browser: Browser, on_s
 
 def test_a_user_id_that_is_typed_is_only_claimed(browser: Browser, on_sandbox: Service, upstream: Upstream) -> None:
     """It works as it does for any frontend without tokens, and lists nothing. Without it the visitor is back."""
-    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+    with page_on(browser, f"{on_sandbox.url}/playground", statuses=(401,)) as page:
         open_at(page)
         ask(page, "As a visitor")
         answered(page, 1)
@@ -319,13 +319,16 @@ def test_a_user_id_that_is_typed_is_only_claimed(browser: Browser, on_sandbox: S
         expect(page.get_by_role("navigation", name="Conversations")).to_be_hidden()
         visitor, alice = (chat["user_id"] for chat in upstream.state()["chats"])
         assert alice == "alice"
-        assert "conversation_id" not in page.url
         page.reload()
         expect(page.get_by_label("User id")).to_have_value("alice")
+        expect(page.locator("#notice")).to_contain_text("The conversation goes on.")
+        ask(page, "What did I ask before?")
+        assert "As Alice" in answered(page, 1)
         page.get_by_label("User id").fill("")
         page.get_by_label("User id").blur()
         expect(page.get_by_label("User id")).to_have_value(visitor)
         expect(names(page)).to_have_text(["As a visitor"])
+        assert "conversation_id" not in page.url
 
 
 def test_the_side_bar_is_a_drawer_where_there_is_little_room(
@@ -410,6 +413,14 @@ def test_a_service_that_keeps_no_history(browser: Browser, start: Start, upstrea
         page.reload()
         open_at(page)
         expect(page.get_by_label("User id")).to_have_value(user)
+        # The address keeps the conversation, though nobody its messages.
+        expect(page.locator("#notice")).to_contain_text("The conversation goes on.")
+        ask(page, "What did I ask before?")
+        assert "What did I ask before?" in answered(page, 1)
+        assert len({chat["conversation_id"] for chat in upstream.state()["chats"]}) == 1
+        page.get_by_role("button", name="New conversation").click()
+        page.go_back()
+        expect(page.locator("#notice")).to_contain_text("The conversation goes on.")
 
 
 def test_the_bots_and_how_they_open(browser: Browser, start: Start, upstream: Upstream, bots: dict[str, str]) -> None:

@@ -161,7 +161,7 @@ def test_a_connection_that_is_cut_before_the_answer_begins(
 def test_a_page_that_is_reloaded(browser: Browser, on_sandbox: Service, upstream: Upstream, caller: str) -> None:
     """The question is there once, and the answer goes on: with the conversations that the service lists, or without."""
     upstream.set(delta_seconds=0.01)
-    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+    with page_on(browser, f"{on_sandbox.url}/playground", statuses=(401,)) as page:
         open_at(page)
         if caller == "claimed":
             page.get_by_label("User id").fill("alice")

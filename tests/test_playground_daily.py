@@ -204,6 +204,7 @@ def test_an_id_in_an_answer_is_copied_by_a_press(browser: Browser, on_sandbox: S
         open_at(page)
         ask(page, "help all")
         answered(page, 1)
+        assert "/sandbox/" not in page.locator(".bot .bubble").inner_text()
         for name in ("markdown", "for-ever"):
             row = page.locator(".bot li").filter(has_text=f"{name}:")
             row.get_by_role("button", name=f"Copy {bots[name]}").click()
@@ -218,6 +219,13 @@ def test_the_field_to_write_in_is_in_view(browser: Browser, on_sandbox: Service,
         expect(page.locator("#composer")).to_be_in_viewport(ratio=1)
         expect(page.get_by_role("button", name="New conversation")).to_be_in_viewport(ratio=1)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("header").evaluate("header => header.offsetHeight") < 60  # one line
+        page.get_by_label("Attach", exact=True).set_input_files(picture())
+        expect(page.locator("#files li")).to_contain_text("872 B")
+        sizes = page.locator("button:visible").evaluate_all(
+            "all => all.map((one) => [one.ariaLabel ?? one.innerText, one.offsetWidth, one.offsetHeight])"
+        )
+        assert [size for size in sizes if min(size[1:]) < 24] == []
 
 
 def test_forced_colours_show_what_is_on(browser: Browser, on_sandbox: Service) -> None:
@@ -239,8 +247,12 @@ def test_who_speaks_and_in_which_direction(browser: Browser, on_sandbox: Service
         ask(page, "مرحبا، كيف الحال؟")
         answered(page, 1)
         expect(page.locator(".user .bubble")).to_have_css("direction", "rtl")
-        log = page.get_by_role("log").inner_text()
-        assert log.index("You:") < log.index("The bot:")
+        log = page.get_by_role("log")
+        said = log.inner_text()
+        assert said.index("You:") < said.index("The bot:")
+        # A screen reader is told of an answer once, when it is whole.
+        expect(log).to_have_attribute("aria-live", "off")
+        expect(page.locator("#announcer")).to_contain_text("كيف الحال؟")
         ask(page, "# عنوان\n\n- بند")
         answered(page, 2)
         expect(page.locator(".bot li")).to_have_css("direction", "rtl")

@@ -40,8 +40,10 @@ from coze_wire import (
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
+from service.contract import contract
 from service.sandbox import DEFAULT_BOT_ID, asks, running
 from service.sandbox.bots import BOTS
+from service.sandbox.files import LISTED
 from service.sandbox.settings import BadSettingError, Settings, from_environment
 
 Json = dict[str, Any]
@@ -203,14 +205,17 @@ def test_a_stream_has_coze_s_events_in_coze_s_order(client: httpx.Client) -> Non
     [
         ("Hello!", "the bot of the Coze sandbox"),
         ("请介绍一下你自己", "扣子沙盒里的智能体"),
+        ("您好", "您好！我是扣子沙盒里的智能体"),
         ("The sky is blue.", "You said: The sky is blue."),
-        ("天空是蓝色的", "你说的是：天空是蓝色的"),
+        ("天空是蓝色的", "您说的是：天空是蓝色的"),
         ("help", '"help all" for all'),
         ("帮助 http", f"`{bot('0103')}` 502-html"),
     ],
 )
 def test_the_bot_answers_in_the_language_it_is_asked_in(client: httpx.Client, question: str, answer: str) -> None:
-    assert answer in text_of(chat(client, question))
+    said = text_of(chat(client, question))
+    assert answer in said
+    assert "你" not in said  # Chinese texts are polite
 
 
 def test_the_bot_remembers_its_conversation(client: httpx.Client) -> None:
@@ -242,7 +247,7 @@ def test_a_chat_without_a_stream_is_polled(client: httpx.Client) -> None:
     assert until(completed) == client.get("/v3/chat/retrieve", params=ids).json()["data"]
     messages = client.get("/v3/chat/message/list", params=ids).json()["data"]
     assert [message["type"] for message in messages] == ["verbose", "answer", *["follow_up"] * 3]
-    assert messages[1]["content"] == "你说的是：天空"
+    assert messages[1]["content"] == "您说的是：天空"
     assert code_of(client.post("/v3/chat/cancel", json=ids)) == 4104
 
 
@@ -411,7 +416,7 @@ def test_an_uploaded_file_is_described(client: httpx.Client) -> None:
     messages = [*said("这是什么？"), objects(json.dumps([part]))]
     stream = events(client.post("/v3/chat", json=body(additional_messages=messages)).content)
     assert "照片.png（108 字节，PNG image）" in text_of(stream)
-    assert "你说的是：这是什么？" in text_of(stream)
+    assert "您说的是：这是什么？" in text_of(stream)
     upload = client.get("/sandbox/state").json()["uploads"][0]
     assert upload["sha256"] == hashlib.sha256(PNG).hexdigest()
     assert upload["content_type"] == "image/png"
@@ -754,6 +759,10 @@ def test_state_tells_what_else_a_chat_carried(client: httpx.Client) -> None:
 )
 def test_bad_dials_are_refused(client: httpx.Client, bad: Json) -> None:
     assert client.post("/sandbox/settings", json=bad).status_code == 400
+
+
+def test_the_contract_lists_the_file_endings_that_coze_takes() -> None:
+    assert sorted(contract().file_extensions) == sorted(LISTED)
 
 
 def test_any_file_ending_can_be_allowed(client: httpx.Client) -> None:

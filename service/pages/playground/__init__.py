@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from litestar.datastructures import CacheControlHeader
 from litestar.types import ControllerRouterHandler
 
+from service.contract import contract
 from service.pages.handlers import assets, page
 from service.settings import Settings
 
@@ -14,6 +15,7 @@ _STATIC = Path(__file__).resolve().parent / "static"
 _VENDOR = _STATIC.parent / "vendor"
 _PAGE = (_STATIC / "playground.html").read_text(encoding="utf-8")
 _HISTORY = 'data-history="nobody"'
+_ACCEPT = 'accept=""'
 # The page runs only its own script, calls only its own service, and has the browser refuse to read any text as HTML.
 # Blobs are pictures that the user picks; sent ones are loaded from their `file_url`. Bots' pictures are Coze's, on
 # whatever host it has them; those in answers are loaded when the person asks for them.
@@ -35,7 +37,8 @@ def playground(settings: Settings) -> list[ControllerRouterHandler]:
     policy = _POLICY.format(files=f" {base.scheme}://{base.netloc}" if base.netloc else "")
     # So that the page need not ask for what this service does not have.
     history = "nobody" if settings.store is None else "visitors" if settings.has_visitors else "users"
-    content = _PAGE.replace(_HISTORY, f'data-history="{history}"').encode()
+    accept = ",".join(f".{extension}" for extension in contract().file_extensions)
+    content = _PAGE.replace(_HISTORY, f'data-history="{history}"').replace(_ACCEPT, f'accept="{accept}"').encode()
 
     return [
         page("/playground", content, _HEADERS | {"Content-Security-Policy": policy}),

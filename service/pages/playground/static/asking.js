@@ -6,18 +6,18 @@ import { asking, showFailure } from "./failures.js";
 import { nextFrame } from "./frame.js";
 import { Answer, below, questionOf } from "./messages.js";
 import { gone, keep } from "./opened.js";
-import { change, goToEnd, present, show, turns } from "./present.js";
+import { change, goToEnd, present, readOn, show, turns } from "./present.js";
 import { forget, remember } from "./running.js";
 import { Failure, callerKnown, isGone, offline, userId } from "./service.js";
 import { texts } from "./texts.js";
 import { UnbrokenAnswer, wholeAnswer } from "./unbroken.js";
 import { drawRaw, raw } from "./wire.js";
 
-/** A button that asks what it says. When it is gone, the keyboard goes on from where it was. */
+/** A button that asks what it says. */
 export function suggestion(text) {
   return asking(text, () => {
     ask(text, []);
-    $("log").focus({ preventScroll: true });
+    readOn();
   });
 }
 
@@ -29,8 +29,9 @@ export function ask(text, about) {
 
 turns.addEventListener("again", ({ detail: { text, files, edit } }) => {
   const about = files.map(({ file, file_id: id, url, name, type }) => ({ file: file ?? { name, type, size: 0 }, id, url }));
-  if (edit) putBack(text, about);
-  else ask(text, about);
+  if (edit) return putBack(text, about);
+  ask(text, about);
+  readOn();
 });
 
 /** Goes on with an answer that an earlier load of the page had asked for (see running.js). `shown` is its question, if it is on the page. */

@@ -1,6 +1,6 @@
 /** What went wrong, as a card in the log, with a button to try again. */
 import { $, button, make } from "./dom.js";
-import { present, show, turns } from "./present.js";
+import { present, readOn, show, turns } from "./present.js";
 import { texts } from "./texts.js";
 
 const MAX_COUNTDOWN = 120; // seconds
@@ -31,7 +31,10 @@ export function showFailure(failure, retry) {
   if (failure.status === 401) card.append(button(texts.enterKey, enterKey));
   if (!retry) return;
   card.append(retry);
-  retry.addEventListener("click", () => card.remove());
+  retry.addEventListener("click", () => {
+    card.remove();
+    readOn();
+  });
   // A short wait is counted down. A long one, as for a used-up quota, is the person's to judge.
   if (failure.retryAfter > MAX_COUNTDOWN) card.append(make("p", { className: "about", text: texts.waitLong(Math.ceil(failure.retryAfter / 60)) }));
   else if (failure.retryAfter) countDown(retry, failure.retryAfter);

@@ -130,6 +130,7 @@ const image = (src, alt) => make("img", { alt, loading: "lazy", referrerPolicy: 
 
 function showPicture(button) {
   allowed.add(button.dataset.address);
+  if (document.activeElement === button) button.closest("[tabindex]").focus({ preventScroll: true });
   button.replaceWith(image(button.dataset.address, button.dataset.alt));
 }
 

@@ -6,8 +6,8 @@ import { $, announce, button, make } from "./dom.js";
 import { showFailure } from "./failures.js";
 import { Answer, below, questionOf } from "./messages.js";
 import { change, goToEnd, present, turns, welcome } from "./present.js";
-import { forget, lastRunning, runningIn } from "./running.js";
-import { callJson, callerKnown, hasHistory, isGone, offersHistory, owned } from "./service.js";
+import { forget, runningIn } from "./running.js";
+import { callJson, callerKnown, isGone, offersHistory, owned } from "./service.js";
 import { texts, whenOf } from "./texts.js";
 
 let resume;
@@ -21,7 +21,7 @@ export function startOpened(onRunning) {
 export function keep(id) {
   present.conversationId = id;
   $("conversation").textContent = id ?? "–";
-  const fragment = fragmentOf(hasHistory() ? id : null, $("bot").value.trim());
+  const fragment = fragmentOf(id, $("bot").value.trim());
   if (fragment !== location.hash) history.replaceState(null, "", `${location.pathname}${location.search}${fragment}`);
   mark(id);
 }
@@ -38,6 +38,10 @@ function leave() {
 export function newConversation(notice = "") {
   leave();
   keep(null);
+  showWelcome(notice);
+}
+
+function showWelcome(notice) {
   turns.append(welcome);
   $("notice").textContent = notice;
   announce(notice);
@@ -50,39 +54,46 @@ export function follow() {
   $("bot").value = named.get("bot_id") ?? "";
   showBot();
   if (id === present.conversationId) return;
-  if (id && offersHistory) open(id);
+  if (id) open(id);
   else newConversation();
 }
 
 /** Shows what the address names, after a load of the page. */
 export function followFirst() {
   follow();
-  const running = present.opening ? null : hasHistory() ? runningIn(null) : lastRunning();
+  const running = present.opening ? null : runningIn(null);
   if (running) resume(running);
 }
 
+/** Shows a conversation. It goes on also where its messages cannot be read, such as for a user id that is only claimed. */
 async function open(id) {
   leave();
   keep(id);
   const opening = new AbortController();
   turns.append(make("p", { className: "about", text: texts.opening }));
   change({ opening });
-  let page, running, failure;
+  let page, failure;
+  let running = { entry: runningIn(id) };
   try {
-    page = await messagesOf(id, null, opening.signal);
-    running = await runningBeside(id, page);
+    await callerKnown();
+    if (offersHistory) page = await messagesOf(id, null, opening.signal);
+    if (page) running = await runningBeside(id, page);
   } catch (error) {
-    failure = error;
+    if (error.code !== "user_token_missing") failure = error;
   }
   if (present.opening !== opening) return;
   turns.replaceChildren();
   change({ opening: null });
   if (failure && isGone(failure)) return gone(id, false);
   if (failure) return showFailure(failure, button(texts.retry, () => open(id)));
-  showMessages(id, page);
-  goToEnd();
-  announce(texts.opened($("chat-title").textContent));
-  if (running) resume(running.entry, running.question && questionOf(running.question.content, running.question.files ?? []));
+  if (page) {
+    showMessages(id, page);
+    goToEnd();
+    announce(texts.opened($("chat-title").textContent));
+  } else {
+    showWelcome(texts.goesOn);
+  }
+  if (running?.entry) resume(running.entry, running.question && questionOf(running.question.content, running.question.files ?? []));
 }
 
 /**
@@ -108,8 +119,7 @@ async function runningBeside(id, page) {
 }
 
 /** A page of a conversation's messages, those before the message `before` if it is given. */
-async function messagesOf(id, before, signal) {
-  await callerKnown();
+function messagesOf(id, before, signal) {
   return callJson(owned(`${pathOf(id)}/messages`, { before }), { signal }, "");
 }
 

@@ -22,8 +22,13 @@ export const goToEnd = stayAtEnd($("log"), turns, (stays) => {
 
 $("newest").addEventListener("click", () => {
   goToEnd();
-  $("log").focus({ preventScroll: true });
+  readOn();
 });
+
+/** Has the keyboard go on in the log, for a button that goes. */
+export function readOn() {
+  $("log").focus({ preventScroll: true });
+}
 
 /** Puts something at the end of the log. */
 export function show(...elements) {

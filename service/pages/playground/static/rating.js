@@ -1,6 +1,7 @@
 /** What the user thinks of an answer: two buttons, of which pressing one again takes it back. */
 import { pathOf } from "./conversations.js";
-import { $, announce, iconButton, make } from "./dom.js";
+import { announce, iconButton, make } from "./dom.js";
+import { readOn } from "./present.js";
 import { callJson, json, owned } from "./service.js";
 import { texts } from "./texts.js";
 
@@ -36,7 +37,7 @@ export function rating(conversationId, messageId) {
     } catch (error) {
       show(before);
       if (error.code === "coze_lacks_endpoint") {
-        $("log").focus();
+        readOn();
         document.documentElement.dataset.rating = "none";
         announce(error.message);
       } else {

@@ -35,9 +35,3 @@ export function runningIn(conversationId) {
   const entry = read().findLast((one) => one.conversationId === conversationId);
   return entry && (entry.answerId || Date.now() - entry.at < FRESH) ? entry : undefined;
 }
-
-/** The one that came last. */
-export const lastRunning = () => {
-  const last = read().at(-1);
-  return last && runningIn(last.conversationId);
-};
