@@ -29,6 +29,7 @@ from service.kept import KeptAnswers, Shared
 from service.lifecycle import Lifecycle
 from service.ownership import Ownership
 from service.pages.docs import docs
+from service.pages.markdown import markdown
 from service.pages.metrics import metrics_page
 from service.pages.playground import playground
 from service.pages.widget import widget
@@ -78,6 +79,7 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
         route_handlers=[
             *CONTROLLERS,
             *docs(settings),
+            *markdown(),
             widget,
             *(playground(settings) if settings.playground else ()),
             *metrics_routes,

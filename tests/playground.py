@@ -8,7 +8,8 @@ from conftest import ROOT
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
 STATIC = ROOT / "service" / "pages" / "playground" / "static"
-VENDOR = STATIC.parent / "vendor"
+MARKDOWN = STATIC.parent.parent / "markdown" / "static"
+VENDOR = MARKDOWN.parent / "vendor"
 
 
 def picture(width: int = 240, height: int = 140, name: str = "evening.png") -> FilePayload:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "dist" / "supply"
 SCRIPTS = sysconfig.get_path("scripts")
 # What the playground serves of other people's.
-VENDORED = ROOT / "service" / "pages" / "playground" / "vendor" / "vendored.json"
+VENDORED = ROOT / "service" / "pages" / "markdown" / "vendor" / "vendored.json"
 UV = shutil.which("uv", path=SCRIPTS) or "uv"
 # Parts of licences' names. MPL-2.0, of certifi, asks for nothing as long as its files are not changed.
 FORBIDDEN = "GPL;General Public License;SSPL;BUSL;UNKNOWN"

@@ -19,7 +19,7 @@ ORIGIN = {"Origin": "https://shop.example"}
 PATHS = sorted({operation.nowhere for operation in operations()})
 PAGES = [
     *("/docs", "/docs/assets/docs.js", "/docs/contract.zh.json", "/docs/scalar.js", "/openapi.yaml", "/openapi.json"),
-    *("/playground", "/playground/assets/playground.js", "/widget.js"),
+    *("/playground", "/playground/assets/playground.js", "/markdown/assets/growing.js", "/widget.js"),
 ]
 
 

@@ -496,6 +496,22 @@ def test_conversations_come_back(
         expect(page.locator(".user")).to_have_count(0)
 
 
+@pytest.mark.parametrize("locks", ["navigator.locks", "undefined", "{ request: async () => { throw new Error(); } }"])
+def test_tabs_opened_at_once_are_one_visitor(examples: Path, service: Service, locks: str) -> None:
+    """Also where the browser has no locks for them, or refuses these."""
+    script = f"""
+      import {{ memory, Visitor }} from "./typescript/visitor.ts";
+      Object.defineProperty(navigator, "locks", {{ value: {locks} }});
+      const keeper = memory();
+      const tabs = Array.from({{ length: 5 }}, () => new Visitor({json.dumps(service.url)}, keeper));
+      const [first, ...others] = await Promise.all(tabs.map((tab) => tab.identity()));
+      const renewed = await Promise.all(tabs.map((tab) => tab.renew(first.token)));
+      const same = (all) => new Set(all.map(({{ token }}) => token)).size;
+      console.log(same([first, ...others]), same(renewed), same([first, ...renewed]), Boolean(first.token));
+    """
+    assert run_tool(examples, node(), "--input-type=module", "-e", script) == "1 1 2 true\n"
+
+
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_long_lists_come_in_pages(browser: Browser, pages: dict[str, str], name: str, service: Service) -> None:
     with page_on(browser, pages[name], service.url) as page:

@@ -9,7 +9,7 @@ from browser import NARROW, keep_screenshot, page_on
 from conftest import ROOT, Service, Start, Upstream, http, wait_until
 from envelope import assert_error
 from javascript import needs_packages, read_in_every_split
-from playground import STATIC, VENDOR, answered, ask, open_at, picture, wire
+from playground import MARKDOWN, STATIC, VENDOR, answered, ask, open_at, picture, wire
 from playwright.sync_api import Browser, FilePayload, Locator, expect
 
 from service.contract import contract
@@ -342,9 +342,10 @@ def test_the_page_and_its_policy(service: Service) -> None:
     assert policy["default-src"] == "'none'"
     assert (policy["require-trusted-types-for"], policy["trusted-types"]) == ("'script'", "'none'")
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
-    assert sum(file.stat().st_size for file in STATIC.iterdir()) < 150_000
-    for file in STATIC.iterdir():
-        answer = service.http.get(f"/playground/assets/{file.name}")
+    files = [*STATIC.iterdir(), *MARKDOWN.iterdir()]
+    assert sum(file.stat().st_size for file in files) < 150_000
+    for file in files:
+        answer = service.http.get(f"/{file.parent.parent.name}/assets/{file.name}")
         assert answer.content == file.read_bytes()
         assert answer.headers["cache-control"] == "no-cache"
         text = file.read_text(encoding="utf-8")
@@ -365,7 +366,7 @@ def test_what_others_made_is_as_they_published_it(service: Service) -> None:
     for package in packages:
         content = (VENDOR / package["file"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == package["sha256"]
-        answer = service.http.get(f"/playground/vendor/{package['file']}")
+        answer = service.http.get(f"/markdown/vendor/{package['file']}")
         assert answer.content == content
         assert "javascript" in answer.headers["content-type"]
         for part in (package, *package["bundles"]):

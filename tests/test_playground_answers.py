@@ -200,8 +200,8 @@ def test_nothing_of_an_answer_runs(browser: Browser, on_sandbox: Service, stream
 
 
 GROWN = """async ([pieces, seed, count]) => {
-  const { GrowingMarkdown } = await import("/playground/assets/growing.js");
-  const { elementsOf, parse } = await import("/playground/assets/markdown.js");
+  const { GrowingMarkdown } = await import("/markdown/assets/growing.js");
+  const { elementsOf, parse } = await import("/markdown/assets/elements.js");
   const random = (below) => {
     seed = (seed * 1103515245 + 12345) % 2147483648;
     return Math.floor(seed / 65536) % below;
@@ -245,8 +245,8 @@ def test_markdown_that_grows_ends_as_if_it_had_come_at_once(browser: Browser, on
 
 
 HALVES = r"""async (text) => {
-  const { withoutHalves } = await import("/playground/assets/unfinished.js");
-  const { elementsOf, parse } = await import("/playground/assets/markdown.js");
+  const { withoutHalves } = await import("/markdown/assets/unfinished.js");
+  const { elementsOf, parse } = await import("/markdown/assets/elements.js");
   const found = [];
   for (let end = 1; end <= text.length; end++) {
     const shown = document.createElement("div");
@@ -267,7 +267,7 @@ def test_no_half_of_a_mark_shows(browser: Browser, on_sandbox: Service, question
 
 
 LONG = """async (texts) => {
-  const { GrowingMarkdown } = await import("/playground/assets/growing.js");
+  const { GrowingMarkdown } = await import("/markdown/assets/growing.js");
   return Promise.all(texts.map(async (text) => {
     const element = document.createElement("div");
     const growing = new GrowingMarkdown(element);

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from browser import NARROW, chromium, keep_screenshot, page_on
 from conftest import Service, Start, Upstream, wait_until
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FloatRect, Page, Route, expect
 from test_examples import chats_of, freed, served
+from test_playground_answers import HOSTILE as HOSTILE_ANSWER
 
 from service.gate.callers import new_key
 
@@ -37,6 +39,43 @@ button, p, textarea, coze-chat { display: none !important; }
 SCRIPT = """window.heard = [];
 for (const type of ["keydown", "keyup", "input"]) addEventListener(type, (event) => heard.push(event.key));
 window.known = Object.keys(window);
+"""
+# A page that moves, fades, covers and extends all that it can; and the script before the body, and twice.
+HOSTILE = """<!doctype html>
+<html lang="en" dir="rtl">
+<head>
+<meta charset="utf-8">
+<base href="/elsewhere/">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'self' {service};
+  connect-src {service}; style-src 'self'; img-src data:; require-trusted-types-for 'script'; trusted-types 'none'">
+<title>A shop</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/hostile.css">
+<script src="/hostile.js"></script>
+<script src="{service}/widget.js" data-bot="{bot}"></script>
+<script src="{service}/widget.js" data-bot="{bot}" async></script>
+</head>
+<body>
+<h1>A shop</h1>
+<p id="banner">Cookies?</p>
+</html>
+"""
+HOSTILE_STYLE = """* {
+  visibility: hidden !important; pointer-events: none !important; user-select: none !important; cursor: none !important;
+  direction: rtl !important; text-transform: uppercase !important; writing-mode: vertical-rl !important;
+  color: red !important; background: yellow !important; font: 40px serif !important; transition: all 9s !important;
+}
+html { opacity: 0.5; filter: blur(9px); transform: rotate(9deg); }
+body { opacity: 0; transform: translate(-300px) scale(0.5); overflow: hidden; zoom: 3; contain: strict; }
+coze-chat { display: none !important; position: static !important; inset: 0 auto auto 0 !important; }
+#banner {
+  visibility: visible !important; pointer-events: auto !important; position: fixed; inset: 0; z-index: 2147483647;
+}
+"""
+HOSTILE_SCRIPT = """for (const name of ["title", "bot", "lang", "method", "body"]) Object.prototype[name] = () => name;
+for (const type of ["keydown", "copy", "selectstart", "wheel"]) {
+  document.addEventListener(type, (event) => event.preventDefault(), { passive: false });
+}
 """
 # The tests look into the shadow root; no page can.
 OPEN = """const attach = Element.prototype.attachShadow;
@@ -80,8 +119,14 @@ def chat(shop: str, folder: Path, start: Start, bots: dict[str, str]) -> Service
     }
     for name, bot in pages.items():
         (folder / f"{name}.html").write_text(SITE.format(service=service.url, bot=bot))
-    (folder / "shop.css").write_text(STYLE)
-    (folder / "shop.js").write_text(SCRIPT)
+    (folder / "hostile.html").write_text(HOSTILE.format(service=service.url, bot=bots["markdown"]))
+    for name, text in {
+        "shop.css": STYLE,
+        "shop.js": SCRIPT,
+        "hostile.css": HOSTILE_STYLE,
+        "hostile.js": HOSTILE_SCRIPT,
+    }.items():
+        (folder / name).write_text(text)
     return service
 
 
@@ -161,12 +206,75 @@ def test_neither_the_page_nor_the_chat_meets_the_other(
     expect(opened.get_by_role("button", name="Buy")).to_be_hidden()  # as the shop's own styles have it
     assert opened.evaluate("heard") == []
     assert opened.evaluate("Object.keys(window).filter((name) => !known.includes(name))") == ["known"]
-    assert opened.evaluate("[...document.body.children].map(({ localName }) => localName)") == [
-        *("h1", "p", "button", "script", "coze-chat")
+    assert opened.evaluate("[...document.documentElement.children].map(({ localName }) => localName)") == [
+        *("head", "body", "coze-chat")
     ]
+    opened.evaluate("document.body.replaceWith(document.createElement('body'))")  # as some sites change their pages
+    expect(opened.locator(".assistant")).to_be_visible()
     with page_on(browser, f"{shop}/index.html", chat.url) as page:
         page.wait_for_selector("coze-chat", state="attached")
         assert page.evaluate("document.querySelector('coze-chat').shadowRoot") is None
+
+
+def test_a_hostile_page(opened: Page, shop: str, chat: Service, upstream: Upstream) -> None:
+    """What a page does to itself, to all elements and to all objects, does nothing to the chat."""
+    middle: FloatRect = {"x": 1280 - 20 - 36, "y": 800 - 20 - 16, "width": 16, "height": 8}
+    launch = opened.get_by_role("button", name="Open the chat")
+    seen = []
+    for name in ("index", "hostile"):
+        opened.goto(f"{shop}/{name}.html")
+        expect(launch).to_be_visible()
+        seen.append(opened.screenshot(clip=middle))
+        assert launch.bounding_box() == {"x": 1280 - 20 - 56, "y": 800 - 20 - 56, "width": 56, "height": 56}
+    assert seen[0] == seen[1]  # neither faded nor covered
+    expect(opened.locator("coze-chat")).to_have_count(1)
+    open_chat(opened)
+    expect(opened.get_by_role("dialog")).to_have_attribute("aria-label", "Chat")
+    opened.get_by_label("Message").press_sequentially("Hello")
+    opened.get_by_label("Message").press("Enter")
+    answer = opened.locator(".assistant")
+    expect(opened.get_by_role("button", name="Send")).to_be_enabled()
+    # In Markdown, of which nothing is loaded from elsewhere.
+    expect(answer.get_by_role("heading", name="Three ways to say hello")).to_be_visible()
+    expect(answer.get_by_role("table").get_by_role("cell", name="5")).to_have_css("text-align", "right")
+    expect(answer.locator("pre")).to_contain_text('return f"Hello, **{name}**!"')
+    for name, address in (("link", "https://example.com/hello"), ("A wave", "https://example.com/wave.png")):
+        link = answer.get_by_role("link", name=name, exact=True)
+        expect(link).to_have_attribute("href", address)
+        expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+    expect(answer.locator("img")).to_have_count(0)
+    expect(answer).to_have_css("direction", "ltr")
+    expect(answer).to_have_css("user-select", "text")
+    keep_screenshot(opened, "widget-hostile")
+    # Its own end is in view, and one can read what is above it.
+    log = opened.get_by_role("log")
+    rest = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
+    wait_until(lambda: log.evaluate(rest) < 10)
+    log.hover()
+    opened.mouse.wheel(0, -200)
+    wait_until(lambda: log.evaluate(rest) > 100)
+    # It comes back as Markdown, too.
+    opened.reload()
+    expect(answer.get_by_role("heading", name="Three ways to say hello")).to_be_visible()
+
+
+def test_nothing_of_an_answer_runs(opened: Page, shop: str) -> None:
+    opened.goto(f"{shop}/index.html")
+    open_chat(opened)
+    ask(opened, HOSTILE_ANSWER)
+    expect(opened.get_by_role("button", name="Send")).to_be_enabled()
+    answer = opened.locator(".assistant")
+    expect(answer).to_contain_text("<script>window.ran = 1</script>")
+    inside = "answer => [...answer.querySelectorAll('*')]"
+    tags = set(answer.evaluate(f"{inside}.map(element => element.localName)"))
+    assert tags <= {"p", "br", "a", "span", "div", "pre", "code", "table", "thead", "tbody", "tr", "th", "td"}
+    attributes = answer.evaluate(f"{inside}.flatMap(element => element.getAttributeNames())")
+    assert set(attributes) <= {"href", "title", "target", "rel", "dir", "class", "tabindex", "style"}
+    links = answer.locator("a").evaluate_all("links => links.map(link => link.href)")
+    assert {urlsplit(link).scheme for link in links} == {"http", "https"}
+    answer.get_by_text("seven").click()
+    assert opened.evaluate("window.ran") is None
+    assert opened.url == f"{shop}/index.html"
 
 
 def test_an_answer_outlives_its_page_until_it_is_stopped(
@@ -209,6 +317,55 @@ def test_a_conversation_that_was_deleted(opened: Page, shop: str, chat: Service,
     opened.get_by_role("button", name="Try again").click()
     expect(opened.locator(".assistant")).to_have_text(["You said: Just this", "You said: And this"])
     assert len(set(chats_of(upstream))) == 2
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_tabs_opened_at_once_are_one_visitor(
+    opened: Page, shop: str, chat: Service, upstream: Upstream, locks: bool
+) -> None:
+    """Also where tabs cannot wait for each other, as over plain http. Each goes on with what it shows."""
+    context, joining, callers = opened.context, list[Route](), set()
+    context.add_init_script(OPEN if locks else f"{OPEN} delete Navigator.prototype.locks;")
+
+    context.route("**/api/v1/visitors", lambda route: joining.append(route))
+    tabs = [opened, context.new_page()]
+    context.on("request", lambda request: callers.add(request.headers.get("authorization")))
+    for tab in tabs:
+        tab.goto(f"{shop}/index.html")
+    for tab in tabs:
+        tab.get_by_role("button", name="Open the chat").click()
+        expect(tab.locator(".waiting")).to_be_visible()
+    calls = 1 if locks else 2
+    wait_until(lambda: opened.evaluate("true") and len(joining) == calls)
+    for call in joining:
+        call.continue_()
+        for tab in tabs:
+            tab.wait_for_function("Object.keys(localStorage).length")
+    for tab in tabs:
+        expect(tab.locator(".opening")).to_be_visible()
+        expect(tab.get_by_role("button", name="Send")).to_be_enabled()
+        ask(tab, "My name is Ada.")
+        expect(tab.locator(".assistant")).to_have_count(1)
+    ask(tabs[0], "What did I say?")
+    expect(tabs[0].locator(".assistant").last).to_contain_text("the last thing you asked was: My name is Ada.")
+    assert len(joining) == calls
+    assert len(callers - {None}) == 1
+    first, second, third = chats_of(upstream)
+    assert first == third != second
+
+
+def test_in_a_frame_that_may_keep_nothing(browser: Browser, shop: str, folder: Path, service: Service) -> None:
+    (folder / "any.html").write_text(SITE.format(service=service.url, bot=""))
+    (folder / "frame.html").write_text('<!doctype html><iframe sandbox="allow-scripts" src="any.html" height="700">')
+    with page_on(browser, "about:blank", shop, service.url) as page:
+        page.add_init_script(OPEN)
+        page.goto(f"{shop}/frame.html")
+        frame = page.frame_locator("iframe")
+        frame.get_by_role("button", name="Open the chat").click()
+        expect(frame.get_by_role("button", name="Send")).to_be_enabled()
+        frame.get_by_label("Message").fill("Hello")
+        frame.get_by_label("Message").press("Enter")
+        expect(frame.locator(".assistant")).to_contain_text("Hello! I am")
 
 
 def test_failures_in_chinese_on_a_narrow_screen(browser: Browser, shop: str, chat: Service) -> None:

@@ -43,14 +43,15 @@ export class Visitor implements User {
   }
 
   async #ask(refused: string | null): Promise<Identity> {
-    const kept = this.#kept();
-    if (kept?.token && kept.token !== refused) return kept; // another tab has asked meanwhile
+    const before = this.#kept();
+    if (before?.token && before.token !== refused) return before; // another tab has asked
     const { data, error, response } = await this.#api.POST("/api/v1/visitors");
     // No visitors here (404), or nothing is remembered (503): one still chats, with an id that proves nothing.
     this.#guest = response.status === 404 || response.status === 503;
     if (!data && !this.#guest) throw refusal(error, response);
-    const guest = { user_id: kept && !kept.token ? kept.user_id : `guest_${random()}`, token: null };
-    const { user_id, token } = data?.data ?? guest;
+    const kept = this.#kept(); // where tabs cannot wait for each other, the first answer counts
+    if (kept && (data ? kept.token && kept.token !== refused : !kept.token)) return kept;
+    const { user_id, token } = data?.data ?? { user_id: `guest_${random()}`, token: null };
     this.#keeper.setItem(this.#key, JSON.stringify({ user_id, token }));
     return { user_id, token };
   }
@@ -60,7 +61,17 @@ export class Visitor implements User {
   }
 }
 
-/** One at a time in all tabs of a browser, so that they are one visitor; plain http has no such locks. */
+/** One at a time in all tabs of a browser. Plain http has no such locks, nor has a frame that may keep nothing. */
 async function exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
-  return navigator.locks ? navigator.locks.request(name, work) : work();
+  let begun = false;
+  const begin = () => {
+    begun = true;
+    return work();
+  };
+  try {
+    return await navigator.locks.request(name, begin);
+  } catch (error) {
+    if (begun) throw error;
+    return work();
+  }
 }

@@ -11,8 +11,6 @@ from service.pages.handlers import assets, page
 from service.settings import Settings
 
 _STATIC = Path(__file__).resolve().parent / "static"
-# Libraries as their makers publish them; vendored.json says which.
-_VENDOR = _STATIC.parent / "vendor"
 _PAGE = (_STATIC / "playground.html").read_text(encoding="utf-8")
 _HISTORY = 'data-history="nobody"'
 _ACCEPT = 'accept=""'
@@ -43,8 +41,5 @@ def playground(settings: Settings) -> list[ControllerRouterHandler]:
     return [
         page("/playground", content, _HEADERS | {"Content-Security-Policy": policy}),
         # Revalidate, so that a page never runs the script of another version.
-        *(
-            assets(f"/playground/{path}", folder, cache_control=CacheControlHeader(no_cache=True))
-            for path, folder in (("assets", _STATIC), ("vendor", _VENDOR))
-        ),
+        assets("/playground/assets", _STATIC, cache_control=CacheControlHeader(no_cache=True)),
     ]

@@ -1,9 +1,9 @@
 /** A question and its answer, as it comes. */
+import { nextFrame } from "../../markdown/assets/growing.js";
 import { putBack } from "./composer.js";
 import { mark } from "./conversations.js";
 import { $, announce, make } from "./dom.js";
 import { asking, showFailure } from "./failures.js";
-import { nextFrame } from "./frame.js";
 import { Answer, below, questionOf } from "./messages.js";
 import { gone, keep } from "./opened.js";
 import { change, goToEnd, present, readOn, show, turns } from "./present.js";

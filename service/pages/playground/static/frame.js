@@ -16,14 +16,6 @@ export function oncePerFrame(draw) {
   };
 }
 
-/** Resolves when the next frame is drawn, or after a second: a hidden page has no frames. */
-export function nextFrame() {
-  return new Promise((resolve) => {
-    requestAnimationFrame(resolve);
-    setTimeout(resolve, 1000);
-  });
-}
-
 /**
  * Keeps `scroller` at the end of `content`, whatever makes that longer, unless the reader has scrolled up; `told` is
  * called with whether it does. Returns a function that goes to the end.

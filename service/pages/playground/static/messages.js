@@ -1,8 +1,8 @@
 /** Questions and answers as they stand on the page: those of this moment, and those that the service remembers. */
+import { GrowingMarkdown } from "../../markdown/assets/growing.js";
 import { iconButton, make } from "./dom.js";
 import { GrowingText } from "./frame.js";
-import { GrowingMarkdown } from "./growing.js";
-import { copy } from "./markdown.js";
+import { copy, look } from "./markdown.js";
 import { rating } from "./rating.js";
 import { hasHistory } from "./service.js";
 import { texts } from "./texts.js";
@@ -38,7 +38,7 @@ export function questionOf(text, files) {
 export class Answer {
   constructor() {
     this.bubble = make("div", { className: "bubble markdown", dir: "auto" });
-    this.words = new GrowingMarkdown(this.bubble);
+    this.words = new GrowingMarkdown(this.bubble, look);
     this.element = said("bot", texts.theBot);
     this.element.append(this.bubble);
     this.element.ariaBusy = "true"; // a screen reader waits for the end

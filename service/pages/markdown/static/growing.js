@@ -1,7 +1,14 @@
 /** An answer in Markdown that grows. What is whole is drawn once; only the block at the end is drawn again. */
-import { nextFrame } from "./frame.js";
-import { elementsOf, parse } from "./markdown.js";
+import { elementsOf, parse } from "./elements.js";
 import { openFence, withoutHalves } from "./unfinished.js";
+
+/** Resolves when the next frame is drawn, or after a second: a hidden page has no frames. */
+export function nextFrame() {
+  return new Promise((resolve) => {
+    requestAnimationFrame(resolve);
+    setTimeout(resolve, 1000);
+  });
+}
 
 const PORTION = 4000; // characters that a frame draws
 // A block that is larger is cut, since all of it is drawn again each time.
@@ -12,6 +19,7 @@ const QUICK = 8; // milliseconds that a frame may take and the next one be drawn
 export class GrowingMarkdown {
   text = "";
   #element;
+  #look;
   #waiting = ""; // what came and is not drawn
   #tail = ""; // the source of the blocks that may still change
   #settled = 0; // how many elements will not change any more
@@ -19,8 +27,10 @@ export class GrowingMarkdown {
   #isDrawing = false;
   #isOver = false;
 
-  constructor(element) {
+  /** `look` says how a page wants its elements (see `PLAIN`). */
+  constructor(element, look) {
     this.#element = element;
+    this.#look = look;
   }
 
   add(text) {
@@ -76,7 +86,7 @@ export class GrowingMarkdown {
   }
 
   #put(tokens) {
-    morph(this.#element, elementsOf(tokens), this.#settled);
+    morph(this.#element, elementsOf(tokens, this.#look), this.#settled);
   }
 
   /** Takes the blocks out of the tail that whole lines of another block follow. */
