@@ -140,8 +140,9 @@ ALL: Stages = [
     STATIC | NPM | DEBIAN,
     # A weakness that becomes known is no fault of the commit under test.
     {"redocly lint": lint_contract, "supply": python("tests.supply", "--no-audit")},
-    {"tests": tests(f"--numprocesses={TEST_WORKERS}", "--dist=loadfile", "--no-loadscope-reorder", "-m", "not alone")},
+    # First, so that the workers of the next stage find all test modules compiled.
     {"tests that run alone": tests("-m", "alone")},
+    {"tests": tests(f"--numprocesses={TEST_WORKERS}", "--dist=loadfile", "--no-loadscope-reorder", "-m", "not alone")},
 ]
 
 

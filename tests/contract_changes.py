@@ -32,7 +32,7 @@ ACCEPTED = {
 
 
 def read(file: Path) -> Json:
-    document: Json = yaml.safe_load(file.read_bytes())
+    document: Json = yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader)
     return document
 
 

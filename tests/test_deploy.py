@@ -12,10 +12,11 @@ from conftest import ROOT
 
 from service import settings
 from service.bounds import BOUNDS
+from service.contract import contract
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 MANIFESTS = list(yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text()))
-PATHS = yaml.safe_load((ROOT / "openapi.yaml").read_text())["paths"]
+PATHS = contract().document["paths"]
 DEFAULTS = {setting.name: setting.default for setting in settings.SETTINGS}
 # How long a stop may take, in seconds, as the service itself counts it.
 STOP_SECONDS = float(DEFAULTS["SHUTDOWN_GRACE"] or 0) + BOUNDS.worker_stop_seconds

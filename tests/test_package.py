@@ -10,15 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from conftest import ROOT, Service, events_of, running_service, text_of
 
+from service.contract import contract
 from service.settings import SETTINGS
 
 pytestmark = pytest.mark.index
 
 UV = shutil.which("uv", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])) or "uv"
-VERSION = yaml.safe_load((ROOT / "openapi.yaml").read_text())["info"]["version"]
 
 
 def uv(*arguments: str | Path) -> None:
@@ -78,10 +77,10 @@ def test_the_contract_and_the_pages_are_inside(installed: Service) -> None:
 def test_there_is_one_version(installed: Service, command: Path, wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        assert email.message_from_bytes(archive.read(metadata))["Version"] == VERSION
-    assert run(command, "--version").stdout.strip() == VERSION
-    assert installed.http.get("/").json()["version"] == VERSION
-    assert installed.http.get("/api/v1/config").json()["data"]["version"] == VERSION
+        assert email.message_from_bytes(archive.read(metadata))["Version"] == contract().version
+    assert run(command, "--version").stdout.strip() == contract().version
+    assert installed.http.get("/").json()["version"] == contract().version
+    assert installed.http.get("/api/v1/config").json()["data"]["version"] == contract().version
 
 
 def test_the_help_names_every_option_and_variable(command: Path) -> None:
@@ -99,7 +98,7 @@ def test_without_a_token_one_line_says_what_is_missing(command: Path, tmp_path: 
 def test_the_wheel_holds_the_service_alone(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
-    assert tops == {"service", "generated", f"coze_service-{VERSION}.dist-info"}
+    assert tops == {"service", "generated", f"coze_service-{contract().version}.dist-info"}
 
 
 def run(command: Path, *arguments: str, folder: Path | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:

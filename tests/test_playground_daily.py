@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from browser import page_on
-from conftest import ROOT, Service, Start, Upstream, wait_until
+from conftest import Service, Start, Upstream, wait_until
 from javascript import node, run_tool
 from playground import STATIC, answered, ask, bubbles, focused, open_at, picture
 from playwright.sync_api import Browser, FilePayload, expect
+
+from service.contract import contract
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("fresh")]
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
@@ -106,8 +107,7 @@ def test_every_code_has_a_chinese_text() -> None:
     listed = run_tool(
         STATIC, node(), "--input-type=module", "-e", 'import { CODES } from "./errors.js"; console.log(CODES.join())'
     )
-    contract = yaml.safe_load((ROOT / "openapi.yaml").read_text())
-    assert set(listed.strip().split(",")) == set(contract["components"]["schemas"]["ErrorCode"]["enum"])
+    assert set(listed.strip().split(",")) == set(contract().document["components"]["schemas"]["ErrorCode"]["enum"])
 
 
 @pytest.mark.parametrize("locale", ["en", "zh-CN"])
