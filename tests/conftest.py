@@ -27,6 +27,10 @@ BOT = sandbox.DEFAULT_BOT_ID
 START_SECONDS = 180
 # How long an example takes is no promise: machines are slow at times.
 hypothesis.settings.register_profile("tests", deadline=None)
+# `./run.sh mutants` asks whether a test fails, and not for the smallest example, which takes long to find.
+hypothesis.settings.register_profile(
+    "mutants", deadline=None, database=None, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
+)
 hypothesis.settings.load_profile("tests")
 COMMAND = (sys.executable, "-W", "error", "-m", "service")
 Process = subprocess.Popen[bytes] | Forked

@@ -8,6 +8,7 @@ from service.coze.errors import ABSENT, BROKE_OFF, UNREACHABLE, Asked, coze_erro
 from service.errors import BAD_REQUEST, FILE_TOO_LARGE, FULL
 
 BOT, OURS, FILE, NOTHING = Asked.BOT, Asked.DEFAULT_BOT, Asked.FILE, Asked.NOTHING
+CONVERSATION, PROFILE = Asked.CONVERSATION, Asked.PROFILE
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,15 @@ BOT, OURS, FILE, NOTHING = Asked.BOT, Asked.DEFAULT_BOT, Asked.FILE, Asked.NOTHI
         (NOTHING, 4302, 200, (500, "misconfigured")),
         (NOTHING, 4020, 200, (429, "coze_rate_limited")),
         (NOTHING, 4100, 200, (500, "coze_token_refused")),
+        # Who asks what a bot is may have named one that is not there, and nothing else.
+        (PROFILE, 4006, 200, (404, "bot_not_found")),
+        (PROFILE, 4015, 200, (400, "bot_not_published")),
+        (PROFILE, 4000, 200, (500, "misconfigured")),
+        # A code may mean something else to who has named a conversation.
+        (CONVERSATION, 4005, 200, (404, "resource_not_found")),
+        (BOT, 4005, 200, (400, "message_invalid")),
+        (CONVERSATION, 103000001, 200, (404, "conversation_not_found")),
+        (BOT, 103000001, 200, (500, "coze_permission_missing")),
         # The code says more than the status, unless it is unknown.
         (BOT, 4028, 400, (503, "coze_quota_exceeded")),
         (BOT, 4_999_999, 403, (500, "coze_permission_missing")),

@@ -31,6 +31,11 @@ def test_whole_characters(text: str, whole: str, cut: str) -> None:
     assert whole_characters(text) == (whole, cut)
 
 
+@pytest.mark.parametrize("half", [0xD800, 0xDBFF], ids=hex)
+def test_every_first_half_waits_for_the_second(half: int) -> None:
+    assert whole_characters(f"a{chr(half)}") == ("a", chr(half))
+
+
 @given(st.text(st.characters(exclude_categories=()), max_size=20))
 def test_whatever_a_text_holds_it_can_be_written(text: str) -> None:
     whole, cut = whole_characters(text)

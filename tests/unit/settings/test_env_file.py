@@ -29,6 +29,7 @@ def read(folder: Path, content: str | bytes) -> dict[str, str]:
         ("A=#b", "#b"),
         ("A=b=c", "b=c"),
         ("A=b c", "b c"),
+        ("A=b\tc", "b\tc"),
         ("A=it's", "it's"),
         ("A='b # c' # comment", "b # c"),
         ('A="b # c"# comment', "b # c"),
@@ -57,6 +58,12 @@ def test_what_looks_like_a_line_is_one(tmp_path: Path, end: str) -> None:
 
 def test_only_blanks_around_a_line_are_none_of_it(tmp_path: Path) -> None:
     assert read(tmp_path, "\t XA=1X \t\nXB='2'\n") == {"XA": "1X", "XB": "2"}
+
+
+def test_each_binding_says_its_line(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text(f"A=1\n\n# comment\nB='{PEM}'\nC=3\n")
+    assert read_bindings(path) == [("A", "1", 1), ("B", PEM, 4), ("C", "3", 7)]
 
 
 def test_no_file_says_nothing(tmp_path: Path) -> None:
