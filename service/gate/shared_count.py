@@ -40,6 +40,7 @@ class SharedCount:
         # `limits` counts in one script, which is atomic: no two processes can both take the last place. The time is the
         # caller's. With clocks s seconds apart a window is up to s seconds too long or too short; a burst within it is
         # still counted exactly.
+        # Its documentation has the pool among its arguments, and its types do not.
         storage = RedisStorage(uri, implementation="valkey", connection_pool=self._pool)  # type: ignore[arg-type]
         self._limiter = MovingWindowRateLimiter(storage)
         # Waiting here does not count towards the store's time-out.

@@ -45,7 +45,7 @@ class UploadForm:
     """A form that has been read: the file, its size in bytes, and the description if there was one. Must be closed."""
 
     def __init__(self, name: str = "", media_type: str = "") -> None:
-        spool = tempfile.SpooledTemporaryFile(max_size=BOUNDS.spool_bytes)  # noqa: SIM115
+        spool = tempfile.SpooledTemporaryFile(max_size=BOUNDS.spool_bytes)  # noqa: SIM115 - until `close`
         self.upload = Upload(name=name, media_type=media_type, file=spool)
         self.size = 0
         self.description: str | None = None

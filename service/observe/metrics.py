@@ -6,6 +6,7 @@ all.
 """
 
 import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from prometheus_client import (
 )
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from service.contract import METHODS
 from service.coze.errors import coze_error
 from service.observe.record import Outcome, RequestRecord
 
 # The `_created` series would double the number of series for no use.
-disable_created_metrics()  # type: ignore[no-untyped-call]
+disable_created_metrics()
 
 # In seconds, from a cached answer to the default of COZE_CHAT_TIMEOUT.
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600)
@@ -143,22 +145,28 @@ def serve(host: str, port: int, folder: str | None) -> int:
 
 def forget_worker(pid: int, folder: str) -> None:
     """Removes the gauges of a worker that has ended from the sums; its counters stay."""
-    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+    mark_process_dead(pid, folder)
 
 
 def _shared(folder: str | None = None) -> CollectorRegistry:
-    """Returns the sums over all workers. In a worker prometheus_client finds the folder by itself."""
+    """Returns the sums over all workers, whose folder a worker has in its environment."""
     registry = CollectorRegistry()
-    _AllWorkers(registry, folder)  # type: ignore[no-untyped-call]
+    registry.register(_AllWorkers(Path(folder or os.environ["PROMETHEUS_MULTIPROC_DIR"])))
     return registry
 
 
-class _AllWorkers(MultiProcessCollector):
-    """Skips empty files, on which prometheus_client fails: a worker is creating one, or was killed while it did."""
+class _AllWorkers(Collector):
+    """Sums up what the workers wrote into `folder`.
+
+    Skips empty files, on which prometheus_client fails: a worker is creating one, or was killed while it did.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
-        files = [str(path) for path in Path(self._path).glob("*.db") if _has_content(path)]
-        sums: Iterable[Metric] = self.merge(files)  # type: ignore[no-untyped-call]
+        files = [str(path) for path in self._folder.glob("*.db") if _has_content(path)]
+        sums: Iterable[Metric] = MultiProcessCollector.merge(files)
         return sums
 
 

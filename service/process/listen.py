@@ -86,5 +86,5 @@ def serve_metrics(settings: Settings, folder: str | None) -> None:
 
 def _reachable(host: str) -> str:
     """Returns an address at which this machine reaches `host`: loopback for a wildcard address."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
     return f"[{host}]" if ":" in host else host

@@ -268,7 +268,7 @@ class AnswerStore:
         return {answer_id for answer_id, there in zip(answer_ids, found, strict=True) if there}
 
     async def _run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
-        return await self._ask(lambda: self._client.execute_command("EVAL", script, len(keys), *keys, *arguments))  # type: ignore[no-untyped-call]
+        return await self._ask(lambda: self._client.execute_command("EVAL", script, len(keys), *keys, *arguments))
 
     async def _ask(self, command: Callable[[], Any]) -> Any:
         async with in_time():
