@@ -31,6 +31,7 @@ def by_browser(name: str) -> bytes:
     [
         *(
             "a.csv",
+            "X",
             ".env",
             "猫 🐈.csv",
             "a;b=c.csv",
@@ -90,6 +91,7 @@ def test_any_name_that_people_have(name: str) -> None:
         (b"form-data; name=file; filename*=utf-8''%E6%8A%A5%E5%91%8A.pdf; filename=x.pdf", REPORT),
         (b"form-data; name=file; filename*=\"UTF-8'zh-CN'%E6%8A%A5%E5%91%8A.pdf\"", REPORT),
         (b"form-data; name=file; filename*=GBK''%B1%A8%B8%E6.pdf", REPORT),
+        (b"form-data; name=file; filename*=utf-8'en'it's.pdf", "it's.pdf"),
         (b"form-data; name=file; filename*=utf-8''a%5Cb%2Fc.pdf", "c.pdf"),
         (b"form-data; name=file; filename*=utf-8''%FF; filename=x.pdf", "x.pdf"),
         (b"form-data; name=file; filename*=zzz''x; filename=x.pdf", "x.pdf"),
@@ -109,15 +111,18 @@ def test_every_way_to_write_it(disposition: bytes, name: str | None) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("a\0b", "a\tb", "a\x1bb", "a\x7fb", "a\x85b", "a\x9fb", "a\u2028b", "a\u2029b", "a%0D%0Ab", "a\r"),
+        *("a\0b", "a\tb", "a\x1bb", "a\x7fb", "a\x85b", "a\x9fb", "a\u2028b", "a\u2029b", "a%0Db", "a%0Ab", "a\r"),
         *(f"a{override}gnp.exe" for override in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"),
         *(".", "..", "...", " ", "\u3000", "\u202f.", "/", "a/", "a\\", "x/..", "a" * 256, "猫" * 256),
     ],
 )
 def test_names_that_are_refused(name: str) -> None:
-    with pytest.raises(ServiceError, match="needs a name of at most 255 characters") as refused:
+    with pytest.raises(ServiceError) as refused:
         name_in(by_browser(name))
     assert refused.value.status == 400
+    assert refused.value.message == (
+        "The file needs a name of at most 255 characters, without controls, line separators and direction overrides."
+    )
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="%"), min_size=1, max_size=255))
