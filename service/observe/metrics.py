@@ -6,7 +6,6 @@ all.
 """
 
 import contextlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from prometheus_client import (
 )
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from prometheus_client.registry import Collector
 
 from service.contract import METHODS
 from service.coze.errors import coze_error
@@ -149,23 +147,17 @@ def forget_worker(pid: int, folder: str) -> None:
 
 
 def _shared(folder: str | None = None) -> CollectorRegistry:
-    """Returns the sums over all workers, whose folder a worker has in its environment."""
+    """Returns the sums over all workers. In a worker prometheus_client finds the folder by itself."""
     registry = CollectorRegistry()
-    registry.register(_AllWorkers(Path(folder or os.environ["PROMETHEUS_MULTIPROC_DIR"])))
+    _AllWorkers(registry, folder)  # type: ignore[no-untyped-call] # the constructor is prometheus_client's
     return registry
 
 
-class _AllWorkers(Collector):
-    """Sums up what the workers wrote into `folder`.
-
-    Skips empty files, on which prometheus_client fails: a worker is creating one, or was killed while it did.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+class _AllWorkers(MultiProcessCollector):
+    """Skips empty files, on which prometheus_client fails: a worker is creating one, or was killed while it did."""
 
     def collect(self) -> Iterable[Metric]:
-        files = [str(path) for path in self._folder.glob("*.db") if _has_content(path)]
+        files = [str(path) for path in Path(self._path).glob("*.db") if _has_content(path)]
         sums: Iterable[Metric] = MultiProcessCollector.merge(files)
         return sums
 
