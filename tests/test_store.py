@@ -20,7 +20,7 @@ import pytest
 from conftest import ValkeyServer
 
 from service.bounds import BOUNDS
-from service.store import Conversation, OwnedFile, Position, Store, StoreDown, StoreUnusable, open_store, sqlite
+from service.store import Conversation, OwnedFile, Position, Store, StoreDown, StoreUnusable, open_store, sql
 
 T = TypeVar("T")
 
@@ -296,7 +296,7 @@ def test_a_database_of_an_older_version_is_upgraded_as_a_whole(tmp_path: Path, m
         ("ALTER TABLE conversations ADD COLUMN one TEXT; ALTER TABLE chats ADD COLUMN two TEXT", True),
     ):
         with monkeypatch.context() as later:
-            later.setattr(sqlite, "SCHEMA", (*sqlite.SCHEMA, script))
+            later.setattr(sql, "SCHEMA", (*sql.SCHEMA, script))
             with contextlib.nullcontext() if fits else pytest.raises(StoreUnusable, match="nowhere"):
                 assert with_store(str(tmp_path), lambda store: store.conversation("7001")) == conversation(1)
         if not fits:

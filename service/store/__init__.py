@@ -5,6 +5,7 @@ Messages stay at Coze; of what was said only a conversation's name is kept. `STO
 
 model.py    the interface of a store
 sqlite.py   a folder, for one machine
+sql.py      the schema of its database, and the statements
 valkey.py   a Valkey or Redis server, for several
 answers.py  answers in progress there
 server.py   the connections to it

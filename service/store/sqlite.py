@@ -8,7 +8,6 @@ only those who ask the store.
 import asyncio
 import contextlib
 import errno
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import structlog
 
 from service.bounds import BOUNDS
+from service.store import sql
 from service.store.model import NEWER, Conversation, OwnedFile, Page, Position, StoreDown, StoreUnusable
 
 log = structlog.get_logger()
@@ -30,42 +30,6 @@ _FILE = "coze-service.sqlite3"
 # Faults that may pass by themselves. After any other one the folder cannot be used until the operator mends it.
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}
 _PASSING_OS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-
-# One script for each version, each applied once, in order; `PRAGMA user_version` counts them. Released ones stay as
-# they are. A deleted conversation keeps its row, without its name, so that its id does not become free.
-SCHEMA = (
-    """
-    CREATE TABLE conversations (
-        conversation_id TEXT PRIMARY KEY,
-        user_id TEXT NOT NULL,
-        bot_id TEXT NOT NULL,
-        name TEXT NOT NULL,
-        created_at INTEGER NOT NULL,
-        updated_at INTEGER NOT NULL,
-        deleted INTEGER NOT NULL DEFAULT 0
-    ) WITHOUT ROWID;
-    CREATE INDEX conversations_of_user ON conversations (user_id, updated_at DESC, conversation_id DESC)
-        WHERE NOT deleted;
-    CREATE INDEX conversations_with_bot ON conversations (user_id, bot_id, updated_at DESC, conversation_id DESC)
-        WHERE NOT deleted;
-    CREATE INDEX conversations_by_age ON conversations (updated_at);
-    CREATE TABLE chats (
-        chat_id TEXT PRIMARY KEY,
-        conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE
-    ) WITHOUT ROWID;
-    CREATE INDEX chats_of_conversation ON chats (conversation_id);
-    CREATE TABLE files (
-        file_id TEXT PRIMARY KEY,
-        user_id TEXT NOT NULL,
-        name TEXT NOT NULL,
-        stored_name TEXT NOT NULL,
-        expires_at INTEGER NOT NULL
-    )
-        WITHOUT ROWID;
-    CREATE INDEX files_by_age ON files (expires_at);
-    CREATE TABLE secrets (name TEXT PRIMARY KEY, secret BLOB NOT NULL) WITHOUT ROWID;
-    """,
-)
 
 
 class _Lasting(StoreDown):
@@ -104,34 +68,34 @@ class SqliteStore:
         await asyncio.to_thread(self._thread.shutdown)
 
     async def record_turn(self, conversation: Conversation, chat_id: str) -> bool:
-        return await self._write(_record_turn, conversation, chat_id)
+        return await self._write(sql.record_turn, conversation, chat_id)
 
     async def conversation(self, conversation_id: str) -> Conversation | None:
-        return await self._run(_conversation, conversation_id, self._oldest())
+        return await self._run(sql.conversation, conversation_id, self._oldest())
 
     async def is_deleted(self, conversation_id: str) -> bool:
-        return await self._run(_is_deleted, conversation_id)
+        return await self._run(sql.is_deleted, conversation_id)
 
     async def conversations(self, user_id: str, bot_id: str | None, limit: int, after: Position | None) -> Page:
-        return await self._run(_conversations, user_id, bot_id, limit, after, self._oldest())
+        return await self._run(sql.conversations, user_id, bot_id, limit, after, self._oldest())
 
     async def rename(self, conversation_id: str, name: str) -> bool:
-        return await self._write(_rename, conversation_id, name, self._oldest())
+        return await self._write(sql.rename, conversation_id, name, self._oldest())
 
     async def delete(self, conversation_id: str) -> bool:
-        return await self._write(_delete, conversation_id, self._oldest())
+        return await self._write(sql.delete, conversation_id, self._oldest())
 
     async def conversation_of_chat(self, chat_id: str) -> str | None:
-        return await self._run(_conversation_of_chat, chat_id, self._oldest())
+        return await self._run(sql.conversation_of_chat, chat_id, self._oldest())
 
     async def record_file(self, file_id: str, file: OwnedFile, expires_at: int) -> None:
-        await self._write(_record_file, file_id, file, expires_at)
+        await self._write(sql.record_file, file_id, file, expires_at)
 
     async def files(self, file_ids: list[str]) -> dict[str, OwnedFile]:
-        return await self._run(_files, file_ids, _now())
+        return await self._run(sql.files, file_ids, _now())
 
     async def shared_secret(self, name: str, proposed: bytes) -> bytes:
-        return await self._write(_shared_secret, name, proposed)
+        return await self._write(sql.shared_secret, name, proposed)
 
     def _oldest(self) -> int:
         """The time of the last turn that a conversation must have had so as not to be forgotten."""
@@ -195,7 +159,7 @@ class SqliteStore:
         if time.monotonic() < self._cleaned + BOUNDS.store_clean_seconds:
             return
         with _transaction(connection):
-            found = _remove_overdue(connection, self._oldest(), _now())
+            found = sql.remove_overdue(connection, self._oldest(), _now())
         if found < BOUNDS.store_clean_rows:
             # Else there is more, which goes with the next calls.
             self._cleaned = time.monotonic()
@@ -207,17 +171,17 @@ def _prepare(connection: sqlite3.Connection) -> None:
     # In WAL mode a loss of power may cost the last transactions, never the database; a killed process costs nothing.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
-    if _version(connection) == len(SCHEMA):
+    if _version(connection) == len(sql.SCHEMA):
         return
     with _transaction(connection):
         # Another process may have been quicker.
         version = _version(connection)
-        if version > len(SCHEMA):
+        if version > len(sql.SCHEMA):
             raise _Lasting(NEWER)
-        for script in SCHEMA[version:]:
+        for script in sql.SCHEMA[version:]:
             for statement in script.split(";"):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(SCHEMA)}")
+        connection.execute(f"PRAGMA user_version = {len(sql.SCHEMA)}")
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -256,122 +220,3 @@ def _failure(error: sqlite3.Error | OSError) -> StoreDown:
         # The lowest byte is the primary code (https://www.sqlite.org/rescode.html). Python's own errors have none.
         passing, cause = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_BUSY) & 0xFF in _PASSING, str(error)
     return StoreDown(cause) if passing else _Lasting(cause)
-
-
-# The columns are those of Conversation, in its order.
-_SELECT = "SELECT conversation_id, user_id, bot_id, name, created_at, updated_at FROM conversations WHERE"
-
-
-def _record_turn(connection: sqlite3.Connection, conversation: Conversation, chat_id: str) -> bool:
-    changed = connection.execute(
-        """
-        INSERT INTO conversations (conversation_id, user_id, bot_id, name, created_at, updated_at)
-        VALUES (?, ?, ?, ?, ?, ?)
-        ON CONFLICT (conversation_id) DO UPDATE SET updated_at = max(updated_at, excluded.updated_at)
-        WHERE user_id = excluded.user_id AND NOT deleted
-        """,
-        conversation,
-    ).rowcount
-    if changed:
-        connection.execute(
-            "INSERT OR IGNORE INTO chats (chat_id, conversation_id) VALUES (?, ?)",
-            (chat_id, conversation.conversation_id),
-        )
-    return bool(changed)
-
-
-def _conversation(connection: sqlite3.Connection, conversation_id: str, oldest: int) -> Conversation | None:
-    row = connection.execute(
-        f"{_SELECT} conversation_id = ? AND NOT deleted AND updated_at >= ?",
-        (conversation_id, oldest),
-    ).fetchone()
-    return Conversation(*row) if row else None
-
-
-def _is_deleted(connection: sqlite3.Connection, conversation_id: str) -> bool:
-    found = connection.execute(
-        "SELECT 1 FROM conversations WHERE conversation_id = ? AND deleted", (conversation_id,)
-    ).fetchone()
-    return found is not None
-
-
-def _conversations(
-    connection: sqlite3.Connection, user_id: str, bot_id: str | None, limit: int, after: Position | None, oldest: int
-) -> Page:
-    where, values = ["user_id = ?", "NOT deleted", "updated_at >= ?"], [user_id, oldest]
-    if bot_id is not None:
-        where.append("bot_id = ?")
-        values.append(bot_id)
-    if after is not None:
-        where.append("(updated_at, conversation_id) < (?, ?)")
-        values += after
-    rows = connection.execute(
-        f"{_SELECT} {' AND '.join(where)} ORDER BY updated_at DESC, conversation_id DESC LIMIT ?",
-        (*values, limit + 1),
-    ).fetchall()
-    return Page.of([Conversation(*row) for row in rows], limit)
-
-
-def _rename(connection: sqlite3.Connection, conversation_id: str, name: str, oldest: int) -> bool:
-    changed = connection.execute(
-        "UPDATE conversations SET name = ? WHERE conversation_id = ? AND NOT deleted AND updated_at >= ?",
-        (name, conversation_id, oldest),
-    ).rowcount
-    return bool(changed)
-
-
-def _delete(connection: sqlite3.Connection, conversation_id: str, oldest: int) -> bool:
-    changed = connection.execute(
-        """
-        UPDATE conversations SET deleted = 1, name = ''
-        WHERE conversation_id = ? AND NOT deleted AND updated_at >= ?
-        """,
-        (conversation_id, oldest),
-    ).rowcount
-    connection.execute("DELETE FROM chats WHERE conversation_id = ?", (conversation_id,))
-    return bool(changed)
-
-
-def _conversation_of_chat(connection: sqlite3.Connection, chat_id: str, oldest: int) -> str | None:
-    row = connection.execute(
-        "SELECT conversation_id FROM chats JOIN conversations USING (conversation_id)"
-        " WHERE chat_id = ? AND updated_at >= ?",
-        (chat_id, oldest),
-    ).fetchone()
-    return row[0] if row else None
-
-
-def _record_file(connection: sqlite3.Connection, file_id: str, file: OwnedFile, expires_at: int) -> None:
-    connection.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?, ?)", (file_id, *file, expires_at))
-
-
-def _files(connection: sqlite3.Connection, file_ids: list[str], now: int) -> dict[str, OwnedFile]:
-    # As JSON, since a message may name more files than a statement takes values.
-    rows = connection.execute(
-        "SELECT file_id, user_id, name, stored_name FROM files"
-        " WHERE file_id IN (SELECT value FROM json_each(?)) AND expires_at > ?",
-        (json.dumps(file_ids), now),
-    ).fetchall()
-    return {file_id: OwnedFile(*row) for file_id, *row in rows}
-
-
-def _shared_secret(connection: sqlite3.Connection, name: str, proposed: bytes) -> bytes:
-    connection.execute("INSERT OR IGNORE INTO secrets VALUES (?, ?)", (name, proposed))
-    secret: bytes = connection.execute("SELECT secret FROM secrets WHERE name = ?", (name,)).fetchone()[0]
-    return secret
-
-
-def _remove_overdue(connection: sqlite3.Connection, oldest: int, now: int) -> int:
-    """How many rows of the fullest table were removed, at most `store_clean_rows` of each."""
-    conversations = connection.execute(
-        """
-        DELETE FROM conversations WHERE conversation_id IN
-        (SELECT conversation_id FROM conversations WHERE updated_at < ? LIMIT ?)
-        """,
-        (oldest, BOUNDS.store_clean_rows),
-    ).rowcount
-    files = connection.execute(
-        "DELETE FROM files WHERE file_id IN (SELECT file_id FROM files WHERE expires_at <= ? LIMIT ?)",
-        (now, BOUNDS.store_clean_rows),
-    ).rowcount
-    return max(conversations, files)
