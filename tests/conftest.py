@@ -47,15 +47,8 @@ LONGEST = (
     *("test_faults.py", "test_readers.py", "test_bots.py", "test_shared_answers.py", "test_metrics.py"),
     *("test_leaving.py", "test_http.py", "test_tokens.py", "test_docs_page.py", "test_run_sh.py"),
     *("test_package.py", "test_answers.py", "test_accessibility.py", "test_conversations.py"),
-    *(
-        "test_sandbox.py",
-        "test_rate_limit.py",
-        "test_nginx.py",
-        "test_image.py",
-        "test_exchange.py",
-        "test_log.py",
-        "test_pool.py",
-    ),
+    *("test_sandbox.py", "test_rate_limit.py", "test_nginx.py", "test_image.py", "test_exchange.py"),
+    *("test_log.py", "test_pool.py"),
 )
 
 

@@ -45,6 +45,8 @@ def answered(page: Page, count: int) -> str:
 
 
 def wire(page: Page) -> list[str]:
+    """The rows of the raw pane, when all of them are there."""
+    expect(page.locator(".rows[aria-busy=true]")).to_have_count(0)
     return page.locator("#events li").all_inner_texts()
 
 

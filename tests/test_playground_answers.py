@@ -48,6 +48,68 @@ def test_a_flood_is_drawn_by_the_frame(browser: Browser, on_sandbox: Service, bo
         assert max(map(len, rows)) < 11_000
 
 
+FLOOD = """async (pieces) => {
+  const [{ GrowingMarkdown }, { look }, { raw }] = await Promise.all([
+    import("/markdown/assets/growing.js"),
+    import("/playground/assets/markdown.js"),
+    import("/playground/assets/wire.js"),
+  ]);
+  const element = document.createElement("div");
+  const growing = new GrowingMarkdown(element, look);
+  const most = { elements: 0, characters: 0, rows: 0 };
+  const note = (name, count) => (most[name] = Math.max(most[name], count));
+  let made = 0;
+  const { createElement } = document;
+  document.createElement = function (tag) {
+    made += 1;
+    return createElement.call(this, tag);
+  };
+  const added = ({ type, target, oldValue, addedNodes }) =>
+    type === "characterData"
+      ? target.length - oldValue.length
+      : [...addedNodes].reduce((sum, node) => sum + node.textContent.length, 0);
+  // One drawing's changes come together.
+  new MutationObserver((changes) => {
+    note("elements", made);
+    note("characters", changes.reduce((sum, change) => sum + added(change), 0));
+    made = 0;
+  }).observe(element, { subtree: true, childList: true, characterData: true, characterDataOldValue: true });
+  const pane = document.getElementById("events");
+  new MutationObserver((changes) => {
+    note("rows", changes.reduce((sum, { addedNodes }) => sum + addedNodes.length, 0));
+    made = 0;
+  }).observe(pane, { childList: true });
+  const frame = () => new Promise(requestAnimationFrame);
+  const send = (some) => some.forEach((piece) => {
+    growing.add(piece);
+    raw(piece);
+  });
+  send(pieces.slice(0, pieces.length / 2));
+  while (growing.isBehind) await frame();
+  const closed = [...element.children].slice(0, -5);
+  send(pieces.slice(pieces.length / 2));
+  await growing.end();
+  while (pane.parentElement.ariaBusy === "true") await frame();
+  const kept = closed.filter((block) => element.contains(block));
+  return { most, rows: pane.childElementCount, text: growing.text, closed: closed.length, kept: kept.length };
+}"""
+
+
+def test_a_frame_draws_a_portion_of_a_flood(browser: Browser, on_sandbox: Service) -> None:
+    """And of the answer only what is new and the blocks that may still change."""
+    text = markdown("Hello") * 50
+    pieces = [text[start : start + 6] for start in range(0, len(text), 6)]
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        flood = page.evaluate(FLOOD, pieces)
+        assert flood["text"] == text
+        assert flood["rows"] == 500
+        assert flood["most"]["elements"] < 250
+        assert flood["most"]["characters"] <= 2000
+        assert flood["most"]["rows"] <= 50
+        assert flood["kept"] == flood["closed"] > 100
+
+
 def test_one_can_type_scroll_and_stop_while_an_answer_floods_in(
     browser: Browser, on_sandbox: Service, upstream: Upstream, bots: dict[str, str]
 ) -> None:

@@ -10,7 +10,9 @@ export function nextFrame() {
   });
 }
 
-const PORTION = 4000; // characters that a frame draws
+const passed = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+const PORTION = 2000; // characters that a frame draws
 // A block that is larger is cut, since all of it is drawn again each time.
 const MAX_CHARACTERS = 16_000;
 const MAX_TOKENS = 1500;
@@ -66,8 +68,9 @@ export class GrowingMarkdown {
       if (this.#isOver) return;
       const begun = performance.now();
       this.#draw(false);
+      await passed(0); // the browser lays out and paints, which takes longer than to make the elements
       const taken = performance.now() - begun;
-      if (taken > QUICK) await new Promise((resolve) => setTimeout(resolve, 2 * taken)); // for keys and clicks
+      if (taken > QUICK) await passed(taken); // for keys and clicks
     }
     this.#isDrawing = false;
   }

@@ -11,7 +11,7 @@ import { forget, remember } from "./running.js";
 import { Failure, callerKnown, isGone, offline, userId } from "./service.js";
 import { texts } from "./texts.js";
 import { UnbrokenAnswer, wholeAnswer } from "./unbroken.js";
-import { drawRaw, raw } from "./wire.js";
+import { raw } from "./wire.js";
 
 /** A button that asks what it says. */
 export function suggestion(text) {
@@ -184,7 +184,6 @@ class Asking {
 
   async #end(completed, note, failure) {
     if (note) raw(`✕ ${note}`, "note");
-    drawRaw();
     const { usage, message_id: messageId } = completed ?? {};
     const notes = [note, `${((performance.now() - this.#begun) / 1000).toFixed(1)} s`];
     if (usage?.token_count !== undefined) notes.push(texts.tokens(usage.token_count, usage.input_count ?? "–", usage.output_count ?? "–"));

@@ -22,10 +22,10 @@ export function startComposer(ask) {
     files = [];
     $("files").replaceChildren();
     ask(text, about);
-    refresh();
+    changed();
     question.focus();
   });
-  refresh();
+  changed();
 }
 
 /** Puts a question back to be asked again, before what has been typed since. */
@@ -34,7 +34,7 @@ export function putBack(text, about) {
   for (const entry of about) entry.chip ??= chipOf(entry, sizeOf(entry.file));
   files = [...about, ...files];
   $("files").replaceChildren(...files.map(({ chip }) => chip));
-  refresh();
+  changed();
   question.focus();
 }
 
@@ -52,12 +52,17 @@ function refresh() {
   $("keys").textContent = length > MAX_QUESTION ? texts.tooLong(length, MAX_QUESTION) : files.length && !length ? texts.needsWords : texts.keys;
   $("keys").classList.toggle("bad", length > MAX_QUESTION);
   question.placeholder = files.length ? texts.askAbout : texts.placeholder;
+}
+
+/** Shows another text. The field is as high as that; to ask how high has the browser lay the page out. */
+function changed() {
+  refresh();
   question.style.height = "auto";
   question.style.height = `${question.scrollHeight}px`;
 }
 
 document.addEventListener("presentchange", refresh);
-question.addEventListener("input", refresh);
+question.addEventListener("input", changed);
 question.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
   event.preventDefault();

@@ -3,16 +3,24 @@
  * each time.
  */
 
-/** `draw`, to be asked for at any time and called once in the next frame. A hidden page draws when it is shown again. */
-export function oncePerFrame(draw) {
+/**
+ * `draw`, to be asked for at any time and called once in a frame: the next one, or the first one `pause` milliseconds
+ * after the last. A hidden page draws when it is shown again.
+ */
+export function oncePerFrame(draw, pause = 0) {
   let asked = false;
+  let free = 0; // when it may draw again
+  const next = () => requestAnimationFrame((now) => {
+    asked = false;
+    free = now + pause;
+    draw();
+  });
   return () => {
     if (asked) return;
     asked = true;
-    requestAnimationFrame(() => {
-      asked = false;
-      draw();
-    });
+    const wait = free - performance.now();
+    if (wait > 0) setTimeout(next, wait);
+    else next();
   };
 }
 

@@ -5,17 +5,21 @@ import { texts } from "./texts.js";
 const MAX_ROWS = 500;
 const MAX_CHARACTERS = 200_000; // of all rows
 const MAX_IN_ROW = 10_000;
+// Nobody reads faster, and the answer needs the time.
+const MAX_IN_FRAME = 50; // rows
+const PAUSE = 50; // milliseconds between two drawings
 
 const rows = document.getElementById("events");
+const pane = rows.parentElement;
 const none = document.getElementById("no-events");
-let waiting = []; // for the next frame
+let waiting = []; // for the next frames
 let characters = 0;
 
-stayAtEnd(rows.parentElement, rows);
-const drawSoon = oncePerFrame(drawRaw);
+stayAtEnd(pane, rows);
+const drawSoon = oncePerFrame(draw, PAUSE);
 
-export function drawRaw() {
-  for (const row of waiting.splice(0).map(rowOf)) {
+function draw() {
+  for (const row of waiting.splice(0, MAX_IN_FRAME).map(rowOf)) {
     rows.append(row);
     characters += row.textContent.length;
   }
@@ -23,6 +27,8 @@ export function drawRaw() {
     characters -= rows.firstElementChild.textContent.length;
     rows.firstElementChild.remove();
   }
+  pane.ariaBusy = String(waiting.length > 0);
+  if (waiting.length) drawSoon();
 }
 
 /** Shows `text`, with the time since `since` where that is given. */
@@ -35,6 +41,7 @@ export function raw(text, className = "", since = undefined) {
   });
   if (waiting.length > MAX_ROWS) waiting.shift();
   none.hidden = true;
+  pane.ariaBusy = "true";
   drawSoon();
 }
 
