@@ -50,6 +50,27 @@ def test_whole_events_stay_whole() -> None:
     assert max(map(len, portions(long * 10 + b"x" * 1_000_000))) <= 128 * 1024
 
 
+@pytest.mark.parametrize("beyond", [0, 1, 2, 100])
+def test_a_portion_ends_with_the_event_that_is_cut(beyond: int) -> None:
+    """It may end some bytes beyond the bound."""
+    lines = b"data:1\n" * 100
+    event = lines + b"data:" + b"x" * (BOUNDS.turn_bytes + beyond - len(lines) - 7) + b"\n\n"
+    assert len(event) == BOUNDS.turn_bytes + beyond
+    assert portions(event + EVENT * 100)[0] == event
+
+
+def test_an_event_that_has_just_ended_is_not_the_one_that_is_cut() -> None:
+    event = b"data:" + b"x" * (BOUNDS.turn_bytes - 8) + b"\n\n"
+    assert portions(event + EVENT * 2)[0] == event + EVENT
+
+
+def test_few_lines_are_taken_for_the_sake_of_an_event() -> None:
+    event = b"data:" + b"x" * BOUNDS.turn_bytes + b"\ndata:1" * (BOUNDS.turn_extra_lines - 2) + b"\n\n"
+    assert portions(event + EVENT)[0] == event
+    one_more = event[:-1] + b"data:1\n\n"
+    assert len(portions(one_more + EVENT)[0]) == BOUNDS.turn_bytes
+
+
 @pytest.mark.parametrize(
     "stream",
     [b"\n" * 50_000 + b"x" * 50_000, b"x" * 50_000 + b"\n" * 50_000, b": ping\n" * 10_000 + b"\n\n"],
