@@ -165,8 +165,9 @@ def test_a_conversation_is_kept_on_all_pages_of_the_site(
     expect(log.get_by_role("button")).to_have_count(3)
     ask(opened, "My name is Ada.")
     expect(answers).to_have_text("You said: My name is Ada.")
-    log.get_by_role("button").first.click()  # what the bot suggests next
+    log.get_by_role("button").first.dblclick()  # what the bot suggests next
     expect(answers).to_have_count(2)
+    expect(opened.locator(".user")).to_have_count(2)
     keep_screenshot(opened, "widget")
     # It is still open, and in the same conversation, on the next page of the site, and after a reload.
     opened.goto(f"{shop}/about.html")
@@ -339,8 +340,7 @@ def test_tabs_opened_at_once_are_one_visitor(
     wait_until(lambda: opened.evaluate("true") and len(joining) == calls)
     for call in joining:
         call.continue_()
-        for tab in tabs:
-            tab.wait_for_function("Object.keys(localStorage).length")
+        wait_until(lambda: all(tab.evaluate("localStorage.length") for tab in tabs))
     for tab in tabs:
         expect(tab.locator(".opening")).to_be_visible()
         expect(tab.get_by_role("button", name="Send")).to_be_enabled()
@@ -352,6 +352,25 @@ def test_tabs_opened_at_once_are_one_visitor(
     assert len(callers - {None}) == 1
     first, second, third = chats_of(upstream)
     assert first == third != second
+
+
+def test_where_no_answer_outlives_its_page(
+    browser: Browser, shop: str, folder: Path, start: Start, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    alone = start(CORS_ALLOW_ORIGINS=shop, STORE="off", WORKERS="2")
+    (folder / "alone.html").write_text(SITE.format(service=alone.url, bot=bots["for-ever"]))
+    with page_on(browser, "about:blank", shop, alone.url, statuses=(404, 503)) as page:
+        page.add_init_script(OPEN)
+        page.goto(f"{shop}/alone.html")
+        open_chat(page)
+        for question in ("Go on", "And on"):  # as the first shows how it is here
+            ask(page, question)
+            expect(page.locator(".assistant")).to_have_text(re.compile(r"\S"))
+            page.reload()
+            wait_until(lambda: freed(upstream, bots["for-ever"]))
+            expect(page.get_by_role("button", name="Send")).to_be_enabled()
+            expect(page.locator(".user, .assistant, .error")).to_have_count(0)
+        assert len(upstream.state()["chats"]) == 2
 
 
 def test_in_a_frame_that_may_keep_nothing(browser: Browser, shop: str, folder: Path, service: Service) -> None:

@@ -8,11 +8,27 @@ export class CozeError extends Error {
   }
 }
 
-const MOST_TRIES = 12; // in a row
+const MOST_TRIES = 12; // in a row: two minutes, for which the service lets an answer go on that nobody follows
+/** For so many milliseconds the service surely knows a question that was sent under a key. */
+export const KEY_MILLISECONDS = 60_000;
+/** What nobody guesses; `crypto.randomUUID` is missing where a page came over plain http. */
+export const newKey = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("-");
 
 export class CozeAPI {
-  constructor(baseURL = "http://127.0.0.1:2026") {
+  /** `token`: a visitor's or a user's, or an API key; in a page everybody can read that. */
+  constructor(baseURL = "http://127.0.0.1:2026", token = null) {
     this.baseURL = baseURL;
+    this.token = token;
+  }
+
+  /** A new visitor's `user_id` and `token`, to be kept in the browser. 404: the service has no visitors. */
+  async visitor() {
+    return (await (await this.#fetch("/api/v1/visitors", { method: "POST" })).json()).data;
+  }
+
+  /** What was said in a conversation of the token's user, oldest first. */
+  async messages(conversationId) {
+    return (await (await this.#fetch(`/api/v1/conversations/${conversationId}/messages`)).json()).data;
   }
 
   /** A complete answer. `request`: user_id, messages, and if you like bot_id and conversation_id. */
@@ -24,15 +40,19 @@ export class CozeAPI {
    * The events of an answer as they come: `for await (const event of api.stream(…))`. Aborting `signal` frees Coze.
    *
    * With `on_disconnect: "continue"` in the request a lost connection is made again and the bot is asked once; then `stop`
-   * frees Coze. The same request with the same `key` within a minute or two gets the same answer, from its start.
+   * frees Coze. The same request with the same `key` within a minute gets the same answer, from its start. `after` is the id
+   * of an event behind which the answer goes on; `<answer_id>.0` is its start. `onLost` hears whether the connection is lost.
    */
-  async *stream(request, { signal, key = crypto.getRandomValues(new Uint32Array(4)).join("-") } = {}) {
+  async *stream(request, { signal, key = newKey(), after, onLost = () => {} } = {}) {
     let outlives = request.on_disconnect === "continue";
-    const headers = { "Idempotency-Key": key };
-    for (let tries = 0; ; tries++) {
+    const since = Date.now();
+    for (let tries = 1; ; tries++) {
       try {
+        const headers = { ...(outlives && { "Idempotency-Key": key }), ...(after && { "Last-Event-ID": after }) };
         const body = { ...request, on_disconnect: outlives ? "continue" : "cancel", stream: true };
-        const response = await this.#post(body, signal, outlives ? headers : {});
+        const response = await this.#post(body, signal, headers);
+        onLost(false);
+        if (response.status === 204) return; // all of it was seen
         for await (const { id, data } of messagesOf(response.body)) {
           const event = JSON.parse(data);
           if (event.type === "error") {
@@ -40,17 +60,23 @@ export class CozeAPI {
             throw new CozeError(message, { code, retryAfter, requestId: response.headers.get("X-Request-ID") });
           }
           if (event.type === "end") return;
-          headers["Last-Event-ID"] = id;
-          tries = 0;
+          if (outlives) after = id;
+          tries = 1;
           yield event;
         }
-        if (!outlives || tries === MOST_TRIES) throw new CozeError("The connection was lost before the answer was complete.");
-      } catch (error) {
-        if (error.code === "answers_unavailable" && outlives) outlives = false; // the service keeps no answers
-        // A TypeError is how `fetch` says that the network failed.
-        else if (!(error instanceof TypeError) || !outlives || tries === MOST_TRIES) throw error;
+        throw lost();
+      } catch (thrown) {
+        const error = thrown instanceof TypeError ? lost() : thrown; // how a stream says that the network failed
+        if (error.code === "answers_unavailable" && outlives) {
+          outlives = false; // the service keeps no answers
+          continue;
+        }
+        const known = after || Date.now() - since < KEY_MILLISECONDS; // later it might be asked a second time
+        const mayPass = ["unreachable", "connection_lost"].includes(error.code) || (after && [429, 502, 503, 504].includes(error.status));
+        if (!outlives || !known || !mayPass || tries === MOST_TRIES) throw error;
+        onLost(true);
+        await passed(Math.max(error.retryAfter ?? 0, Math.min(15, 2 ** (tries - 2)) * (0.5 + Math.random() / 2)), signal);
       }
-      await new Promise((resolve) => setTimeout(resolve, Math.min(15, 2 ** tries) * (250 + 250 * Math.random())));
     }
   }
 
@@ -84,17 +110,25 @@ export class CozeAPI {
     return this.#fetch("/api/v1/chat", { method: "POST", headers, body: JSON.stringify(body), signal });
   }
 
-  async #fetch(path, init) {
-    const response = await fetch(this.baseURL + path, init);
+  async #fetch(path, init = {}) {
+    const headers = { ...init.headers, ...(this.token && { Authorization: `Bearer ${this.token}` }) };
+    const response = await fetch(this.baseURL + path, { ...init, headers }).catch((error) => {
+      if (!(error instanceof TypeError)) throw error; // how `fetch` says that the network failed
+      throw new CozeError("The service cannot be reached.", { code: "unreachable" });
+    });
     if (response.ok) return response;
     const body = await response.json().catch(() => null);
     throw new CozeError(body?.message ?? `HTTP ${response.status}`, {
       code: body?.code,
       status: response.status,
       requestId: response.headers.get("X-Request-ID"),
-      retryAfter: Number(response.headers.get("Retry-After")) || undefined,
+      retryAfter: body?.retry_after ?? (Number(response.headers.get("Retry-After")) || undefined),
     });
   }
+}
+
+function lost() {
+  return new CozeError("The connection was lost before the answer was complete.", { code: "connection_lost" });
 }
 
 /** A question about an uploaded file. `type`: image, audio or file. */
@@ -126,4 +160,11 @@ export async function* messagesOf(body) {
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+function passed(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    setTimeout(resolve, seconds * 1000);
+    signal?.addEventListener("abort", () => reject(signal.reason));
+  });
 }

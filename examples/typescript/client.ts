@@ -268,6 +268,19 @@ export function passed(seconds: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** Tells each second how many are left, at last 0. Returns what ends that. */
+export function countDown(seconds: number, tell: (left: number) => void): () => void {
+  const end = Date.now() + seconds * 1000;
+  const tick = () => {
+    const left = Math.max(0, Math.ceil((end - Date.now()) / 1000));
+    if (!left) clearInterval(timer);
+    tell(left);
+  };
+  const timer = setInterval(tick, 1000);
+  tick();
+  return () => clearInterval(timer);
+}
+
 /** What nobody guesses; `crypto.randomUUID` is missing where a page came over plain http. */
 export function random(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");

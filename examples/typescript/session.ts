@@ -3,15 +3,16 @@ import { type Asked, AskedQuestions } from "./asked.ts";
 import {
   about,
   type Bot,
-  type Conversation,
   type Coze,
   CozeError,
+  countDown,
   type Message,
   type PastMessage,
   passed,
   random,
   type StreamEvent,
 } from "./client.ts";
+import { Conversations, type Listed } from "./conversations.ts";
 import { browser } from "./visitor.ts";
 
 type ChatStarted = Extract<StreamEvent, { type: "chat_started" }>;
@@ -34,11 +35,9 @@ export type State = Readonly<{
   busy: "loading" | "answering" | null;
   lost: boolean; // whether the connection is being made again
   wait: number; // for so many seconds the service wants no question
-  conversations: readonly Conversation[] | null; // null: the service remembers none
-  cursor: string | null; // of more conversations
   open: string | null; // the conversation; null: one that has not begun
-  trouble: CozeError | null; // with the conversations
-}>;
+}> &
+  Readonly<Listed>;
 
 const BLANK = { lines: [], hasEarlier: false, followUps: [] } as const;
 /** Failures behind which the answer may still go on. */
@@ -51,15 +50,15 @@ export class ChatSession {
   #tab = browser("sessionStorage"); // each tab has a conversation of its own open
   #key: string;
   #asked: AskedQuestions;
+  #conversations: Conversations;
   #following: Asked | null = null; // the question whose answer comes in
   #onDisconnect: "continue" | "cancel";
   #met = false;
   #listeners = new Set<() => void>();
   #frame = 0;
-  #page = new AbortController(); // of calls that last as long as the page
   #doing = new AbortController(); // of calls that last until one does something else
   #again = () => {};
-  #timer: ReturnType<typeof setInterval> | undefined;
+  #endPause = () => {};
 
   /**
    * `onDisconnect`: whether an answer goes on for some minutes when the page is left or reloaded, to be followed again,
@@ -70,17 +69,18 @@ export class ChatSession {
     this.#bot = bot ?? undefined;
     this.#key = `conversation with ${bot}`;
     this.#asked = new AskedQuestions(this.#tab, `questions to ${bot}`);
+    this.#conversations = new Conversations(coze, (listed) => this.#set(listed));
     this.#onDisconnect = onDisconnect;
   }
 
   /** Begins where this tab was before a reload. Returns what ends all calls when the page is left. */
   start(): () => void {
-    this.#page = new AbortController();
-    void this.#list();
+    const end = this.#conversations.start();
+    this.#list();
     const open = this.#tab.getItem(this.#key) || null;
     if (open || this.#asked.in(null)) this.open(open);
     return () => {
-      this.#page.abort();
+      end();
       this.#doing.abort();
       this.#pause(0);
     };
@@ -139,38 +139,29 @@ export class ChatSession {
     });
   }
 
-  /** More of the list. */
-  more(): Promise<void> {
-    return this.#manage(async (signal) => {
-      const query = { bot_id: this.#bot, cursor: this.state.cursor ?? undefined };
-      const { data, next_cursor } = await this.#coze.conversations(query, signal);
-      this.#set({ conversations: merged(this.state.conversations ?? [], data), cursor: next_cursor });
-    });
+  more(): void {
+    void this.#conversations.more(this.#bot);
   }
 
-  rename(id: string, name: string): Promise<void> {
-    return this.#manage(async () => {
-      const renamed = await this.#coze.rename(id, name);
-      const list = this.state.conversations ?? [];
-      this.#set({ conversations: list.map((one) => (one.conversation_id === id ? renamed : one)) });
-    });
+  rename(id: string, name: string): void {
+    void this.#conversations.rename(id, name);
   }
 
-  remove(id: string): Promise<void> {
-    return this.#manage(async () => {
-      if (this.state.open === id) this.startNew();
-      await this.#coze.remove(id).catch((error) => {
-        if (!(error instanceof CozeError) || error.code !== "conversation_not_found") throw error;
-      });
-      this.#forget(id); // whether here or in another tab, it is deleted
-    });
+  remove(id: string): void {
+    if (this.state.open === id) this.startNew();
+    void this.#conversations.remove(id);
+  }
+
+  #list(): void {
+    void this.#conversations.read((signal) => this.#meet(signal));
   }
 
   /** Learns which bot it is and how it opens. */
-  async #meet(signal: AbortSignal): Promise<void> {
+  async #meet(signal: AbortSignal): Promise<string | undefined> {
+    if (this.#met) return this.#bot;
     this.#bot ??= (await this.#coze.config(signal)).default_bot_id ?? undefined;
     this.#met = true;
-    if (!this.#bot) return;
+    if (!this.#bot) return undefined;
     try {
       const bot = await this.#coze.bot(this.#bot, signal);
       this.#bot = bot.bot_id; // it may have been a name
@@ -178,6 +169,7 @@ export class ChatSession {
     } catch (error) {
       if (!(error instanceof CozeError)) throw error; // not every Coze tells
     }
+    return this.#bot;
   }
 
   /** Reads the newest messages of a conversation. */
@@ -227,7 +219,7 @@ export class ChatSession {
       if (error.code !== "answer_not_found" || !(await this.#readAfterwards(asked, signal))) throw error;
     } finally {
       if (this.#following === asked) this.#following = null;
-      void this.#list();
+      this.#list();
     }
   }
 
@@ -308,7 +300,7 @@ export class ChatSession {
     }
     if (conversation_id === this.state.open) return;
     this.#setOpen(conversation_id);
-    void this.#list();
+    this.#list();
   }
 
   /** The line of the answer, which begins with its first piece. */
@@ -350,57 +342,17 @@ export class ChatSession {
   #fail(error: unknown): void {
     if (!(error instanceof CozeError)) throw error;
     if (error.code === "conversation_not_found" && this.state.open) {
-      this.#forget(this.state.open);
+      this.#conversations.forget(this.state.open);
       this.#setOpen(null); // what is asked next begins another
     }
     this.#add({ role: "error", text: error.message, error });
     this.#pause(error.retryAfter ?? 0);
   }
 
-  /** Reads the newest part of the list. What was read of the rest stays. */
-  #list(): Promise<void> {
-    return this.#manage(async (signal) => {
-      if (!this.#met) await this.#meet(signal);
-      if (!(await this.#coze.knowsWhoAsks())) return;
-      const { data, next_cursor } = await this.#coze.conversations({ bot_id: this.#bot }, signal);
-      const end = data.at(-1)?.updated_at ?? "";
-      const rest = next_cursor ? (this.state.conversations ?? []).filter((one) => one.updated_at <= end) : [];
-      const conversations = merged(data, rest);
-      const cursor = conversations.length > data.length ? this.state.cursor : next_cursor;
-      this.#set({ conversations, cursor });
-    });
-  }
-
-  /** Does something with the list; what goes wrong is told beside it. */
-  async #manage(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    const { signal } = this.#page;
-    try {
-      await work(signal);
-      this.#set({ trouble: null });
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof CozeError)) throw error;
-      // Where there are no visitors any more (401), or nothing is remembered, there is no list.
-      if (error.status === 401 || error.code === "history_off") this.#set({ conversations: null, trouble: null });
-      else this.#set({ trouble: error });
-    }
-  }
-
-  #forget(id: string): void {
-    this.#set({ conversations: this.state.conversations?.filter((one) => one.conversation_id !== id) ?? null });
-  }
-
   /** Counts down the seconds that the service wants to be left alone. */
   #pause(seconds: number): void {
-    const end = Date.now() + seconds * 1000;
-    const tick = () => {
-      const wait = Math.max(0, Math.ceil((end - Date.now()) / 1000));
-      if (!wait) clearInterval(this.#timer);
-      this.#set({ wait });
-    };
-    clearInterval(this.#timer);
-    this.#timer = setInterval(tick, 1000);
-    tick();
+    this.#endPause();
+    this.#endPause = countDown(seconds, (wait) => this.#set({ wait }));
   }
 
   /** Tells the view once a frame: an answer may come in faster than it can be drawn. */
@@ -429,9 +381,4 @@ function typeOf(file: File): "image" | "file" {
 
 function lineOf({ message_id, role, content, reasoning_content, files, chat_id }: PastMessage): Line {
   return { id: message_id, role, text: content, thinking: reasoning_content, files, chat_id };
-}
-
-function merged(first: readonly Conversation[], then: readonly Conversation[]): Conversation[] {
-  const known = new Set(first.map((one) => one.conversation_id));
-  return [...first, ...then.filter((one) => !known.has(one.conversation_id))];
 }

@@ -1,6 +1,6 @@
 import { useChat } from "@ai-sdk/react";
-import { type FormEvent, useEffect, useRef } from "react";
-import { CozeError } from "../../typescript/client.ts";
+import { type FormEvent, useEffect, useRef, useState } from "react";
+import { countDown, CozeError } from "../../typescript/client.ts";
 import { explained, followEnd, sends, words } from "../../typescript/page.ts";
 import type { CozeTransport, Said } from "./transport.ts";
 
@@ -9,12 +9,14 @@ export function Chat({ transport, earlier }: { transport: CozeTransport; earlier
   const log = useRef<HTMLDivElement>(null);
   useEffect(() => followEnd(log.current!), []);
   const busy = status === "submitted" || status === "streaming";
+  const [wait, setWait] = useState(0); // for so many seconds the service wants no question
+  useEffect(() => countDown(error instanceof CozeError ? (error.retryAfter ?? 0) : 0, setWait), [error]);
   const followUps = busy ? [] : (messages.at(-1)?.parts ?? []).filter((part) => part.type === "data-follow-up");
 
   function send(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
     const text = String(new FormData(event.currentTarget).get("text")).trim();
-    if (!text || busy) return; // what cannot be sent yet stays in its field
+    if (!text || busy || wait) return; // what cannot be sent yet stays in its field
     void sendMessage({ text });
     event.currentTarget.reset();
   }
@@ -32,7 +34,9 @@ export function Chat({ transport, earlier }: { transport: CozeTransport; earlier
         )}
         {status === "submitted" && <p className="waiting">…</p>}
         {error && <p className="error" role="alert">{error instanceof CozeError ? explained(error) : error.message}</p>}
-        {error && <button onClick={() => void regenerate()}>{words.retry}</button>}
+        {error && (
+          <button disabled={wait > 0} onClick={() => void regenerate()}>{wait ? words.wait(wait) : words.retry}</button>
+        )}
         {followUps.map(({ data }) => <button key={data} onClick={() => void sendMessage({ text: data })}>{data}</button>)}
       </div>
       <form onSubmit={send}>
@@ -47,7 +51,7 @@ export function Chat({ transport, earlier }: { transport: CozeTransport; earlier
             event.currentTarget.form!.requestSubmit();
           }}
         />
-        <button disabled={busy}>{words.send}</button>
+        <button disabled={busy || wait > 0}>{words.send}</button>
         <button type="button" disabled={!busy} onClick={() => void stop()}>{words.stop}</button>
       </form>
     </main>

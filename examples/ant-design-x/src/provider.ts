@@ -1,8 +1,10 @@
 // A request and a provider for Ant Design X's `useXChat`: the service's events as its messages.
 import { AbstractChatProvider, AbstractXRequestClass, type XRequestOptions } from "@ant-design/x-sdk";
-import { type Coze, random, type Question, type StreamEvent } from "../../typescript/client.ts";
+import type { StreamEvent } from "../../typescript/client.ts";
+import type { Thread } from "../../typescript/thread.ts";
 
-export type Asked = { text: string };
+/** `again` follows the answer to what was asked, if that may still come. */
+export type Asked = { text: string; again?: boolean };
 export type Said = { role: "user" | "assistant"; text: string; thinking?: string; followUps?: string[]; error?: Error };
 type Options = XRequestOptions<Asked, StreamEvent, Said>;
 
@@ -12,43 +14,35 @@ class CozeRequest extends AbstractXRequestClass<Asked, StreamEvent, Said> {
   readonly isStreamTimeout = false;
   isRequesting = false;
   asyncHandler: Promise<void> = Promise.resolve();
-  #coze: Coze;
-  #bot: string | undefined;
-  #conversation: string | undefined;
-  #answer: string | undefined;
+  #thread: Thread;
   #stopping = new AbortController();
 
-  constructor(coze: Coze, bot?: string) {
+  constructor(thread: Thread) {
     super("coze", { manual: true } satisfies Options);
-    this.#coze = coze;
-    this.#bot = bot;
+    this.#thread = thread;
   }
 
-  run({ text }: Asked): void {
-    this.#answer = undefined;
-    this.#stopping = new AbortController();
-    this.asyncHandler = this.#ask(text, this.#stopping.signal);
+  run({ text, again }: Asked): void {
+    const { signal } = (this.#stopping = new AbortController());
+    const events = again && this.#thread.asked ? this.#thread.follow(signal) : this.#thread.ask(text, signal);
+    this.asyncHandler = this.#hear(events);
   }
 
   /** Stops the answer, at Coze too. */
   abort(): void {
-    if (this.#answer) void this.#coze.stop(this.#answer).catch(() => {}); // what nobody follows ends by itself
     this.#stopping.abort();
   }
 
-  async #ask(content: string, signal: AbortSignal): Promise<void> {
+  async #hear(events: AsyncGenerator<StreamEvent>): Promise<void> {
     const { onUpdate, onSuccess, onError } = this.options.callbacks!;
-    const messages: Question["messages"] = [{ role: "user", content }];
-    const question = { bot_id: this.#bot, conversation_id: this.#conversation, messages, on_disconnect: "continue" as const };
     this.isRequesting = true;
     try {
-      const events: StreamEvent[] = [];
-      for await (const event of this.#coze.stream(question, { signal, key: random() })) {
-        if (event.type === "chat_started") [this.#conversation, this.#answer] = [event.conversation_id, event.answer_id];
-        events.push(event);
+      const heard: StreamEvent[] = [];
+      for await (const event of events) {
+        heard.push(event);
         onUpdate?.(event, new Headers());
       }
-      onSuccess(events, new Headers());
+      onSuccess(heard, new Headers());
     } catch (error) {
       onError(error as Error);
     } finally {
@@ -58,12 +52,12 @@ class CozeRequest extends AbstractXRequestClass<Asked, StreamEvent, Said> {
 }
 
 export class CozeProvider extends AbstractChatProvider<Said, Asked, StreamEvent> {
-  constructor(coze: Coze, bot?: string) {
-    super({ request: new CozeRequest(coze, bot) });
+  constructor(thread: Thread) {
+    super({ request: new CozeRequest(thread) });
   }
 
-  transformParams({ text = "" }: Partial<Asked>): Asked {
-    return { text };
+  transformParams({ text = "", again }: Partial<Asked>): Asked {
+    return { text, again };
   }
 
   transformLocalMessage({ text = "" }: Partial<Asked>): Said {

@@ -98,11 +98,11 @@ function Conversations({ chat }: { chat: ChatSession }) {
 
   function rename({ conversation_id, name }: Conversation) {
     const wanted = prompt(words.name, name)?.trim().slice(0, 100);
-    if (wanted) void chat.rename(conversation_id, wanted);
+    if (wanted) chat.rename(conversation_id, wanted);
   }
 
   function remove({ conversation_id, name }: Conversation) {
-    if (confirm(words.confirm(name))) void chat.remove(conversation_id);
+    if (confirm(words.confirm(name))) chat.remove(conversation_id);
   }
 
   return (
@@ -122,7 +122,7 @@ function Conversations({ chat }: { chat: ChatSession }) {
           </li>
         ))}
       </ul>
-      {state.cursor && <button onClick={() => void chat.more()}>{words.more}</button>}
+      {state.cursor && <button onClick={() => chat.more()}>{words.more}</button>}
       {state.trouble && <p className="error" role="alert">{explained(state.trouble)}</p>}
     </nav>
   );

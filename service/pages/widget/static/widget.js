@@ -459,7 +459,7 @@
             case "chat_started":
               setOpen(event.conversation_id);
               Object.assign(asked, { answerId: event.answer_id, chatId: event.chat_id });
-              tab.set("asked", asked);
+              tab.set("asked", event.answer_id ? asked : null); // one without a name ends with its connection
               if (asked.stopped) stop();
               break;
             case "reasoning_delta":
