@@ -21,9 +21,9 @@ usage: ./run.sh COMMAND
 
   sandbox   set up, and run in the foreground with a built-in Coze simulator: no account needed
   start     set up, and run in the background on the Coze of COZE_API_TOKEN (environment or .env)
-  stop      stop it; running chats finish first
+  stop      stop what runs in the background; running chats finish first
   restart   stop, then start
-  status    is it running, and does it answer
+  status    does it run in the background, and does Coze answer it
   logs      follow its log
   check     set up, then what takes a minute: format, lint, types, generated code, unit tests
   test      set up, then every check and every test; `test tests/test_chat.py -k stream` runs these tests alone
@@ -138,6 +138,7 @@ start() {
     # While another service has the lock, what stands there is that one's.
     if [ "$(cat "$PID_FILE" 2>/dev/null)" = "$pid" ] && [ -n "$(ready 1)" ]; then
       echo "running (pid $pid) on $(ready 1), docs at $(ready 1)/docs, log in $LOG_FILE"
+      health "$(ready 1)" >/dev/null || echo "run.sh: it runs, but cannot chat: see ./run.sh status" >&2
       return
     fi
     sleep 0.1
@@ -167,6 +168,23 @@ stop() {
   see_off "$pid" "${seconds:-$NOTICE_SECONDS}"
 }
 
+# Prints what the service at $1 says of itself. Fails if it does not answer, or has no way to Coze.
+health() {
+  .venv/bin/python - "$1/health" <<'PY'
+import sys, urllib.error, urllib.request
+# No proxy knows this machine's own addresses.
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+try:
+    answer = direct.open(sys.argv[1], timeout=20)
+except urllib.error.HTTPError as error:
+    answer = error
+except OSError as error:
+    sys.exit(f"it does not answer: {error}")
+print(answer.read().decode())
+sys.exit(answer.status != 200)
+PY
+}
+
 status() {
   local pid url
   pid=$(running_pid 0)
@@ -180,19 +198,7 @@ status() {
     return 1
   fi
   echo "running (pid $pid) on $url"
-  .venv/bin/python - "$url/health" <<'PY'
-import sys, urllib.error, urllib.request
-# No proxy knows this machine's own addresses.
-direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-try:
-    answer = direct.open(sys.argv[1], timeout=20)
-except urllib.error.HTTPError as error:
-    answer = error
-except OSError as error:
-    sys.exit(f"it does not answer: {error}")
-print(answer.read().decode())
-sys.exit(answer.status != 200)
-PY
+  health "$url"
 }
 
 case "${1:-}" in

@@ -123,7 +123,7 @@ def test_a_bot_says_how_it_opens(named: Service, bots: dict[str, str]) -> None:
     by_name, by_id = details_of(named, "helper"), details_of(named, bots["variables"])
     assert by_name == by_id
     assert by_name["prologue"].startswith("您好！我是扣子沙盒里的智能体。")
-    assert by_name["suggested_questions"] == ["您是谁？", "Who are you?", "帮助"]
+    assert by_name["suggested_questions"] == ["Who are you?", "Help", "您是谁？", "帮助"]
     opening = {"prologue", "suggested_questions"}
     assert {name: value for name, value in by_name.items() if name not in opening} in bots_of(named)
 

@@ -128,6 +128,14 @@ def test_a_stop_twice_gives_chats_their_time(checkout: Checkout, bots: dict[str,
         assert {stop.result() for stop in stops} == {"stopped\n"}
 
 
+def test_a_start_without_a_way_to_coze_says_so(checkout: Checkout) -> None:
+    checkout.env["COZE_API_TOKEN"] = "wrong"
+    said = checkout.run("start")
+    assert f"running (pid {checkout.pid()})" in said
+    assert "it runs, but cannot chat: see ./run.sh status" in said
+    assert "Coze does not accept the service's token." in checkout.run("status", code=1)
+
+
 def test_restart(checkout: Checkout) -> None:
     checkout.run("start")
     first = checkout.pid()

@@ -209,6 +209,7 @@ def test_a_stream_has_coze_s_events_in_coze_s_order(client: httpx.Client) -> Non
         ("The sky is blue.", "You said: The sky is blue."),
         ("天空是蓝色的", "您说的是：天空是蓝色的"),
         ("help", '"help all" for all'),
+        ("帮助", "- failure: 开始后失败的事件流"),
         ("帮助 http", f"`{bot('0103')}` 502-html"),
     ],
 )

@@ -18,7 +18,10 @@ LANGUAGES = ("en", "zh")
 _CHINESE = "x-zh-"
 # Shown where Scalar would offer its maker's generator.
 _CLIENTS = [
-    {"lang": "TypeScript", "source": "npx openapi-typescript@7 openapi.yaml -o coze-api.ts"},
+    {
+        "lang": "TypeScript",
+        "source": "npx openapi-typescript@7 openapi.yaml --default-non-nullable=false -o coze-api.ts",
+    },
     {"lang": "Python", "source": "openapi-python-client generate --path openapi.yaml"},
 ]
 # Where a Chinese line is broken after punctuation, no space belongs, but Markdown would show one.

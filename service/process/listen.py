@@ -1,6 +1,7 @@
 """Resources taken before serving: the limit of open files, the listening socket, the port of the metrics."""
 
 import contextlib
+import errno
 import resource
 import socket
 import sys
@@ -48,6 +49,8 @@ def listen(settings: Settings) -> socket.socket:
         listener = socket.create_server(address, family=family, backlog=2048, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "that is no host name"
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            reason = "another program listens there. Stop it, or set PORT to another number"
         raise SettingsError(f"HOST {settings.host} and PORT {settings.port} cannot be used: {reason}.") from None
     url = url_of(listener)
     log.info(

@@ -38,7 +38,7 @@ async def _serve(settings: Settings) -> None:
 
 def _table(url: str) -> str:
     lines = [f"  bots ({len(BOTS)}; {url}/sandbox/bots lists each):"]
-    for group, what in GROUPS.items():
+    for group, (what, _) in GROUPS.items():
         ids = sorted(bot.id for bot in BOTS.values() if bot.group == group)
         span = ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1][-4:]}"
         lines.append(f"  {span:28} {group:11} {what}")

@@ -114,7 +114,7 @@ def _item(request: web.Request, found: Bot) -> Json:
 def _onboarding(found: Bot) -> Json:
     return {
         "prologue": "您好！我是扣子沙盒里的智能体。Hello! I am the bot of the Coze sandbox.",
-        "suggested_questions": ["您是谁？", "Who are you?", "帮助"],
+        "suggested_questions": ["Who are you?", "Help", "您是谁？", "帮助"],
     }
 
 

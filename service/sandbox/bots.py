@@ -21,17 +21,27 @@ from .wire import dump
 PREFIX: Final = "753733451089618"
 DEFAULT: Final = PREFIX + "5359"
 
+# What each group of bots is for, in English and in Chinese.
 GROUPS: Final = {
-    "good": "answers well",
-    "code": "a JSON error instead of the chat, with the Coze code that the id's last four digits are",
-    "http": "an HTTP answer that is no chat",
-    "connection": "connections that wait, drip, hang or die",
-    "failure": "a stream that begins and then fails",
-    "content": "a good chat with rare or odd content",
-    "framing": "a good chat in rare or odd server-sent events",
-    "size": "much of it: long, large, many",
-    "asks": "a workflow that asks the user something, and goes on with the next message",
-    "text": "a good chat with broken characters, or values that are not of their type",
+    "good": ("answers well", "正常回答"),
+    "code": (
+        "a JSON error instead of the chat, with the Coze code that the id's last four digits are",
+        "以 JSON 错误代替对话，扣子错误码是 ID 的末四位",
+    ),
+    "http": ("an HTTP answer that is no chat", "不是对话的 HTTP 应答"),
+    "connection": ("connections that wait, drip, hang or die", "等待、缓慢、挂起或中断的连接"),
+    "failure": ("a stream that begins and then fails", "开始后失败的事件流"),
+    "content": ("a good chat with rare or odd content", "内容少见或奇特的正常对话"),
+    "framing": ("a good chat in rare or odd server-sent events", "SSE 写法少见或奇特的正常对话"),
+    "size": ("much of it: long, large, many", "超长、超大或数量很多"),
+    "asks": (
+        "a workflow that asks the user something, and goes on with the next message",
+        "向用户提问、随下一条消息继续的工作流",
+    ),
+    "text": (
+        "a good chat with broken characters, or values that are not of their type",
+        "含有损坏的字符或类型不符的值的正常对话",
+    ),
 }
 
 
@@ -62,9 +72,9 @@ def help_text(chinese: bool, question: str) -> str:
         else 'Another bot id shows another failure. These are the groups (say "help http" for one of them, '
         '"help all" for all):'
     ]
-    for group, what in GROUPS.items():
+    for group, (english, in_chinese) in GROUPS.items():
         ids = sorted(bot.id for bot in BOTS.values() if bot.group == group)
-        lines.append(f"- {group}: {what} (`{ids[0]}` … `{ids[-1]}`)")
+        lines.append(f"- {group}: {in_chinese if chinese else english} (`{ids[0]}` … `{ids[-1]}`)")
     return "\n".join(lines)
 
 

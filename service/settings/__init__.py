@@ -52,7 +52,9 @@ def _check_ways_to_a_token(given: set[str]) -> None:
     jwt = [name for name in JWT_SETTINGS if name in given]
     ways = [name for name in TOKEN_SETTINGS[:2] if name in given] + jwt[:1]
     if not ways:
-        raise SettingsError(f"COZE_API_TOKEN is required, or {others}.")
+        raise SettingsError(
+            f"COZE_API_TOKEN is required, or {others}. Without a Coze account, --sandbox runs a simulator."
+        )
     if len(ways) > 1:
         raise SettingsError(f"{' and '.join(ways)} are set, but a token can come in one way only.")
     if jwt:
@@ -129,7 +131,7 @@ def _refuse_slips(dotenv: list[Binding]) -> None:
     unset = _unset(dotenv)
     for name, value, line in dotenv:
         if value and (meant := same_letters(name, _NAMES) or nearly(name, _NAMES)) in unset:
-            raise SettingsError(f".env sets what is no setting in line {line}; {meant} may be meant.")
+            raise SettingsError(f".env names no setting in line {line}. Did you mean {meant}?")
         if unset.intersection(re.findall(r"[\s;]([A-Z_]+)=", value)):
             raise SettingsError(f".env sets more than one variable in line {line}.")
     for name, value in os.environ.items():

@@ -386,7 +386,7 @@ def test_a_name_that_is_meant_for_a_setting_is_not_passed_over(
     Path(".env").write_text(f"\n{name}=secret\n")
     with pytest.raises(SettingsError) as caught:
         settings.read()
-    assert str(caught.value) == f".env sets what is no setting in line 2; {meant} may be meant."
+    assert str(caught.value) == f".env names no setting in line 2. Did you mean {meant}?"
     # Beside what it may be meant for it is another variable, and so it is without a value.
     good = {"API_KEYS": "shop:" + "0" * 64, "LOG_LEVEL": "INFO", "PORT": "1", "OTEL_TRACES_EXPORTER": "none"}
     monkeypatch.setenv("COZE_API_TOKEN", "pat_1")
