@@ -82,7 +82,7 @@ def test_what_a_visitor_said_is_listed_and_read_again(
         expect(names(page)).to_have_text(["Think about it", "What <b>is</b> it?"])
         # The other one, by keyboard, with its files.
         page.get_by_role("link", name="What <b>is</b> it?").press("Enter")
-        expect(bubbles(page)).to_have_text(["📎 notes.txt", "What <b>is</b> it?", first], use_inner_text=True)
+        expect(bubbles(page)).to_have_text(["notes.txt", "What <b>is</b> it?", first], use_inner_text=True)
         expect(page.get_by_label("Bot id")).to_have_value(BOT)
         shown = page.get_by_role("img", name="evening.png")
         page.wait_for_function("image => image.naturalWidth == 240", arg=shown.element_handle())

@@ -15,6 +15,7 @@ export function button(text, onclick, className = "button") {
 }
 
 const ICONS = {
+  file: "m20 11-8.500 8.500a5 5 0 0 1-7-7L13 4a3.300 3.300 0 0 1 4.700 4.700l-8.500 8.500a1.700 1.700 0 0 1-2.400-2.400L14.500 7",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   again: "M20 11a8 8 0 1 0-2.300 6M20 5v6h-6",
   rename: "m4 20 1-4L16 5l3 3L8 19zm9-12 3 3",
@@ -23,14 +24,17 @@ const ICONS = {
   unlike: "M7 13V4H4v9zm0 0 4 8c2 0 3-1 2.600-3L13 15h6L17.500 4H7",
 };
 
-/** A button that shows an icon and is called `label`. */
-export function iconButton(icon, label, onclick) {
+export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("aria-hidden", "true");
-  svg.appendChild(document.createElementNS(svg.namespaceURI, "path")).setAttribute("d", ICONS[icon]);
-  const element = make("button", { type: "button", onclick, className: "button icon", title: label, ariaLabel: label }, svg);
-  return element;
+  svg.appendChild(document.createElementNS(svg.namespaceURI, "path")).setAttribute("d", ICONS[name]);
+  return svg;
+}
+
+/** A button that shows an icon and is called `label`. */
+export function iconButton(name, label, onclick) {
+  return make("button", { type: "button", onclick, className: "button icon", title: label, ariaLabel: label }, icon(name));
 }
 
 /** Whether a key is part of composing a character (229: Safari's way to say so), where Enter chooses a word. */

@@ -1,6 +1,6 @@
 /** Questions and answers as they stand on the page: those of this moment, and those that the service remembers. */
 import { GrowingMarkdown } from "../../markdown/assets/growing.js";
-import { iconButton, make } from "./dom.js";
+import { icon, iconButton, make } from "./dom.js";
 import { GrowingText } from "./frame.js";
 import { copy, look } from "./markdown.js";
 import { rating } from "./rating.js";
@@ -11,7 +11,7 @@ const said = (className, who) => make("div", { className: `message ${className}`
 
 /** A picture or the name of a file, with a link to it where it can be seen. `file` is one that was just picked. */
 function shownFile({ type, name, url, file }) {
-  const words = make("span", { text: `📎 ${name || texts.file}`, className: "bubble", dir: "auto" });
+  const words = make("span", { className: "bubble file" }, icon("file"), make("span", { text: name || texts.file, dir: "auto" }));
   let shown = words;
   if (type === "image" && (url || file)) {
     shown = make("img", { alt: name || texts.picture });

@@ -76,15 +76,18 @@ function changeCaller() {
 
 async function showHealth() {
   const health = $("health");
+  const [words, version] = health.children;
+  const show = (good, text, number = "") => {
+    health.className = `health ${good ? "good" : "bad"}`;
+    [words.textContent, version.textContent] = [text, number];
+  };
   try {
     const answer = await (await fetch("health")).json();
-    const good = answer.status === "healthy";
-    health.className = `health ${good ? "good" : "bad"}`;
-    health.firstElementChild.textContent = good ? `${texts.ready} · ${answer.version}` : texts.notReady;
+    if (answer.status === "healthy") show(true, texts.ready, `· ${answer.version}`);
+    else show(false, texts.notReady);
     health.title = answer.message;
   } catch {
-    health.className = "health bad";
-    health.firstElementChild.textContent = texts.unreachable;
+    show(false, texts.unreachable);
   }
 }
 
