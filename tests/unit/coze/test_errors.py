@@ -60,6 +60,12 @@ def test_whose_fault_it_is(asked: Asked, code: int | None, status: int, expected
     assert (failure.status, failure.code) == expected
 
 
+def test_a_failure_of_coze_says_what_is_wrong_and_when_to_ask_again() -> None:
+    quota = coze_failure(BOT, code=4028)
+    assert quota.message == "The Coze account behind the service has used up its quota."
+    assert quota.retry_after == 3600
+
+
 @pytest.mark.parametrize(
     ("error", "code", "status", "expected"),
     [
