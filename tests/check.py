@@ -117,6 +117,12 @@ def _chinese_fonts() -> bool:
     return bool(listing and subprocess.run([listing, ":lang=zh"], capture_output=True).stdout.strip())
 
 
+def compile_tests() -> str:
+    """Imports all test modules once, so that not every worker compiles them."""
+    run(sys.executable, "-m", "pytest", "--collect-only", "-q")
+    return ""
+
+
 def lint_contract() -> str:
     script = TESTS / "node_modules" / "@redocly" / "cli" / "bin" / "cli.js"
     if not script.exists():
@@ -139,10 +145,8 @@ FAST: Stages = [STATIC | {"unit tests": python("pytest", "-q", "tests/unit")}]
 ALL: Stages = [
     STATIC | NPM | DEBIAN,
     # A weakness that becomes known is no fault of the commit under test.
-    {"redocly lint": lint_contract, "supply": python("tests.supply", "--no-audit")},
-    # First, so that the workers of the next stage find all test modules compiled.
-    {"tests that run alone": tests("-m", "alone")},
-    {"tests": tests(f"--numprocesses={TEST_WORKERS}", "--dist=loadfile", "--no-loadscope-reorder", "-m", "not alone")},
+    {"redocly lint": lint_contract, "supply": python("tests.supply", "--no-audit"), "compiled tests": compile_tests},
+    {"tests": tests(f"--numprocesses={TEST_WORKERS}", "--dist=loadfile", "--no-loadscope-reorder")},
 ]
 
 

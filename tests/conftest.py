@@ -42,7 +42,7 @@ http = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
 
 # A worker that began one of these last would still be at it when the others have nothing left to do.
 LONGEST = (
-    *("test_schemathesis.py", "test_workers.py", "test_files.py", "test_examples.py", "test_playground.py"),
+    *("test_schemathesis.py", "test_workers.py", "test_examples.py", "test_files.py", "test_playground.py"),
     *("test_playground_conversations.py", "test_playground_answers.py", "test_stopping.py", "test_generators.py"),
     *("test_faults.py", "test_readers.py", "test_bots.py", "test_shared_answers.py", "test_metrics.py"),
     *("test_leaving.py", "test_http.py", "test_tokens.py", "test_docs_page.py", "test_run_sh.py"),

@@ -5,13 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from conftest import ROOT
 
 PEERS = {"limit", "service", "openai"}
 
 
-@pytest.mark.alone
 def test_it_measures_every_figure(tmp_path: Path) -> None:
     # Without the reference and the plot, which need the group `bench`.
     options = ["--tiny", "--slow", "--workers", "--no-plot", "--peers", ",".join(PEERS), "--out", str(tmp_path)]

@@ -177,7 +177,6 @@ def test_a_store_that_is_not_there_at_the_start(start: Start, store: ValkeyServe
     assert calls(service, 3) == [200, 200, 429]
 
 
-@pytest.mark.alone
 def test_a_wrong_password_is_a_store_that_does_not_answer(start: Start, store: ValkeyServer) -> None:
     uri = f"redis://user:wrong-secret@127.0.0.1:{store.port}/0"
     service = start(ENABLE_RATE_LIMIT="true", RATE_LIMIT_REQUESTS="2", RATE_LIMIT_STORAGE=uri, WORKERS="2")
