@@ -494,9 +494,9 @@ def test_a_page_of_a_library(
         # An answer goes on over a reload, a second question waits its turn, and Stop stops the answer at Coze.
         page.goto(f"{pages[name]}bot={bots['for-ever']}")
         ask("Go on")
-        expect(answers).to_have_text(re.compile(r"\S{3}"))
+        expect(answers).to_have_text(re.compile(r"\S.{4}"))
         page.reload()
-        expect(answers).to_have_text(re.compile(r"\S{3}"))
+        expect(answers).to_have_text(re.compile(r"\S.{4}"))
         expect(lines(page, name, "user")).to_have_text("Go on")
         ask("And then?")
         expect(field).to_have_value("And then?")
@@ -543,14 +543,17 @@ def test_a_page_of_a_library_waits(
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_thinking_in_a_page_of_a_library(
+def test_thinking_in_a_page_of_a_library_in_the_dark(
     browser: Browser, pages: dict[str, str], name: str, service: Service, bots: dict[str, str]
 ) -> None:
-    with page_on(browser, f"{pages[name]}bot={bots['reasoning']}", service.url) as page:
+    with page_on(browser, f"{pages[name]}bot={bots['reasoning']}", service.url, color_scheme="dark") as page:
         page.get_by_role("textbox").fill("Hello")
         page.get_by_role("textbox").press("Enter")
         expect(lines(page, name, "assistant")).to_contain_text(re.compile(r"\S"))
         expect(page.get_by_text("Thinking")).to_be_visible()
+        colour = lines(page, name, "assistant").evaluate("answer => getComputedStyle(answer).color")
+        assert min(map(int, re.findall(r"\d+", colour)[:3])) > 180
+        keep_screenshot(page, f"example-{name}-dark")
 
 
 def chats_of(upstream: Upstream) -> list[str]:
