@@ -255,17 +255,42 @@ def test_stopping_before_the_answer_has_begun(browser: Browser, on_sandbox: Serv
         wait_until(lambda: [chat["cancel_calls"] for chat in upstream.state()["chats"]] == [1])
 
 
+@pytest.mark.parametrize("begun_yet", [True, False])
+def test_the_next_question_waits_for_the_stop(
+    browser: Browser, on_sandbox: Service, upstream: Upstream, begun_yet: bool
+) -> None:
+    """Coze takes no question while a chat runs in the conversation, and to end one takes a moment."""
+    with page_on(browser, f"{on_sandbox.url}/playground", statuses=(429,)) as page:
+        open_at(page)
+        ask(page, "First")
+        answered(page, 1)
+        slow = {"kind": "slow", "seconds": 1}
+        upstream.set(delta_seconds=0.05, fail={"/v3/chat/cancel": slow} if begun_yet else {"/v3/chat": slow})
+        ask(page, QUESTION)
+        begun(page, 2) if begun_yet else wait_until(lambda: asked(upstream) == 2)
+        page.locator("#question").fill("Next")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("button", name="Send")).to_be_enabled()
+        page.keyboard.press("Enter")
+        expect(page.locator(".bot .bubble").last).to_have_text(re.compile("You said: Next"))
+        assert page.get_by_role("alert").count() == 0
+        assert len({chat["conversation_id"] for chat in upstream.state()["chats"]}) == 1
+
+
 def test_a_service_that_keeps_no_answers(browser: Browser, start: Start, upstream: Upstream) -> None:
     service = start(WORKERS="2")
-    with page_on(browser, f"{service.url}/playground", statuses=(503,)) as page:
+    with page_on(browser, f"{service.url}/playground", statuses=(429, 503)) as page:
         open_at(page)
         for count, question in enumerate(("One", "Two"), 1):
             ask(page, question)
             assert question in answered(page, count)
         assert sum("on_disconnect" in row for row in wire(page)) == 1
-        upstream.set(delta_seconds=0.05)
+        upstream.set(delta_seconds=0.05, fail={"/v3/chat/cancel": {"kind": "slow", "seconds": 1}})
         ask(page, QUESTION)
         begun(page, 3)
         page.get_by_role("button", name="Stop").click()
-        wait_until(lambda: upstream.state()["chats"][-1]["status"] == "canceled")
-    assert asked(upstream) == 3
+        ask(page, "Next")
+        assert answered(page, 4).startswith("You said: Next")
+        assert page.get_by_role("alert").count() == 0
+        states = [chat["status"] for chat in upstream.state()["chats"]]
+        assert states == ["completed", "completed", "canceled", "completed"]

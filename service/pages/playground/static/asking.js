@@ -51,6 +51,11 @@ function partOf({ file, id }) {
   return { type: ["image", "audio"].includes(kind) ? kind : "file", file_id: id };
 }
 
+// Milliseconds in which Coze ends a chat that was stopped; before, it takes no question in that conversation.
+const STOPPING = 10_000;
+const AGAIN = 500; // milliseconds between two tries
+let stoppedAt = -Infinity; // when an answer was stopped last
+
 class Asking {
   #turn; // { text, about, shown, message }, where `shown` is the question on the page
   #ticket; // of an answer that was asked for before
@@ -68,6 +73,7 @@ class Asking {
   }
 
   stop() {
+    stoppedAt = performance.now();
     this.#abort.abort();
     this.#stream?.stop().catch((failure) => failure.code !== "answer_not_found" && showFailure(failure));
     this.#forget();
@@ -112,7 +118,7 @@ class Asking {
     this.#answer.wait(this.#isWaiting ? texts.reconnecting : seconds ? `${seconds} s` : "");
   }
 
-  /** What completed the answer. */
+  /** What completed the answer. Right after a stop it may take several tries. */
   async #answered() {
     await callerKnown();
     const stream = $("stream").checked;
@@ -124,7 +130,15 @@ class Asking {
       stream,
     };
     change({ sent: body });
-    return body.stream ? this.#readStream(body) : this.#readWhole(body);
+    for (;;) {
+      try {
+        return await (body.stream ? this.#readStream(body) : this.#readWhole(body));
+      } catch (error) {
+        if (error.code !== "conversation_busy" || performance.now() > stoppedAt + STOPPING) throw error;
+        await new Promise((resolve) => setTimeout(resolve, AGAIN));
+        this.#abort.signal.throwIfAborted();
+      }
+    }
   }
 
   async #readStream(body) {
