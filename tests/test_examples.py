@@ -632,6 +632,24 @@ def test_tabs_opened_at_once_are_one_visitor(examples: Path, service: Service, l
     assert run_tool(examples, node(), "--input-type=module", "-e", script) == "1 1 2 true\n"
 
 
+def test_a_session_that_is_started_twice_meets_its_bot(examples: Path, service: Service, bots: dict[str, str]) -> None:
+    """React in its strict mode mounts each component, unmounts it, and mounts it again."""
+    script = f"""
+      import {{ createCoze }} from "./typescript/client.ts";
+      import {{ ChatSession }} from "./typescript/session.ts";
+      import {{ memory, Visitor }} from "./typescript/visitor.ts";
+      globalThis.requestAnimationFrame = setTimeout;
+      const url = {json.dumps(service.url)};
+      const session = new ChatSession(createCoze(url, new Visitor(url, memory())), {json.dumps(bots["load"])});
+      session.start()();
+      const end = session.start();
+      await new Promise((met) => session.subscribe(() => session.state.bot && met()));
+      console.log(session.state.bot.bot_id);
+      end();
+    """
+    assert run_tool(examples, node(), "--input-type=module", "-e", script) == f"{bots['load']}\n"
+
+
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_long_lists_come_in_pages(browser: Browser, pages: dict[str, str], name: str, service: Service) -> None:
     with page_on(browser, pages[name], service.url) as page:

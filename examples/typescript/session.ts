@@ -160,15 +160,16 @@ export class ChatSession {
   async #meet(signal: AbortSignal): Promise<string | undefined> {
     if (this.#met) return this.#bot;
     this.#bot ??= (await this.#coze.config(signal)).default_bot_id ?? undefined;
-    this.#met = true;
-    if (!this.#bot) return undefined;
-    try {
-      const bot = await this.#coze.bot(this.#bot, signal);
-      this.#bot = bot.bot_id; // it may have been a name
-      this.#set({ bot });
-    } catch (error) {
-      if (!(error instanceof CozeError)) throw error; // not every Coze tells
+    if (this.#bot) {
+      try {
+        const bot = await this.#coze.bot(this.#bot, signal);
+        this.#bot = bot.bot_id; // it may have been a name
+        this.#set({ bot });
+      } catch (error) {
+        if (!(error instanceof CozeError)) throw error; // not every Coze tells
+      }
     }
+    this.#met = true; // only now: a first start may have been ended on the way
     return this.#bot;
   }
 
