@@ -118,7 +118,8 @@ def chat(shop: str, folder: Path, start: Start, bots: dict[str, str]) -> Service
         "busy": bots["503-retry-after"],
     }
     for name, bot in pages.items():
-        (folder / f"{name}.html").write_text(SITE.format(service=service.url, bot=bot))
+        page = SITE.format(service=service.url, bot=bot)
+        (folder / f"{name}.html").write_text(page.replace("async", 'type="module"') if name == "about" else page)
     (folder / "hostile.html").write_text(HOSTILE.format(service=service.url, bot=bots["markdown"]))
     for name, text in {
         "shop.css": STYLE,
@@ -162,7 +163,7 @@ def test_a_conversation_is_kept_on_all_pages_of_the_site(
     open_chat(opened)
     expect(opened.locator(".opening")).to_contain_text("I am the bot of the Coze sandbox")
     log, answers = opened.get_by_role("log"), opened.locator(".assistant")
-    expect(log.get_by_role("button")).to_have_count(3)
+    expect(log.get_by_role("button")).to_have_count(4)
     ask(opened, "My name is Ada.")
     expect(answers).to_have_text("You said: My name is Ada.")
     log.get_by_role("button").first.dblclick()  # what the bot suggests next
