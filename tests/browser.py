@@ -24,6 +24,12 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+_FORBIDDEN = (
+    "Access to fetch at",
+    "Failed to load resource: net::ERR_FAILED",
+    "Connecting to",
+    "Fetch API cannot load",
+)
 # How long a page may take is no promise of the service: machines are slow at times.
 expect.set_options(timeout=20_000)
 WIDE: ViewportSize = {"width": 1280, "height": 800}
@@ -51,12 +57,13 @@ def page_on(
     statuses: tuple[int, ...] = (),
     refused: bool = False,
     lost: bool = False,
+    forbidden: bool = False,
     **context: Any,
 ) -> Iterator[Page]:
     """A page at `url`. At the end: it asked only the servers of `url` and `others`, and its console had no error.
 
     `statuses` are the failing HTTP statuses that the test provokes, `refused` says that it stops the server, `lost`
-    that it cuts connections: the browser reports all of them in the console.
+    that it cuts connections, `forbidden` that the page may not call: the browser reports all of them in the console.
     """
     homes = {urlsplit(address).netloc for address in (url, *others)}
     outside: list[str] = []
@@ -64,6 +71,7 @@ def page_on(
     provoked = [rf"Failed to load resource: .* status of {status} " for status in statuses]
     provoked += [r"Failed to load resource: net::ERR_CONNECTION_REFUSED"] if refused else []
     provoked += [r"Failed to load resource: net::ERR_[A-Z_]+", r"Access to fetch at .* blocked by CORS"] if lost else []
+    provoked += [rf"{words}\b" for words in _FORBIDDEN] if forbidden else []
     with contextlib.closing(browser.new_context(**{"viewport": WIDE, **context})) as opened:
         page = opened.new_page()
         page.on("request", lambda request: outside.append(request.url) if strange(request.url, homes) else None)

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from browser import NARROW, chromium, keep_screenshot, page_on
-from conftest import Service, Start, Upstream, wait_until
-from playwright.sync_api import Browser, FloatRect, Page, Route, expect
+from conftest import BOT, Service, Start, Upstream, running_service, wait_until
+from playwright.sync_api import Browser, ConsoleMessage, FloatRect, Locator, Page, Route, expect
 from test_examples import chats_of, freed, served
 from test_playground_answers import HOSTILE as HOSTILE_ANSWER
 
@@ -30,7 +30,7 @@ SITE = """<!doctype html>
 <h1>A shop</h1>
 <p>What it sells.</p>
 <button>Buy</button>
-<script src="{service}/widget.js" data-bot="{bot}" async></script>
+<script src="{service}/widget.js" data-bot="{bot}" {more} async></script>
 </html>
 """
 STYLE = """* { color: rgb(255, 0, 0) !important; font-size: 40px !important; letter-spacing: 1em; }
@@ -77,6 +77,11 @@ for (const type of ["keydown", "copy", "selectstart", "wheel"]) {
   document.addEventListener(type, (event) => event.preventDefault(), { passive: false });
 }
 """
+LOOKS = {
+    "dark-left": 'data-theme="dark" data-position="left" data-color="gold"',
+    "light": 'data-theme="light" data-color="#040"',
+    "wrong-color": 'data-color="#0f08"',
+}
 # The tests look into the shadow root; no page can.
 OPEN = """const attach = Element.prototype.attachShadow;
 Element.prototype.attachShadow = function () { return attach.call(this, { mode: "open" }); };
@@ -116,10 +121,15 @@ def chat(shop: str, folder: Path, start: Start, bots: dict[str, str]) -> Service
         "endless": bots["for-ever"],
         "wrong": bots["code-4015"],
         "busy": bots["503-retry-after"],
+        "quota": bots["code-4028"],
+        "long": bots["code-4010"],
+        "unknown": "1234",
     }
     for name, bot in pages.items():
-        page = SITE.format(service=service.url, bot=bot)
+        page = SITE.format(service=service.url, bot=bot, more="")
         (folder / f"{name}.html").write_text(page.replace("async", 'type="module"') if name == "about" else page)
+    for name, more in LOOKS.items():
+        (folder / f"{name}.html").write_text(SITE.format(service=service.url, bot="", more=more))
     (folder / "hostile.html").write_text(HOSTILE.format(service=service.url, bot=bots["markdown"]))
     for name, text in {
         "shop.css": STYLE,
@@ -136,9 +146,29 @@ def open_chat(page: Page) -> None:
     expect(page.get_by_role("button", name="Send")).to_be_enabled()
 
 
+def field_of(page: Page) -> Locator:
+    return page.get_by_role("textbox", name="Message")
+
+
 def ask(page: Page, text: str) -> None:
-    page.get_by_label("Message").fill(text)
-    page.get_by_label("Message").press("Enter")
+    field_of(page).fill(text)
+    field_of(page).press("Enter")
+
+
+def warnings_of(page: Page) -> list[str]:
+    """What the widget tells the page's owner in the console, from now on."""
+    told: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "warning" and message.text.startswith("coze-chat:"):
+            told.append(message.text)
+
+    page.on("console", hear)
+    return told
+
+
+# Chromium cannot hide its tab under test; the page is told so in the way that it asks.
+TO_FRONT = "document.dispatchEvent(new Event('visibilitychange'))"
 
 
 @pytest.fixture
@@ -157,11 +187,16 @@ def test_a_conversation_is_kept_on_all_pages_of_the_site(
         lambda request: called.append(request.url.removeprefix(chat.url)) if chat.url in request.url else None,
     )
     opened.goto(f"{shop}/index.html")
+    failed: list[str] = []
+    opened.on("requestfailed", lambda request: failed.append(request.url))
     launch = opened.get_by_role("button", name="Open the chat")
     expect(launch).to_be_visible()
     assert called == ["/widget.js"]
     open_chat(opened)
-    expect(opened.locator(".opening")).to_contain_text("I am the bot of the Coze sandbox")
+    opening = opened.locator(".opening")
+    expect(opening).to_contain_text("I am the bot of the Coze sandbox")
+    name = opened.get_by_role("heading", level=2).inner_text()
+    assert name != "Chat"
     log, answers = opened.get_by_role("log"), opened.locator(".assistant")
     expect(log.get_by_role("button")).to_have_count(4)
     ask(opened, "My name is Ada.")
@@ -169,6 +204,9 @@ def test_a_conversation_is_kept_on_all_pages_of_the_site(
     log.get_by_role("button").first.dblclick()  # what the bot suggests next
     expect(answers).to_have_count(2)
     expect(opened.locator(".user")).to_have_count(2)
+    expect(opened.get_by_role("button", name="Send")).to_be_enabled()
+    opened.wait_for_load_state("networkidle")
+    assert failed == []
     keep_screenshot(opened, "widget")
     # It is still open, and in the same conversation, on the next page of the site, and after a reload.
     opened.goto(f"{shop}/about.html")
@@ -176,7 +214,10 @@ def test_a_conversation_is_kept_on_all_pages_of_the_site(
     opened.reload()
     expect(answers.first).to_have_text("You said: My name is Ada.")
     expect(opened.get_by_role("button", name="Send")).to_be_enabled()
-    field = opened.get_by_label("Message")
+    expect(opened.get_by_role("dialog", name=name)).to_be_visible()
+    expect(opening).to_contain_text("I am the bot of the Coze sandbox")
+    assert opening.evaluate("opening => !opening.previousElementSibling")
+    field = field_of(opened)
     field.fill("What did I say?")
     field.press("Shift+Enter")
     for more in ("isComposing: true", "keyCode: 229"):
@@ -186,13 +227,15 @@ def test_a_conversation_is_kept_on_all_pages_of_the_site(
     field.press("Enter")
     expect(answers.last).to_contain_text("the conversation holds")
     assert len(set(chats_of(upstream))) == 1
-    opened.get_by_role("button", name="New chat").click()
-    expect(opened.locator(".opening")).to_be_visible()
+    opened.get_by_role("button", name="New chat").press("Enter")
+    expect(opening).to_be_visible()
+    expect(answers).to_have_count(0)
+    expect(field_of(opened)).to_be_focused()
     ask(opened, "Hello")
     expect(answers).to_have_count(1)
     expect(answers).to_contain_text("Hello! I am")
     assert len(set(chats_of(upstream))) == 2
-    opened.get_by_label("Message").press("Escape")
+    field_of(opened).press("Escape")
     expect(launch).to_be_focused()
 
 
@@ -231,9 +274,9 @@ def test_a_hostile_page(opened: Page, shop: str, chat: Service, upstream: Upstre
     assert seen[0] == seen[1]  # neither faded nor covered
     expect(opened.locator("coze-chat")).to_have_count(1)
     open_chat(opened)
-    expect(opened.get_by_role("dialog")).to_have_attribute("aria-label", "Chat")
-    opened.get_by_label("Message").press_sequentially("Hello")
-    opened.get_by_label("Message").press("Enter")
+    expect(opened.get_by_role("dialog", name="Markdown")).to_be_visible()
+    field_of(opened).press_sequentially("Hello")
+    field_of(opened).press("Enter")
     answer = opened.locator(".assistant")
     expect(opened.get_by_role("button", name="Send")).to_be_enabled()
     # In Markdown, of which nothing is loaded from elsewhere.
@@ -291,10 +334,13 @@ def test_an_answer_outlives_its_page_until_it_is_stopped(
     expect(answer).to_have_text(re.compile(".{40}"))
     expect(opened.locator(".user")).to_have_text("Go on")
     assert [chat["status"] for chat in upstream.state()["chats"]] == ["in_progress"]
-    opened.get_by_role("button", name="Stop").click()
+    opened.get_by_role("button", name="Stop").press("Enter")
     wait_until(lambda: freed(upstream, bots["for-ever"]))
     expect(opened.get_by_role("button", name="Send")).to_be_enabled()
     expect(opened.locator(".error")).to_have_count(0)
+    expect(opened.locator(".note")).to_have_text("Stopped")
+    expect(field_of(opened)).to_be_focused()
+    keep_screenshot(opened, "widget-stopped")
     # So does a new chat.
     ask(opened, "And on")
     expect(answer.last).to_have_text(re.compile(".{5}"))
@@ -302,23 +348,199 @@ def test_an_answer_outlives_its_page_until_it_is_stopped(
     expect(opened.locator(".opening")).to_be_visible()
     assert len(upstream.state()["chats"]) == 2
     wait_until(lambda: freed(upstream, bots["for-ever"]))
-    expect(opened.locator(".error, .assistant")).to_have_count(0)
+    expect(opened.locator(".error, .note, .assistant")).to_have_count(0)
 
 
 def test_a_conversation_that_was_deleted(opened: Page, shop: str, chat: Service, upstream: Upstream) -> None:
+    """What was asked in it is asked in a new one; a chat that opens onto it begins anew without a word."""
+    answer = opened.locator(".assistant")
+
+    def delete() -> None:
+        token = opened.evaluate("Object.values(localStorage).map((text) => JSON.parse(text).token).find(Boolean)")
+        conversation = chats_of(upstream)[-1]
+        deleted = chat.http.delete(
+            f"/api/v1/conversations/{conversation}", headers={"Authorization": f"Bearer {token}"}
+        )
+        assert deleted.status_code == 200
+
     opened.goto(f"{shop}/index.html")
     open_chat(opened)
     ask(opened, "Just this")
-    expect(opened.locator(".assistant")).to_have_text("You said: Just this")
-    token = opened.evaluate("Object.values(localStorage).map((text) => JSON.parse(text).token).find(Boolean)")
-    (conversation,) = chats_of(upstream)
-    deleted = chat.http.delete(f"/api/v1/conversations/{conversation}", headers={"Authorization": f"Bearer {token}"})
-    assert deleted.status_code == 200
+    expect(answer).to_have_text("You said: Just this")
+    delete()
     ask(opened, "And this")
     expect(opened.locator(".error")).to_contain_text("does not exist any more")
-    opened.get_by_role("button", name="Try again").click()
-    expect(opened.locator(".assistant")).to_have_text(["You said: Just this", "You said: And this"])
+    expect(opened.get_by_role("button", name="Try again")).to_have_count(0)
+    keep_screenshot(opened, "widget-gone")
+    opened.get_by_role("log").get_by_role("button", name="New chat").press("Enter")
+    expect(answer).to_have_text("You said: And this")
+    expect(opened.locator(".user")).to_have_text("And this")
+    expect(field_of(opened)).to_be_focused()
     assert len(set(chats_of(upstream))) == 2
+    delete()
+    opened.reload()
+    expect(opened.locator(".opening")).to_be_visible()
+    expect(opened.get_by_role("log").get_by_role("button")).to_have_count(4)
+    expect(opened.locator(".error, .user, .assistant")).to_have_count(0)
+    opened.get_by_role("log").get_by_role("button").first.press("Enter")
+    expect(answer).to_have_count(1)
+    expect(field_of(opened)).to_be_focused()
+    # So it does for a conversation that has become too long.
+    opened.goto(f"{shop}/long.html")
+    open_chat(opened)
+    ask(opened, "One more")
+    expect(opened.locator(".error")).to_contain_text("too long")
+    expect(opened.get_by_role("log").get_by_role("button")).to_have_text(["New chat"])
+
+
+def test_an_answer_that_the_service_lost(
+    browser: Browser, shop: str, folder: Path, upstream: Upstream, tmp_path: Path
+) -> None:
+    """It is shown as the conversation has it, once Coze has completed it."""
+    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
+    question = " ".join(str(number) for number in range(60))
+    upstream.set(delta_seconds=0.1)
+    with running_service(tmp_path, command=None, **env) as service:
+        (folder / "lost.html").write_text(SITE.format(service=service.url, bot="", more=""))
+        with page_on(browser, "about:blank", shop, service.url, statuses=(404,), lost=True) as page:
+            page.add_init_script(OPEN)
+            page.goto(f"{shop}/lost.html")
+            open_chat(page)
+            ask(page, question)
+            expect(page.locator(".assistant")).to_contain_text("You said: 0 1 2")
+            service.process.kill()
+            service.process.wait()
+            with running_service(tmp_path, command=None, PORT=str(service.address[1]), **env):
+                expect(page.locator(".assistant")).to_have_text(f"You said: {question}", timeout=40_000)
+                expect(page.get_by_role("button", name="Send")).to_be_enabled()
+                expect(page.locator(".error")).to_have_count(0)
+                assert len(upstream.state()["chats"]) == 1
+
+
+def test_a_website_that_may_not_call(browser: Browser, chat: Service, folder: Path) -> None:
+    """Its visitors are not asked whether they are online, and its owner is told what to set."""
+    (folder / "shut.html").write_text(
+        SITE.replace("connect-src {service};", "connect-src 'self';").format(service=chat.url, bot="", more="")
+    )
+    with served(folder) as elsewhere:
+        for name in ("index", "shut"):
+            with page_on(browser, "about:blank", elsewhere, chat.url, statuses=(400,), forbidden=True) as page:
+                told = warnings_of(page)
+                page.add_init_script(OPEN)
+                page.goto(f"{elsewhere}/{name}.html")
+                open_chat(page)
+                expect(page.locator(".error")).to_have_text("The chat cannot be reached.")
+                ask(page, "Hello")
+                expect(page.locator(".error")).to_have_count(2)
+                keep_screenshot(page, f"widget-{name}-elsewhere")
+                expect(page.get_by_role("button", name="Try again").last).to_be_enabled()
+                assert len(told) == 1
+                for word in (elsewhere, chat.url, "CORS_ALLOW_ORIGINS", "connect-src", "docs/widget.md"):
+                    assert word in told[0]
+
+
+def test_failures_that_trying_again_does_not_mend(opened: Page, shop: str, chat: Service, upstream: Upstream) -> None:
+    """Their owner learns the code, the message and the id to look for; a visitor can name the id."""
+    told = warnings_of(opened)
+    retry = opened.get_by_role("button", name="Try again")
+    opened.goto(f"{shop}/unknown.html")
+    open_chat(opened)
+    ask(opened, "Hello")
+    expect(opened.locator(".error")).to_have_text("The chat does not work just now.")
+    expect(retry).to_have_count(0)
+    reference = opened.locator(".note").inner_text().removeprefix("Reference: ")
+    assert any(line.get("request_id") == reference for line in chat.lines())
+    message = "The bot does not exist or belongs to another account."
+    assert told == [f"coze-chat: bot_not_found · {message} · X-Request-ID: {reference}"]
+    # Not now, but later: that keeps nobody from asking something else.
+    opened.goto(f"{shop}/quota.html")
+    open_chat(opened)
+    ask(opened, "Hello")
+    expect(opened.locator(".error")).to_have_text("The chat does not work just now. Try again in about 60 min.")
+    expect(retry).to_be_enabled()
+    expect(opened.get_by_role("button", name="Send")).to_be_enabled()
+    upstream.set(delta_seconds=0.1)
+    retry.press("Enter")
+    expect(opened.locator(".error")).to_have_count(1)
+    expect(field_of(opened)).to_be_focused()
+    assert len(told) == 3
+
+
+def test_a_long_wait_shows_life(opened: Page, shop: str, upstream: Upstream) -> None:
+    upstream.set(fail={"/v3/chat": {"kind": "slow", "seconds": 4}})
+    opened.clock.install()
+    opened.goto(f"{shop}/endless.html")
+    open_chat(opened)
+    ask(opened, "Hello")
+    waiting = opened.locator(".waiting")
+    expect(waiting.locator("i")).to_have_count(3)
+    dot = waiting.locator("i").first
+    assert dot.evaluate("dot => getComputedStyle(dot).animationName") != "none"
+    opened.emulate_media(reduced_motion="reduce")
+    assert dot.evaluate("dot => getComputedStyle(dot).animationName") == "none"
+    opened.clock.fast_forward(11_000)
+    expect(waiting).to_have_text("Still waiting…")
+    opened.get_by_role("button", name="Stop").press("Enter")
+    expect(opened.get_by_role("button", name="Send")).to_be_enabled()
+    expect(opened.locator(".note")).to_have_text("Stopped")
+    expect(waiting).to_have_count(0)
+
+
+def test_another_tab_goes_on_with_the_conversation(opened: Page, shop: str, upstream: Upstream) -> None:
+    opened.context.add_init_script(OPEN)
+    opened.goto(f"{shop}/index.html")
+    open_chat(opened)
+    ask(opened, "My name is Ada.")
+    answers = opened.locator(".assistant")
+    expect(answers).to_have_count(1)
+    expect(opened.get_by_role("button", name="Send")).to_be_enabled()
+    other = opened.context.new_page()
+    other.goto(f"{shop}/about.html")
+    other.get_by_role("button", name="Open the chat").click()
+    expect(other.locator(".assistant")).to_have_count(1)
+    ask(other, "Use `code`")
+    expect(other.locator(".assistant")).to_have_count(2)
+    expect(other.get_by_role("button", name="Send")).to_be_enabled()
+    expect(other.get_by_role("log", name="Messages")).to_be_visible()
+    assert other.locator("code").evaluate("code => getComputedStyle(code).backgroundColor") != "rgba(0, 0, 0, 0)"
+    expect(answers).to_have_count(1)
+    opened.evaluate(TO_FRONT)
+    expect(answers).to_have_count(2)
+    # Where there is nothing new, nothing is drawn anew.
+    expect(opened.get_by_role("button", name="Send")).to_be_enabled()
+    answers.last.evaluate("answer => { answer.id = 'same'; }")
+    with opened.expect_response("**/messages"):
+        opened.evaluate(TO_FRONT)
+    ask(opened, "And now?")
+    expect(answers).to_have_count(3)
+    expect(opened.locator("#same")).to_have_count(1)
+
+
+def test_looks(opened: Page, shop: str) -> None:
+    """A page chooses the theme, the side and the colour, on which one can read in any case."""
+    told = warnings_of(opened)
+    style = "(element, name) => getComputedStyle(element).getPropertyValue(name)"
+    for scheme, name, background, text, paper, left in (
+        ("light", "dark-left", "rgb(255, 215, 0)", "rgb(0, 0, 0)", "rgb(23, 26, 34)", 20),
+        ("dark", "light", "rgb(0, 68, 0)", "rgb(255, 255, 255)", "rgb(255, 255, 255)", 1280 - 20 - 56),
+        ("dark", "wrong-color", "rgb(79, 70, 229)", "rgb(255, 255, 255)", "rgb(23, 26, 34)", 1280 - 20 - 56),
+    ):
+        opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        opened.goto(f"{shop}/{name}.html")
+        launch = opened.get_by_role("button", name="Open the chat")
+        expect(launch).to_be_visible()
+        box = launch.bounding_box()
+        assert box
+        assert box["x"] == left
+        assert launch.evaluate(style, "background-color") == background
+        assert launch.evaluate(style, "color") == text
+        open_chat(opened)
+        ask(opened, "Look [there](https://example.com)")
+        expect(opened.locator(".assistant").last.get_by_role("link").first).to_be_visible()
+        assert opened.locator(".panel").evaluate(style, "background-color") == paper
+        keep_screenshot(opened, f"widget-{name}")
+        opened.get_by_role("button", name="Close").click()
+    assert told == ["coze-chat: data-color must be a colour that nothing shines through, not #0f08."]
 
 
 @pytest.mark.parametrize("locks", [True, False])
@@ -359,7 +581,7 @@ def test_where_no_answer_outlives_its_page(
     browser: Browser, shop: str, folder: Path, start: Start, upstream: Upstream, bots: dict[str, str]
 ) -> None:
     alone = start(CORS_ALLOW_ORIGINS=shop, STORE="off", WORKERS="2")
-    (folder / "alone.html").write_text(SITE.format(service=alone.url, bot=bots["for-ever"]))
+    (folder / "alone.html").write_text(SITE.format(service=alone.url, bot=bots["for-ever"], more=""))
     with page_on(browser, "about:blank", shop, alone.url, statuses=(404, 503)) as page:
         page.add_init_script(OPEN)
         page.goto(f"{shop}/alone.html")
@@ -375,7 +597,7 @@ def test_where_no_answer_outlives_its_page(
 
 
 def test_in_a_frame_that_may_keep_nothing(browser: Browser, shop: str, folder: Path, service: Service) -> None:
-    (folder / "any.html").write_text(SITE.format(service=service.url, bot=""))
+    (folder / "any.html").write_text(SITE.format(service=service.url, bot="", more=""))
     (folder / "frame.html").write_text('<!doctype html><iframe sandbox="allow-scripts" src="any.html" height="700">')
     with page_on(browser, "about:blank", shop, service.url) as page:
         page.add_init_script(OPEN)
@@ -383,8 +605,8 @@ def test_in_a_frame_that_may_keep_nothing(browser: Browser, shop: str, folder: P
         frame = page.frame_locator("iframe")
         frame.get_by_role("button", name="Open the chat").click()
         expect(frame.get_by_role("button", name="Send")).to_be_enabled()
-        frame.get_by_label("Message").fill("Hello")
-        frame.get_by_label("Message").press("Enter")
+        frame.get_by_role("textbox").fill("Hello")
+        frame.get_by_role("textbox").press("Enter")
         expect(frame.locator(".assistant")).to_contain_text("Hello! I am")
 
 
@@ -402,7 +624,7 @@ def test_failures_in_chinese_on_a_narrow_screen(browser: Browser, shop: str, cha
         page.add_init_script(OPEN)
         page.goto(f"{shop}/wrong.html")
         page.get_by_role("button", name="打开对话").click()
-        field = page.get_by_label("消息")
+        field = page.get_by_role("textbox", name="消息")
         expect(page.get_by_role("button", name="发送")).to_be_enabled()
         field.fill("你好")
         field.press("Enter")

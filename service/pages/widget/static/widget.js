@@ -3,9 +3,9 @@
  *
  *   <script src="https://chat.example/widget.js" data-bot="…" data-title="…" data-lang="zh" async></script>
  *
- * All data attributes may be left out. Nothing is asked of the service before the chat is opened. It stands in a closed
- * shadow root in the browser's top layer, so that neither the page's styles nor its scripts meet it by chance. It needs
- * nothing of a content policy but the service itself in `script-src` and `connect-src`.
+ * docs/widget.md has all data attributes; each may be left out. Nothing is asked of the service before the chat is opened.
+ * It stands in a closed shadow root in the browser's top layer, so that neither the page's styles nor its scripts meet it
+ * by chance. It needs nothing of a content policy but the service itself in `script-src` and `connect-src`.
  */
 (() => {
   const LOADED = Symbol.for("coze-chat");
@@ -19,17 +19,20 @@
 
   const EN = {
     title: "Chat", open: "Open the chat", close: "Close", startNew: "New chat", message: "Message", send: "Send", stop: "Stop",
-    thinking: "Thinking", lost: "Connecting again…", retry: "Try again", wait: (s) => `Try again in ${s > 90 ? `${Math.ceil(s / 60)} min` : `${s} s`}`,
+    messages: "Messages", thinking: "Thinking", waiting: "Still waiting…", lost: "Connecting again…", stopped: "Stopped", reference: "Reference: ",
+    retry: "Try again", wait: (seconds) => `Try again in ${seconds} s`, waitLong: (minutes) => ` Try again in about ${minutes} min.`,
   };
   const ZH = {
     title: "对话", open: "打开对话", close: "关闭", startNew: "新对话", message: "消息", send: "发送", stop: "停止",
-    thinking: "思考过程", lost: "正在重新连接…", retry: "重试", wait: (s) => `${s > 90 ? `${Math.ceil(s / 60)} 分钟` : `${s} 秒`}后可重试`,
+    messages: "消息记录", thinking: "思考过程", waiting: "仍在等待…", lost: "正在重新连接…", stopped: "已停止", reference: "编号：",
+    retry: "重试", wait: (seconds) => `${seconds} 秒后可重试`, waitLong: (minutes) => `请约 ${minutes} 分钟后重试。`,
   };
   const chinese = (option("lang") || navigator.language).startsWith("zh");
   const texts = chinese ? ZH : EN;
   /** Codes of failures and what to say of them; of all others the last row. */
   const FAILURES = [
     [["unreachable"], "The chat cannot be reached. Are you online?", "无法连接，请检查网络。"],
+    [["never_reached"], "The chat cannot be reached.", "无法连接到对话。"],
     [["connection_lost", "coze_broke_off", "chat_cancelled", "answer_stopped", "answer_not_found"], "The answer broke off.", "回答中断了。"],
     [["no_answer"], "There is no answer.", "没有收到回答。"],
     [["rate_limited", "coze_rate_limited", "user_limit_reached", "coze_busy", "too_many_answers"], "Too many questions just now.", "提问过于频繁，请稍候。"],
@@ -39,8 +42,15 @@
     [["api_key_missing", "api_key_invalid", "user_token_missing", "user_token_invalid", "website_not_allowed"], "This page may not use the chat.", "此页面无权使用该对话。"],
     [[], "The chat does not work just now.", "对话暂时不可用。"],
   ];
-  const LOST = ["unreachable", "connection_lost"]; // behind which an answer may still go on
+  const LOST = ["unreachable", "never_reached", "connection_lost"]; // behind which an answer may still go on
+  // What may be otherwise a moment later, beside what the service says `retry_after` of; proxies have no codes.
+  const FLEETING = [...LOST, "no_answer", "answer_not_found", "answer_stopped", "internal_error", undefined];
+  const OVER = ["conversation_not_found", "conversation_too_long"]; // what helps is a new conversation
   const MOST_TRIES = 12; // in a row, to make a lost connection again: about two minutes
+  const FIRST_TRIES = 3; // while there never was one: then a policy forbids it, most likely
+  const LATE = [0, 1, 2, 4, 8]; // seconds between looks for an answer that Coze may not have completed yet
+  const LONG_WAIT = 10_000; // milliseconds
+  const MOST_SECONDS = 120; // that are counted down; a longer wait, as for a used-up quota, is the visitor's to judge
   const KEY_MILLISECONDS = 60_000; // for which the service surely knows a question that was sent under a key
 
   // What the browser keeps: for the site who asks and the conversation, for the tab the rest.
@@ -71,9 +81,12 @@
   // Calls
 
   class Failure extends Error {
-    constructor(code, { status, retryAfter } = {}) {
-      super(code);
-      Object.assign(this, { code, status, retryAfter });
+    constructor(code, { status, message, retryAfter, requestId } = {}) {
+      super(message);
+      Object.assign(this, { code, status, retryAfter, requestId });
+    }
+    get mayPass() {
+      return Boolean(this.retryAfter) || FLEETING.includes(this.code);
     }
     get text() {
       const row = FAILURES.find(([codes]) => codes.includes(this.code)) ?? FAILURES.at(-1);
@@ -124,15 +137,21 @@
   async function failureOf(response) {
     const body = await response.json().catch(() => null);
     const retryAfter = body?.retry_after ?? (Number(response.headers.get("Retry-After")) || undefined);
-    return new Failure(body?.code, { status: response.status, retryAfter });
+    return new Failure(body?.code, { status: response.status, message: body?.message, retryAfter, requestId: idOf(response) });
   }
+
+  const idOf = (response) => response.headers.get("X-Request-ID");
+  let reached = false; // whether the service has ever answered to this page
 
   async function send(path, init, who) {
     const headers = { ...init.headers, ...(who?.token && { Authorization: `Bearer ${who.token}` }) };
     try {
-      return await fetch(service + path, { __proto__: null, ...init, headers }); // nothing that a page adds to all objects
+      const response = await fetch(service + path, { __proto__: null, ...init, headers }); // nothing that a page adds to all objects
+      reached = true;
+      return response;
     } catch (error) {
-      throw error instanceof TypeError ? new Failure("unreachable") : error;
+      if (!(error instanceof TypeError)) throw error;
+      throw new Failure(reached || !navigator.onLine ? "unreachable" : "never_reached");
     }
   }
 
@@ -148,11 +167,26 @@
     throw await failureOf(response);
   }
 
+  /** The JSON answer to a call. */
+  async function read(path, signal) {
+    const response = await call(path, () => ({ signal }));
+    try {
+      return await response.json();
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new Failure("connection_lost", { requestId: idOf(response) });
+    }
+  }
+
+  /** The newest messages of the conversation that is shown, as `{ data, has_more }`. */
+  const messages = (signal) => read(`api/v1/conversations/${conversation}/messages`, signal);
+
   /** The events of a stream, each with its id, wherever the bytes are cut. */
   async function* eventsOf(body) {
     const reader = body.getReader();
     const decoder = new TextDecoder();
     let [rest, id, data] = ["", "", ""];
+    let ended = false;
     try {
       for (;;) {
         const { done, value } = await reader.read();
@@ -163,14 +197,17 @@
           if (line.startsWith("id: ")) id = line.slice(4);
           if (line.startsWith("data: ")) data = line.slice(6);
           if (line || !data) continue;
-          yield { id, event: JSON.parse(data) };
+          const event = JSON.parse(data);
+          ended = event.type === "end";
+          yield { id, event };
           data = "";
         }
       }
     } catch (error) {
       if (!(error instanceof TypeError)) throw error; // how `fetch` says that the network failed
     } finally {
-      reader.cancel().catch(() => {});
+      // Nothing comes after `end`; what is read up to its own end does not look like a failure in the browser's tools.
+      (ended ? reader.read() : reader.cancel()).catch(() => {});
     }
   }
 
@@ -194,13 +231,13 @@
         show({ lost: false });
         if (response.status === 204) return;
         for await (const { id, event } of eventsOf(response.body)) {
-          if (event.type === "error") throw new Failure(event.code, { retryAfter: event.retry_after });
+          if (event.type === "error") throw new Failure(event.code, { message: event.message, retryAfter: event.retry_after, requestId: idOf(response) });
           if (outlives) after = id;
           tries = 1;
           yield event;
           if (event.type === "end") return;
         }
-        throw new Failure("connection_lost");
+        throw new Failure("connection_lost", { requestId: idOf(response) });
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
         const { code, status, retryAfter = 0 } = error;
@@ -212,7 +249,7 @@
         } else {
           const known = after || Date.now() - asked.at < KEY_MILLISECONDS; // later it might be asked a second time
           const mayPass = LOST.includes(code) || (after && [429, 502, 503, 504].includes(status));
-          if (!outlives || !known || !mayPass || tries === MOST_TRIES) throw error;
+          if (!outlives || !known || !mayPass || tries === (reached ? MOST_TRIES : FIRST_TRIES)) throw error;
           show({ lost: true });
           await passed(Math.max(retryAfter, Math.min(15, 2 ** (tries - 2)) * (0.5 + Math.random() / 2)), signal);
         }
@@ -226,33 +263,45 @@
     :host { all: initial !important; position: fixed !important; z-index: 2147483647 !important; direction: ltr !important; }
     * { box-sizing: border-box; font: inherit; }
     .box {
-      color-scheme: light dark; --line: light-dark(#c9cdd8, #454b60); --faint: light-dark(#e4e6ee, #2c3140);
+      color-scheme: light dark; --accent: #4f46e5; --on-accent: #fff; --paper: light-dark(#fff, #171a22);
+      --line: light-dark(#c9cdd8, #454b60); --faint: light-dark(#e4e6ee, #2c3140); --pale: light-dark(#5b6072, #a6acbf);
       position: fixed; inset: auto 20px 20px auto; margin: 0; padding: 0; border: 0; overflow: visible; background: none;
       font: 15px/1.5 system-ui, sans-serif; color: light-dark(#1a1c23, #eceef4); user-select: text; -webkit-user-select: text;
     }
+    .light { color-scheme: light; }
+    .dark { color-scheme: dark; }
+    .left { inset: auto auto 20px 20px; }
     [hidden] { display: none !important; }
     button { padding: 6px 12px; border: 1px solid var(--line); border-radius: 8px; background: none; color: inherit; cursor: pointer; }
     button:disabled { opacity: 0.5; cursor: default; }
     :focus-visible { outline: 2px solid light-dark(#4f46e5, #a5a0ff); outline-offset: 1px; }
-    .launch { display: block; margin-left: auto; width: 56px; height: 56px; padding: 14px; border: 0; border-radius: 50%; background: #4f46e5; color: #fff; box-shadow: 0 4px 16px #0005; }
+    .launch { display: block; margin-left: auto; width: 56px; height: 56px; padding: 14px; border: 0; border-radius: 50%; background: var(--accent); color: var(--on-accent); box-shadow: 0 4px 16px #0005; }
+    .left .launch { margin-left: 0; }
     .launch svg { display: block; }
-    .panel { display: flex; flex-direction: column; width: 380px; height: min(600px, calc(100dvh - 40px)); border-radius: 16px; overflow: hidden; background: light-dark(#fff, #171a22); box-shadow: 0 8px 32px #0006; }
+    .panel { display: flex; flex-direction: column; width: 380px; height: min(600px, calc(100dvh - 40px)); border-radius: 16px; overflow: hidden; background: var(--paper); box-shadow: 0 8px 32px #0006; }
     header { display: flex; gap: 8px; align-items: center; padding: 10px 12px; border-bottom: 1px solid var(--faint); }
     h2 { flex: 1; margin: 0; font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     header button { white-space: nowrap; }
     .log { flex: 1; overflow-y: auto; overscroll-behavior: contain; padding: 12px; display: flex; flex-direction: column; gap: 8px; align-items: flex-start; }
     .line { padding: 8px 12px; border-radius: 14px; max-width: 85%; white-space: pre-wrap; overflow-wrap: anywhere; }
-    .user { align-self: flex-end; background: light-dark(#e7e5fd, #35336a); }
+    .user { align-self: flex-end; background: light-dark(color-mix(in srgb, var(--accent) 14%, #fff), color-mix(in srgb, var(--accent) 30%, #171a22)); }
     .assistant, .opening { background: light-dark(#eef0f5, #262b38); }
     .error { background: light-dark(#fef1f0, #3a1d1e); color: light-dark(#a11b12, #ffb0a8); }
     .suggestions { display: flex; flex-wrap: wrap; gap: 6px; }
-    .waiting, details { color: light-dark(#5b6072, #a6acbf); }
+    .waiting, .note, details, ::placeholder { color: var(--pale); }
+    .note { padding: 0 12px; font-size: 13px; overflow-wrap: anywhere; }
+    .waiting i { display: inline-block; width: 6px; height: 6px; margin-inline-end: 4px; border-radius: 50%; background: currentColor; }
+    @media (prefers-reduced-motion: no-preference) {
+      .waiting i { animation: beat 1.2s infinite; }
+      .waiting i:nth-child(2) { animation-delay: 0.2s; }
+      .waiting i:nth-child(3) { animation-delay: 0.4s; }
+    }
+    @keyframes beat { 30% { opacity: 0.2; } 60% { opacity: 1; } }
     details { max-width: 85%; }
     details p { margin: 4px 0; padding-inline-start: 12px; border-inline-start: 3px solid var(--faint); white-space: pre-wrap; overflow-wrap: anywhere; }
     .composer { display: flex; gap: 8px; align-items: end; padding: 10px 12px; border-top: 1px solid var(--faint); }
     textarea { flex: 1; min-width: 0; resize: none; field-sizing: content; min-height: 38px; max-height: 120px; padding: 6px 10px; border: 1px solid var(--line); border-radius: 8px; background: none; color: inherit; }
-    ::placeholder { color: light-dark(#5b6072, #a6acbf); }
-    .send { background: #4f46e5; border-color: #4f46e5; color: #fff; }
+    .send { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
 
     .markdown { white-space: normal; min-width: 0; }
     .markdown :where(p, ul, ol, h3, pre, blockquote, hr) { margin: 0; }
@@ -263,12 +312,13 @@
     .markdown :is(.h1, .h2) { font-size: 17px; }
     .markdown blockquote { padding-inline-start: 10px; border-inline-start: 3px solid var(--line); }
     .markdown hr { border: 0; border-top: 1px solid var(--line); }
-    .markdown a { color: light-dark(#4338ca, #b4b0ff); }
+    .markdown a { color: inherit; }
     .markdown .table, .markdown pre { overflow-x: auto; }
     .markdown table { border-collapse: collapse; font-size: 14px; }
     .markdown :is(th, td) { padding: 3px 8px; border: 1px solid var(--line); text-align: start; overflow-wrap: normal; }
     .markdown code { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: normal; }
-    .markdown pre { padding: 8px 10px; border-radius: 8px; background: light-dark(#fff, #171a22); }
+    .markdown :not(pre) > code { padding: 1px 4px; border-radius: 4px; background: light-dark(#0000000d, #ffffff1a); }
+    .markdown pre { padding: 8px 10px; border-radius: 8px; background: var(--paper); }
 
     @media (max-width: 480px) {
       .box.open { inset: 0; width: auto; height: auto; }
@@ -296,40 +346,69 @@
   }
 
   const launch = make("button", { type: "button", class: "launch", "aria-label": texts.open, "aria-expanded": "false" }, icon());
-  const title = make("h2", {}, option("title") || texts.title);
+  const title = make("h2", { id: "title" }, option("title") || site.get("title") || texts.title);
   const startNew = make("button", { type: "button" }, texts.startNew);
   const close = make("button", { type: "button", "aria-label": texts.close }, "✕");
-  const log = make("div", { class: "log", role: "log", tabindex: "0" });
+  const log = make("div", { class: "log", role: "log", "aria-label": texts.messages, tabindex: "0" });
   const field = make("textarea", { "aria-label": texts.message, placeholder: texts.message, dir: "auto", rows: "1" });
   const sending = make("button", { type: "button", class: "send" }, texts.send);
   const stopping = make("button", { type: "button" }, texts.stop);
   const composer = make("div", { class: "composer" }, field, sending, stopping); // no form: frames may forbid to submit one
-  const panel = make("div", { class: "panel", role: "dialog", "aria-label": option("title") || texts.title });
+  const panel = make("div", { class: "panel", role: "dialog", "aria-labelledby": "title" });
   panel.append(make("header", {}, title, startNew, close), log, composer);
   const box = make("div", { class: "box", popover: "manual", lang: chinese ? "zh-CN" : "en" }, panel, launch);
   const waiting = make("div", { class: "line waiting" });
+  const dots = ["", "", ""].map(() => make("i"));
   const suggestions = make("div", { class: "suggestions" });
+
+  /** Takes a colour of the page's, with black or white on it: with one of them any colour has a contrast of 4.5. */
+  function paint(color) {
+    const canvas = document.createElement("canvas").getContext("2d");
+    canvas.fillStyle = color;
+    const parts = CSS.supports("color", color) && canvas.fillStyle.match(/^#(..)(..)(..)$/)?.slice(1);
+    if (!parts) return console.warn(`coze-chat: data-color must be a colour that nothing shines through, not ${color}.`);
+    const [red, green, blue] = parts.map((hex) => parseInt(hex, 16) / 255).map((part) => (part > 0.04 ? ((part + 0.055) / 1.055) ** 2.4 : part / 12.92));
+    const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    box.style.setProperty("--accent", canvas.fillStyle);
+    box.style.setProperty("--on-accent", luminance > 0.179 ? "#000" : "#fff");
+  }
+
+  for (const [name, values] of [["theme", ["light", "dark"]], ["position", ["left"]]]) {
+    if (values.includes(option(name))) box.classList.add(option(name));
+  }
+  if (option("color")) paint(option("color"));
 
   // What is happening
 
-  const state = { busy: false, lost: false, wait: 0 };
+  const state = { busy: false, lost: false, late: false, wait: 0 };
   let conversation = null; // the one that is shown; another tab may have begun another meanwhile
+  let newest = null; // the id of its last message, if that is shown
   let doing = new AbortController();
   let following = null; // the question whose answer comes in
+
+  let patience; // the timer of a wait
 
   function show(change) {
     Object.assign(state, change);
     const blocked = state.busy || state.wait > 0;
     sending.disabled = blocked;
     log.setAttribute("aria-busy", String(state.busy));
+    if (!state.busy && root.activeElement === stopping) toField();
     stopping.hidden = !state.busy;
     sending.hidden = state.busy;
     for (const button of log.querySelectorAll("button")) button.disabled = blocked;
     for (const button of log.querySelectorAll(".retry")) button.textContent = state.wait ? texts.wait(state.wait) : texts.retry;
-    waiting.textContent = state.lost ? texts.lost : "…";
-    if (state.busy && (state.lost || !log.lastElementChild?.matches(".assistant"))) log.append(waiting);
+    const waits = state.busy && (state.lost || !log.lastElementChild?.matches(".assistant"));
+    if (waits) log.append(waiting);
     else waiting.remove();
+    if (!waits) patience = clearTimeout(patience);
+    else patience ??= setTimeout(() => show({ late: true }), LONG_WAIT);
+    state.late &&= waits;
+    waiting.replaceChildren(...(state.lost ? [texts.lost] : state.late ? [texts.waiting] : dots));
   }
+
+  /** Moves the focus to where one writes. On a touch screen that would bring up the keyboard. */
+  const toField = () => (matchMedia("(pointer: coarse)").matches ? log : field).focus();
 
   // The end of the log stays in view, unless its reader has scrolled up.
   let stays = true;
@@ -386,7 +465,7 @@
   function suggest(questions) {
     suggestions.replaceChildren(...questions.map((text) => {
       const button = make("button", { type: "button", dir: "auto" }, text);
-      button.addEventListener("click", () => { log.focus(); ask(text); });
+      button.addEventListener("click", () => { toField(); ask(text); });
       return button;
     }));
     if (questions.length) log.append(suggestions);
@@ -406,8 +485,8 @@
     site.set("conversation", id);
   }
 
-  /** Does one thing; what was done before is left. */
-  async function act(work, again) {
+  /** Does one thing; what was done before is left. `question` is what was asked, should its conversation be over. */
+  async function act(work, again, question = "") {
     doing.abort();
     const { signal } = (doing = new AbortController());
     show({ busy: true, lost: false });
@@ -416,15 +495,38 @@
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof Failure)) throw error;
-      if (error.code === "conversation_not_found") setOpen(null); // what is asked next begins another
-      const retry = make("button", { type: "button", class: "retry" }, texts.retry);
-      const told = line("error", error.text);
-      log.append(retry);
-      retry.addEventListener("click", () => { told.remove(); retry.remove(); log.focus(); again(); });
-      if (error.retryAfter) pause(error.retryAfter);
+      tell(error, again, question);
     } finally {
       if (doing.signal === signal) show({ busy: false, lost: false });
     }
+  }
+
+  /** Tells of a failure, and offers what may help. */
+  function tell(failure, again, question) {
+    warn(failure);
+    const { code, requestId, retryAfter = 0 } = failure;
+    if (code === "conversation_not_found") setOpen(null); // what is asked next begins another
+    const told = [line("error", failure.text)];
+    const offer = (attributes, text, help) => {
+      const button = make("button", { type: "button", ...attributes }, text);
+      button.addEventListener("click", () => { for (const element of told) element.remove(); toField(); help(); });
+      told.push(put(button));
+    };
+    const isOver = OVER.includes(code);
+    if (requestId && !isOver) told.push(put(make("div", { class: "note" }, texts.reference + requestId)));
+    if (retryAfter > MOST_SECONDS) told[0].append(texts.waitLong(Math.ceil(retryAfter / 60)));
+    if (isOver) offer({}, texts.startNew, () => begin(question));
+    else if (failure.mayPass) offer({ class: "retry" }, texts.retry, again);
+    if (retryAfter <= MOST_SECONDS) pause(retryAfter);
+  }
+
+  let warned = false;
+
+  /** Tells the page's owner what a visitor cannot mend. */
+  function warn({ code, message, requestId }) {
+    if (code !== "never_reached") return console.warn("coze-chat:", [code, message, requestId && `X-Request-ID: ${requestId}`].filter(Boolean).join(" · "));
+    if (!warned) console.warn(`coze-chat: a page of ${origin} cannot reach ${service}. Either CORS_ALLOW_ORIGINS of the service does not admit ${origin}, or the page's content policy lacks connect-src ${new URL(service).origin}. See docs/widget.md.`);
+    warned = true;
   }
 
   function ask(text) {
@@ -443,56 +545,100 @@
   function follow(asked) {
     suggestions.remove();
     const shown = []; // of this answer
+    const question = asked.question.messages[0].content;
     const again = () => {
       for (const element of shown) element.remove();
-      follow(running()?.key === asked.key ? asked : asking(asked.question.messages[0].content));
+      follow(running()?.key === asked.key ? asked : asking(question));
     };
     return act(async (signal) => {
       following = asked;
+      newest = null;
       tab.set("asked", asked);
-      const followUps = [];
-      let [words, thoughts, keep] = [null, null, false];
-      const begin = (element) => { shown.push(element); return element; };
+      let keep = false;
       try {
-        for await (const event of answer(asked, signal)) {
-          switch (event.type) {
-            case "chat_started":
-              setOpen(event.conversation_id);
-              Object.assign(asked, { answerId: event.answer_id, chatId: event.chat_id });
-              tab.set("asked", event.answer_id ? asked : null); // one without a name ends with its connection
-              if (asked.stopped) stop();
-              break;
-            case "reasoning_delta":
-              thoughts ??= new Words(begin(put(make("details", {}, make("summary", {}, texts.thinking), make("p", { dir: "auto" })))).lastChild);
-              thoughts.add(event.content);
-              break;
-            case "message_delta":
-              if (!words) {
-                const module = await markdown();
-                signal.throwIfAborted();
-                words = wordsIn(begin(line("assistant", "")), module);
-                waiting.remove();
-              }
-              words.add(event.content);
-              break;
-            case "follow_up":
-              followUps.push(event.content);
-          }
-        }
-        await words?.end();
-        if (!words) throw new Failure("no_answer");
+        const followUps = await hear(asked, shown, signal).catch((error) => recall(error, asked, shown, signal));
         if (!signal.aborted) suggest(followUps);
       } catch (error) {
         // What was left or lost may go on; what was stopped, refused or has failed does not.
         keep = !asked.stopped && (signal.aborted || LOST.includes(error.code));
-        if (!(asked.stopped && error.code === "answer_stopped")) throw error;
+        const stopped = asked.stopped && (signal.aborted || error.code === "answer_stopped");
+        if (stopped && doing.signal === signal) put(make("div", { class: "note" }, texts.stopped));
+        if (!stopped) throw error;
       } finally {
-        thoughts?.end();
-        words?.end();
         if (!keep) tab.set("asked", null);
         if (following === asked) following = null;
       }
-    }, again);
+    }, again, question);
+  }
+
+  /** Shows an answer as it comes, in elements that it adds to `shown`. Resolves to what the bot suggests next. */
+  async function hear(asked, shown, signal) {
+    const followUps = [];
+    let [words, thoughts] = [null, null];
+    const begin = (element) => { shown.push(element); return element; };
+    try {
+      for await (const event of answer(asked, signal)) {
+        switch (event.type) {
+          case "chat_started":
+            setOpen(event.conversation_id);
+            Object.assign(asked, { answerId: event.answer_id, chatId: event.chat_id });
+            tab.set("asked", event.answer_id ? asked : null); // one without a name ends with its connection
+            if (asked.stopped) stop();
+            break;
+          case "reasoning_delta":
+            thoughts ??= new Words(begin(put(make("details", {}, make("summary", {}, texts.thinking), make("p", { dir: "auto" })))).lastChild);
+            thoughts.add(event.content);
+            break;
+          case "message_delta":
+            if (!words) {
+              const module = await markdown();
+              signal.throwIfAborted();
+              words = wordsIn(begin(line("assistant", "")), module);
+              show({});
+            }
+            words.add(event.content);
+            break;
+          case "follow_up":
+            followUps.push(event.content);
+            break;
+          case "chat_completed":
+            newest = event.message_id ?? null;
+        }
+      }
+      await words?.end();
+    } finally {
+      thoughts?.end();
+      words?.end();
+    }
+    if (!words) throw new Failure("no_answer");
+    return followUps;
+  }
+
+  /** Shows an answer that the service has lost as the conversation has it, once Coze has completed it. */
+  async function recall(error, { chatId }, shown, signal) {
+    if (error.code !== "answer_not_found" || !chatId || !(await visitor()).token) throw error;
+    const module = await markdown();
+    for (const seconds of LATE) {
+      await passed(seconds, signal);
+      const { data } = await messages(signal);
+      const found = data.filter(({ role, content, chat_id }) => role === "assistant" && content && chat_id === chatId);
+      if (!found.length) continue;
+      for (const element of shown.splice(0)) element.remove();
+      draw(found, module);
+      return [];
+    }
+    throw error;
+  }
+
+  /** Shows messages that the conversation keeps. */
+  function draw(kept, module) {
+    for (const { role, content, message_id } of kept) {
+      newest = message_id;
+      if (!content) continue;
+      const words = role === "user" ? new Words(line(role, "")) : wordsIn(line(role, ""), module);
+      words.add(content);
+      words.end();
+    }
   }
 
   /** The question of this tab whose answer may still come. */
@@ -515,45 +661,74 @@
     }
   }
 
-  /** Shows the conversation as it stands, and goes on with an answer that goes on. */
-  function load() {
+  /** Shows a conversation as it stands, and goes on with an answer that goes on. One that is gone makes place for a new one. */
+  function load(id = site.get("conversation")) {
     log.replaceChildren();
+    const opening = put(make("div", { class: "line opening", dir: "auto", hidden: "" }));
     return act(async (signal) => {
-      conversation = site.get("conversation");
-      const [id, asked] = [conversation, running()];
+      conversation = id;
+      const asked = running();
       const { token } = await visitor();
-      if (id && token) {
-        const { data } = await (await call(`api/v1/conversations/${id}/messages`, () => ({ signal }))).json();
+      const past = id && token ? await messages(signal).catch(gone) : null;
+      const greeted = greet(past?.has_more ? null : opening);
+      if (past) {
         const module = await markdown();
         signal.throwIfAborted();
-        for (const { role, content, chat_id } of data) {
-          if (!content || (asked?.chatId && asked.chatId === chat_id)) continue;
-          const words = role === "user" ? new Words(line(role, "")) : wordsIn(line(role, ""), module);
-          words.add(content);
-          words.end();
-        }
+        draw(past.data.filter(({ chat_id }) => !asked?.chatId || asked.chatId !== chat_id), module);
       } else if (!asked) {
         setOpen(null);
-        await greet(signal);
+        const questions = await greeted;
+        signal.throwIfAborted();
+        suggest(questions);
       }
       if (!asked) return;
       line("user", asked.question.messages[0].content);
       queueMicrotask(() => follow(asked));
-    }, load);
+    }, () => load(id));
   }
 
-  /** How the bot opens, where Coze tells. */
-  async function greet(signal) {
+  function gone(error) {
+    if (error.code !== "conversation_not_found") throw error;
+    return null;
+  }
+
+  /** Shows the bot's name and how it opens, where Coze tells. Resolves to what it suggests to ask. */
+  async function greet(opening) {
     try {
-      const bot = botId || (await (await call("api/v1/config", () => ({ signal }))).json()).data.default_bot_id;
-      if (!bot) return;
-      const { data } = await (await call(`api/v1/bots/${encodeURIComponent(bot)}`, () => ({ signal }))).json();
-      if (!option("title") && data.title) title.textContent = data.title;
-      if (data.prologue) line("opening", data.prologue.replaceAll("{{user_name}}", ""));
-      suggest(data.suggested_questions);
+      const bot = botId || (await read("api/v1/config")).data.default_bot_id;
+      if (!bot) return [];
+      const { data } = await read(`api/v1/bots/${encodeURIComponent(bot)}`);
+      if (!option("title") && data.title) {
+        title.textContent = data.title;
+        site.set("title", data.title);
+      }
+      if (opening && data.prologue) {
+        opening.textContent = data.prologue.replaceAll("{{user_name}}", "");
+        opening.hidden = false;
+      }
+      return data.suggested_questions;
     } catch (error) {
       if (!(error instanceof Failure)) throw error; // the chat goes without
+      return [];
     }
+  }
+
+  /** Begins a new conversation, and asks in it if there is a question. */
+  async function begin(question) {
+    if (following) stop();
+    site.set("conversation", null);
+    tab.set("asked", null);
+    await load();
+    ask(question);
+  }
+
+  /** Shows what another tab has added to the conversation meanwhile. */
+  async function refresh() {
+    const id = conversation;
+    if (document.hidden || panel.hidden || state.busy || !id || !newest) return;
+    const past = await messages().catch(() => null); // it is no more than was there
+    const idle = !state.busy && conversation === id && newest;
+    if (past && idle && past.data.at(-1)?.message_id !== newest) load(id);
   }
 
   let loaded = false;
@@ -568,19 +743,15 @@
     loaded ||= open;
   }
 
-  launch.addEventListener("click", () => { toggle(true); field.focus(); });
+  launch.addEventListener("click", () => { toggle(true); toField(); });
   close.addEventListener("click", () => { toggle(false); launch.focus(); });
-  startNew.addEventListener("click", () => {
-    if (following) stop();
-    site.set("conversation", null);
-    tab.set("asked", null);
-    load();
-  });
-  stopping.addEventListener("click", stop);
+  startNew.addEventListener("click", () => { toField(); begin(""); });
+  stopping.addEventListener("click", () => { toField(); stop(); });
+  document.addEventListener("visibilitychange", refresh);
   const submit = () => {
     if (ask(field.value.trim())) field.value = ""; // what cannot be sent yet stays in its field
   };
-  sending.addEventListener("click", submit);
+  sending.addEventListener("click", () => { toField(); submit(); });
   field.addEventListener("keydown", (event) => {
     // Enter sends, but not with Shift, nor when it ends a word of an input method (229: Safari's word for that).
     if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
@@ -601,11 +772,11 @@
   root.adoptedStyleSheets = [sheet];
   root.append(box);
   show({});
-  const begin = () => {
+  const start = () => {
     document.documentElement.append(host); // not the body, which pages shift, fade and replace
     box.showPopover?.(); // above all that a page can stack; older browsers have the host's z-index
     toggle(tab.get("open") === true);
   };
-  if (document.body) begin();
-  else document.addEventListener("DOMContentLoaded", begin);
+  if (document.body) start();
+  else document.addEventListener("DOMContentLoaded", start);
 })();
