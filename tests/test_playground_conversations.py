@@ -130,6 +130,27 @@ def test_two_visitors_before_and_after_a_restart(browser: Browser, upstream: Ups
             expect(names(page)).to_have_text([question])
 
 
+def test_an_answer_that_the_service_lost(browser: Browser, upstream: Upstream, tmp_path: Path) -> None:
+    """It is shown as the conversation has it, once Coze has completed it."""
+    env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
+    question = " ".join(str(number) for number in range(60))
+    upstream.set(delta_seconds=0.1)
+    with (
+        running_service(tmp_path, **env) as service,
+        page_on(browser, f"{service.url}/playground", statuses=(404,), lost=True) as page,
+    ):
+        open_at(page)
+        ask(page, question)
+        expect(page.locator(".bot .bubble")).to_contain_text("You said: 0 1 2")
+        service.process.kill()
+        service.process.wait()
+        with running_service(tmp_path, PORT=str(service.address[1]), **env):
+            expect(page.locator(".bot .bubble")).to_have_text(f"You said: {question}", timeout=40_000)
+            assert answered(page, 1) == f"You said: {question}"
+            expect(page.get_by_role("alert")).to_have_count(0)
+            assert len(upstream.state()["chats"]) == 1
+
+
 def test_a_conversation_is_renamed_and_deleted(browser: Browser, on_sandbox: Service, upstream: Upstream) -> None:
     with page_on(browser, f"{on_sandbox.url}/playground") as page:
         open_at(page)

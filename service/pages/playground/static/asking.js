@@ -5,10 +5,10 @@ import { mark } from "./conversations.js";
 import { $, announce, make } from "./dom.js";
 import { asking, showFailure } from "./failures.js";
 import { Answer, below, questionOf } from "./messages.js";
-import { gone, keep } from "./opened.js";
+import { answerOf, gone, keep } from "./opened.js";
 import { change, goToEnd, present, readOn, show, turns } from "./present.js";
 import { forget, remember } from "./running.js";
-import { Failure, callerKnown, isGone, offline, userId } from "./service.js";
+import { Failure, callerKnown, isGone, offersHistory, offline, userId } from "./service.js";
 import { texts } from "./texts.js";
 import { UnbrokenAnswer, wholeAnswer } from "./unbroken.js";
 import { raw } from "./wire.js";
@@ -64,6 +64,7 @@ class Asking {
   #abort = new AbortController(); // of waiting for it
   #isLeft = false; // its conversation is gone from the page
   #conversationId = present.conversationId;
+  #chatId = null; // Coze's id of the turn, once it is known
   #isMarked = false;
   #begun = performance.now();
   #isWaiting = false; // for a connection
@@ -134,11 +135,25 @@ class Asking {
       try {
         return await (body.stream ? this.#readStream(body) : this.#readWhole(body));
       } catch (error) {
+        if (error.code === "answer_not_found") return this.#recall(error);
         if (error.code !== "conversation_busy" || performance.now() > stoppedAt + STOPPING) throw error;
         await new Promise((resolve) => setTimeout(resolve, AGAIN));
         this.#abort.signal.throwIfAborted();
       }
     }
+  }
+
+  /** Shows an answer that the service has lost as the conversation has it. */
+  async #recall(failure) {
+    if (!this.#chatId || !offersHistory) throw failure;
+    const messages = await answerOf(this.#conversationId, this.#chatId, this.#abort.signal);
+    if (!messages.length) throw failure;
+    const answer = new Answer();
+    this.#answer.element.replaceWith(answer.element);
+    this.#answer = answer;
+    for (const { reasoning_content: thoughts } of messages) if (thoughts) answer.think(thoughts);
+    answer.add(messages.map(({ content }) => content).join("\n\n"));
+    return messages.at(-1);
   }
 
   async #readStream(body) {
@@ -172,7 +187,8 @@ class Asking {
     return data;
   }
 
-  #take({ type, content, conversation_id }) {
+  #take({ type, content, conversation_id, chat_id }) {
+    this.#chatId ??= chat_id;
     if (conversation_id) this.#belongsTo(conversation_id);
     if (type === "message_delta") this.#answer.add(content);
     else if (type === "reasoning_delta") this.#answer.think(content);

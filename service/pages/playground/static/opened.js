@@ -123,6 +123,19 @@ function messagesOf(id, before, signal) {
   return callJson(owned(`${pathOf(id)}/messages`, { before }), { signal }, "");
 }
 
+const LATE = [0, 1, 2, 4, 8]; // seconds between looks for an answer that Coze may not have completed yet
+
+/** The bot's messages of a chat whose answer the service has lost, once Coze has completed it. Empty if there are none. */
+export async function answerOf(conversationId, chatId, signal) {
+  for (const seconds of LATE) {
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    const { data } = await messagesOf(conversationId, null, signal);
+    const found = data.filter(({ role, content, chat_id }) => role === "assistant" && content && chat_id === chatId);
+    if (found.length) return found;
+  }
+  return [];
+}
+
 /** Puts a page of messages before those that are shown. */
 function showMessages(id, { data, has_more: hasMore }) {
   const shown = data.map((message) => {
