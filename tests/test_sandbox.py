@@ -78,9 +78,9 @@ def studio(studio_url: str) -> Iterator[httpx.Client]:
 # --- the command
 
 
-def start(**variables: str) -> subprocess.Popen[str]:
+def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PORT": "0", **variables}
-    command = [sys.executable, "-m", "service.sandbox"]
+    command = [sys.executable, "-m", "service.sandbox", *arguments]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
@@ -121,6 +121,14 @@ def test_bad_setting_is_told_by_name(name: str, value: str) -> None:
 def test_empty_variables_mean_the_defaults() -> None:
     variables = {"HOST": "", "PORT": "", "SANDBOX_DELTA_SECONDS": "", "SANDBOX_FLAVOUR": ""}
     assert from_environment(variables) == from_environment({}) == Settings("127.0.0.1", 2027, 0.05, "cloud")
+
+
+def test_its_help_names_its_variables() -> None:
+    process = start("--help")
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    for variable in ("HOST (127.0.0.1)", "PORT (2027)", "SANDBOX_FLAVOUR", "SANDBOX_DELTA_SECONDS (0.05)"):
+        assert variable in " ".join(output.split())
 
 
 def test_bad_setting_ends_the_start_with_one_line() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import signal
 import sys
@@ -13,6 +14,13 @@ from .settings import BadSettingError, Settings, from_environment
 
 def main() -> int:
     """Serves until SIGTERM or SIGINT; the exit status."""
+    default = Settings()
+    argparse.ArgumentParser(
+        prog="python -m service.sandbox",
+        description="Simulates Coze on this machine, as an address for COZE_API_BASE.",
+        epilog=f"Variables: HOST ({default.host}), PORT ({default.port}), SANDBOX_FLAVOUR (cloud or studio), "
+        f"SANDBOX_DELTA_SECONDS ({default.delta_seconds}), the pause between two words of an answer.",
+    ).parse_args()
     try:
         settings = from_environment()
         asyncio.run(_serve(settings))
