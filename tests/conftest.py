@@ -45,7 +45,7 @@ LONGEST = (
     *("test_schemathesis.py", "test_workers.py", "test_examples.py", "test_files.py", "test_playground.py"),
     *("test_playground_conversations.py", "test_playground_answers.py", "test_stopping.py", "test_generators.py"),
     *("test_faults.py", "test_readers.py", "test_bots.py", "test_shared_answers.py", "test_metrics.py"),
-    *("test_leaving.py", "test_http.py", "test_tokens.py", "test_docs_page.py", "test_run_sh.py"),
+    *("test_widget.py", "test_leaving.py", "test_http.py", "test_tokens.py", "test_docs_page.py", "test_run_sh.py"),
     *("test_package.py", "test_answers.py", "test_accessibility.py", "test_conversations.py"),
     *("test_sandbox.py", "test_rate_limit.py", "test_nginx.py", "test_image.py", "test_exchange.py"),
     *("test_log.py", "test_pool.py"),
