@@ -233,6 +233,10 @@ def test_a_page_of_another_website_changes_nothing(named: Service, upstream: Ups
         assert_foreign(answer)
     assert upstream.state()["requests"] == before
     assert named.http.get(CONFIG, headers=headers).status_code == 200
+    request_id = answer.headers["x-request-id"]
+    wait_until(lambda: [line for line in named.lines() if line.get("request_id") == request_id])
+    (line,) = (line for line in named.lines() if line.get("request_id") == request_id)
+    assert line["cause"] == "a page whose origin CORS_ALLOW_ORIGINS does not name"
 
 
 def test_a_page_without_an_origin_of_its_own_changes_nothing_either(keyed: Service) -> None:

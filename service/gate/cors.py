@@ -43,7 +43,7 @@ class Cors:
         allowed = self._any or _is_one_of(self._origins, origin)
         app = self._app
         if scope["method"] == "OPTIONS" and origin is not None:
-            app = _preflight(scope) if allowed else error_answer(scope, ServiceError(FOREIGN_WEBSITE))
+            app = _preflight(scope) if allowed else _refusal(scope)
         await app(scope, receive, adding(self._headers(origin if allowed else None), send))
 
     def _headers(self, origin: bytes | None) -> list[Header]:
@@ -67,7 +67,7 @@ class RefuseForeignPages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         foreign = scope["type"] == ScopeType.HTTP and scope["method"] not in _READING and self._is_foreign(scope)
-        app = error_answer(scope, ServiceError(FOREIGN_WEBSITE)) if foreign else self._app
+        app = _refusal(scope) if foreign else self._app
         await app(scope, receive, send)
 
     def _is_foreign(self, scope: Scope) -> bool:
@@ -82,6 +82,13 @@ class RefuseForeignPages:
 
 def _is_one_of(origins: frozenset[str], origin: bytes | None) -> bool:
     return origin is not None and origin.decode("latin-1").lower() in origins
+
+
+def _refusal(scope: Scope) -> ASGIApp:
+    # The log shows no header of a request, so it names the setting.
+    return error_answer(
+        scope, ServiceError(FOREIGN_WEBSITE, cause="a page whose origin CORS_ALLOW_ORIGINS does not name")
+    )
 
 
 def _preflight(scope: Scope) -> ASGIApp:
