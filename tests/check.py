@@ -143,9 +143,9 @@ Stages = Sequence[dict[str, Step]]
 
 FAST: Stages = [STATIC | {"unit tests": python("pytest", "-q", "tests/unit")}]
 ALL: Stages = [
-    STATIC | NPM | DEBIAN,
+    STATIC | NPM | DEBIAN | {"compiled tests": compile_tests},
     # A weakness that becomes known is no fault of the commit under test.
-    {"redocly lint": lint_contract, "supply": python("tests.supply", "--no-audit"), "compiled tests": compile_tests},
+    {"redocly lint": lint_contract, "supply": python("tests.supply", "--no-audit")},
     {"tests": tests(f"--numprocesses={TEST_WORKERS}", "--dist=loadfile", "--no-loadscope-reorder")},
 ]
 

@@ -22,6 +22,7 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
+@cache
 def imports(module: str) -> set[str]:
     """The full names that a module imports. The service itself has no relative imports."""
     names = set()
@@ -34,6 +35,7 @@ def imports(module: str) -> set[str]:
     return names
 
 
+@cache
 def of_service(module: str) -> set[str]:
     """The modules of the service that a module imports."""
     found = set()
