@@ -93,7 +93,7 @@ def test_the_list_has_each_bot_once(start: Start, upstream: Upstream, bots: dict
     assert [(bot["bot_id"], bot["name"], bot["title"], bot["is_default"]) for bot in found] == [
         (helper, "helper", "variables", False),
         (DELETED, "gone", None, False),
-        (BOT, None, "default", True),
+        (BOT, None, "Sandbox bot", True),
     ]
     assert found[0]["description"] == "Says its custom_variables and parameters."
     assert found[0]["icon_url"].startswith(f"{upstream.url}/sandbox/icon.svg?")
@@ -113,7 +113,7 @@ def test_the_default_bot_may_have_a_name(start: Start) -> None:
 
 def test_without_names_the_default_bot_is_the_list(start: Start, forgetful: Service, upstream: Upstream) -> None:
     (only,) = bots_of(forgetful)
-    assert (only["bot_id"], only["name"], only["title"], only["is_default"]) == (BOT, None, "default", True)
+    assert (only["bot_id"], only["name"], only["title"], only["is_default"]) == (BOT, None, "Sandbox bot", True)
     upstream.reset()
     assert bots_of(start(COZE_BOT_ID="")) == []
     assert asked(upstream) == 0
@@ -242,21 +242,21 @@ def test_what_changed_at_coze_is_told(forgetful: Service, upstream: Upstream) ->
 
 def test_a_bot_that_is_deleted_is_gone_and_its_name_stays(start: Start, upstream: Upstream) -> None:
     service = start(*changed(bot_fresh_seconds=0, bot_retry_seconds=0), BOTS=f"main:{BOT}")
-    assert bots_of(service)[0]["title"] == "default"
+    assert bots_of(service)[0]["title"] == "Sandbox bot"
     upstream.set(fail={PROFILES: {"status": 200, "code": 4006, "msg": "gone"}})
     assert [(bot["name"], bot["title"]) for bot in bots_of(service)] == [("main", None)]
     assert_error(service.http.get("/api/v1/bots/main"), 404)
     upstream.set(fail={PROFILES: {"kind": "html502"}})
     assert_error(service.http.get("/api/v1/bots"), 503)
     upstream.set(fail={})
-    assert details_of(service, "main")["title"] == "default"
+    assert details_of(service, "main")["title"] == "Sandbox bot"
 
 
 def test_one_bot_that_fails_takes_no_other_along(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
     helper, asker = bots["variables"], bots["asks-as-studio"]
     service = start(BOTS=f"helper:{helper},asker:{asker}")
     upstream.set(fail={f"/v1/bots/{helper}": {"status": 200, "code": 5000, "msg": "no"}})
-    assert [bot["title"] for bot in bots_of(service)] == [None, "asks-as-studio", "default"]
+    assert [bot["title"] for bot in bots_of(service)] == [None, "asks-as-studio", "Sandbox bot"]
     assert_error(service.http.get("/api/v1/bots/helper"), 503)
 
 
@@ -307,7 +307,7 @@ def test_of_an_odd_bot_the_rest_is_told(forgetful: Service, upstream: Upstream) 
     capital = {"Prologue": "Hi {{user_name}}", "SuggestedQuestions": ["Why?", 7, None, " "], "OnboardingMode": 2}
     upstream.set(bots={BOT: {"onboarding_info": capital}})
     found = details_of(forgetful)
-    assert (found["title"], found["prologue"]) == ("default", "Hi {{user_name}}")
+    assert (found["title"], found["prologue"]) == ("Sandbox bot", "Hi {{user_name}}")
     assert found["suggested_questions"] == ["Why?"]
 
 

@@ -112,7 +112,7 @@ def test_sdk_knows_the_account(coze: cozepy.Coze) -> None:
     workspaces = coze.workspaces.list(page_size=50)
     assert workspaces.total == len(workspaces.items) == 3
     bot_found = coze.bots.retrieve(bot_id=DEFAULT_BOT_ID, use_api_version=2)
-    assert bot_found.name == coze.bots.retrieve(bot_id=DEFAULT_BOT_ID).name == "default"
+    assert bot_found.name == coze.bots.retrieve(bot_id=DEFAULT_BOT_ID).name == "Sandbox bot"
 
 
 def test_sdk_keeps_conversations_and_files(coze: cozepy.Coze) -> None:

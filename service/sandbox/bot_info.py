@@ -100,7 +100,7 @@ def _item(request: web.Request, found: Bot) -> Json:
     published = found.id != UNPUBLISHED
     return {
         "id": found.id,
-        "name": found.name,
+        "name": found.title,
         "description": found.what,
         "icon_url": _icon(request),
         "is_published": published,
@@ -122,7 +122,7 @@ def _shown(request: web.Request, found: Bot) -> Json:
     """What both flavours tell alike."""
     return {
         "bot_id": found.id,
-        "name": found.name,
+        "name": found.title,
         "description": found.what,
         "icon_url": _icon(request),
         "version": str(CREATED),

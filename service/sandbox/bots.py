@@ -55,6 +55,11 @@ class Bot:
     what: str
     steps: Callable[[Turn], Steps]
 
+    @property
+    def title(self) -> str:
+        """The name that people see. The first bot that a newcomer meets is not called by its part in the table."""
+        return "Sandbox bot" if self.id == DEFAULT else self.name
+
 
 def help_text(chinese: bool, question: str) -> str:
     """The table in a chat: the groups, or the rows of those groups and bots that the question names."""
