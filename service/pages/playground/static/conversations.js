@@ -212,18 +212,25 @@ class Row {
   }
 }
 
+let decide; // on what the dialog asks
+
 /** Asks whether to delete the conversation of that name. */
 function confirmed(name) {
   $("confirm-what").textContent = texts.deleteWhat(name);
-  confirm.returnValue = "";
   confirm.showModal();
   return new Promise((resolve) => {
-    confirm.addEventListener("close", () => resolve(confirm.returnValue === "yes"), { once: true });
+    decide = resolve;
   });
 }
 
-$("confirm-no").addEventListener("click", () => confirm.close());
-$("confirm-yes").addEventListener("click", () => confirm.close("yes"));
+for (const [id, sure] of [["confirm-no", false], ["confirm-yes", true]]) {
+  $(id).addEventListener("click", () => {
+    confirm.close();
+    decide(sure);
+  });
+}
+// Escape. The event comes late: the dialog may be open again by then.
+confirm.addEventListener("close", () => confirm.open || decide(false));
 
 more.addEventListener("click", async () => {
   const before = entries.length;
