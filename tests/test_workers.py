@@ -19,6 +19,11 @@ def workers(service: Service) -> list[psutil.Process]:
     return psutil.Process(service.process.pid).children()
 
 
+def is_asked(worker: psutil.Process, service: Service) -> bool:
+    """Whether the worker has a connection with a client."""
+    return any(one.raddr and one.laddr.port == service.address[1] for one in worker.net_connections())
+
+
 def serving(service: Service, count: int) -> bool:
     """Whether as many workers run, and each has taken up its work."""
     running = workers(service)
@@ -101,11 +106,16 @@ def test_a_stop_is_not_forgotten_for_a_restart(start: Start) -> None:
 def held_restart(service: Service, bot: str) -> Iterator[None]:
     """A restart that waits for a worker that goes, whose chats go on until the block is left."""
     body = {**SLOW, "bot_id": bot}
+    wait_until(lambda: serving(service, 2), 60)
     with contextlib.ExitStack() as chats:
-        # Each on a connection of its own, so that each worker has some.
-        for _ in range(8):
+
+        def chat() -> bool:
+            """Begins a chat on a connection of its own; whether each worker has one by now."""
             client = chats.enter_context(httpx.Client(base_url=service.url, timeout=60))
             chats.enter_context(client.stream("POST", "/api/v1/chat", json=body))
+            return all(is_asked(worker, service) for worker in workers(service))
+
+        wait_until(chat, 60)
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: any(line["event"] == "stopping" for line in service.lines()), 60)
         yield
