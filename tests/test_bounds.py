@@ -176,7 +176,7 @@ def test_beside_the_chats_there_are_so_many_connections_to_coze(
         assert list(pool.map(info, range(10))) == [200] * 10
         process, port = psutil.Process(narrow.process.pid), httpx.URL(upstream.url).port
         # Each stays open for a while, but a look at the system's table may miss one: sockets of others come and go.
-        wait_until(lambda: [one.raddr.port for one in process.net_connections() if one.raddr].count(port) == 2)
+        wait_until(lambda: sum(one.raddr[1:] == (port,) for one in process.net_connections()) == 2)
 
 
 def test_a_larger_answer_of_coze_is_not_read(start: Start) -> None:

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import httpx
@@ -155,9 +156,9 @@ def test_models(start: Start, bots: dict[str, str]) -> None:
             assert ask(client, model=name).model == name
         assert ask(client, model="thinker").choices[0].message.reasoning_content
         for name in ("gpt-4o", "Helper", bots["tools"], "7000000000000000000"):
-            for call in (lambda name=name: client.models.retrieve(name), lambda name=name: ask(client, model=name)):
+            for use in (client.models.retrieve, partial(ask, client)):
                 with pytest.raises(openai.NotFoundError) as raised:
-                    call()
+                    use(model=name)
                 assert (raised.value.code, raised.value.param) == ("model_not_found", "model")
 
 
@@ -172,21 +173,18 @@ def test_a_service_without_names_has_every_bot_of_its_account(
             ask(client, model=name)
         assert raised.value.code == "model_not_found"
     assert upstream.state(0)["requests"].get("POST /v3/chat", 0) == before
-    for call in (
-        lambda: client.models.retrieve("7000000000000000000"),
-        lambda: ask(client, model="7000000000000000000"),
-    ):
+    for use in (client.models.retrieve, partial(ask, client)):
         with pytest.raises(openai.NotFoundError) as raised:
-            call()
+            use(model="7000000000000000000")
         assert raised.value.code == "model_not_found"
 
 
 def test_without_a_default_bot(start: Start, bots: dict[str, str]) -> None:
     with sdk(start(COZE_BOT_ID="", BOTS=f"thinker:{bots['reasoning']}")) as client:
         assert [model.id for model in client.models.list()] == ["thinker"]
-        for call in (lambda: client.models.retrieve("default"), lambda: ask(client)):
+        for use in (client.models.retrieve, partial(ask, client)):
             with pytest.raises(openai.NotFoundError):
-                call()
+                use(model="default")
     with sdk(start(COZE_BOT_ID="", BOTS=f"default:{bots['reasoning']}")) as client:
         assert [model.id for model in client.models.list()] == ["default"]
         assert ask(client).choices[0].message.reasoning_content
@@ -299,7 +297,7 @@ def test_files_that_coze_has_in_the_conversation_are_not_sent_again(client: Open
     first = client.chat.completions.create(model="default", messages=question)
     before = len(upstream.state()["uploads"])
     history: list[Any] = [*question, {"role": "assistant", "content": "A picture."}, *HELLO]
-    conversation = {"conversation_id": first.conversation_id}  # type: ignore[attr-defined]
+    conversation = {"conversation_id": first.conversation_id}
     client.chat.completions.create(model="default", messages=history, extra_body=conversation)
     assert len(upstream.state()["uploads"]) == before
 

@@ -70,13 +70,14 @@ def refused_by_coze(service: Service, coze: Upstream) -> bool:
 
 @contextlib.contextmanager
 def chatting(service: Service) -> Iterator[list[int]]:
-    """Two clients that chat without a pause while the block runs; their statuses."""
+    """Two clients that chat all the time while the block runs; their statuses."""
     statuses: list[int] = []
     over = threading.Event()
 
     def work(stream: bool) -> None:
         while not over.is_set():
             statuses.append(service.chat("Hello", stream=stream).status_code)
+            time.sleep(0.03)
 
     with ThreadPoolExecutor(2) as clients:
         running = [clients.submit(work, stream) for stream in (True, False)]

@@ -16,7 +16,12 @@ from service.observe import metrics_folder
 
 
 def workers(service: Service) -> list[psutil.Process]:
-    return psutil.Process(service.process.pid).children()
+    # psutil's own `children` looks at every process of the machine.
+    pid, found = service.process.pid, []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(int(child)))
+    return found
 
 
 def is_asked(worker: psutil.Process, service: Service) -> bool:
