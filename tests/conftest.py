@@ -117,11 +117,11 @@ def changed(**bounds: float) -> list[str]:
 
 @contextlib.contextmanager
 def running_service(
-    folder: Path, *arguments: str, command: Sequence[str] | None = COMMAND, **env: str
+    folder: Path, *arguments: str, command: Sequence[str] | None = None, **env: str
 ) -> Iterator[Service]:
-    """`python -m service`, or `command`, with only these variables, in an empty `folder`, on a free port.
+    """The service with only these variables, in an empty `folder`, on a free port.
 
-    Without a command it is forked from a process that has loaded the service: that costs a fifth.
+    By `command`, else forked from a process that has loaded the service: that costs a fifth.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "service.log"
@@ -201,7 +201,8 @@ def upstream() -> Iterator[Upstream]:
 def service(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service most tests share: on the sandbox, without a rate limit."""
     folder = tmp_path_factory.mktemp("service")
-    with running_service(folder, COZE_API_TOKEN="pat_test", COZE_API_BASE=upstream.url, COZE_BOT_ID=BOT) as running:
+    coze = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
+    with running_service(folder, command=COMMAND, **coze) as running:
         yield running
 
 
@@ -246,7 +247,7 @@ def start(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Itera
         def start_one(*arguments: str, **env: str) -> Service:
             defaults = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
             folder = tmp_path_factory.mktemp("service")
-            return stack.enter_context(running_service(folder, *arguments, command=None, **{**defaults, **env}))
+            return stack.enter_context(running_service(folder, *arguments, **{**defaults, **env}))
 
         yield start_one
 

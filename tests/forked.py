@@ -1,12 +1,13 @@
 """Services forked from a process that has loaded the service's modules, which is most of what a start costs.
 
-Each runs what `python -m service` runs, from its main() on, with arguments, variables and a folder of its own.
+Each runs what `python -W error -m service` runs, from its main() on, with arguments, variables and a folder of its own.
 """
 
 import multiprocessing
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def _main(arguments: list[str], folder: Path, env: dict[str, str], log: Path) ->
     os.environ.clear()
     os.environ.update(env)
     sys.argv = ["coze-service", *arguments]
+    warnings.simplefilter("error")
+    sys.warnoptions = ["error"]  # for its workers
     from service.command import main  # loaded long ago
 
     main()

@@ -401,7 +401,7 @@ def test_an_answer_that_the_service_lost(
     env = {"COZE_API_TOKEN": "pat_test", "COZE_API_BASE": upstream.url, "COZE_BOT_ID": BOT}
     question = " ".join(str(number) for number in range(60))
     upstream.set(delta_seconds=0.1)
-    with running_service(tmp_path, command=None, **env) as service:
+    with running_service(tmp_path, **env) as service:
         (folder / "lost.html").write_text(SITE.format(service=service.url, bot="", more=""))
         with page_on(browser, "about:blank", shop, service.url, statuses=(404,), lost=True) as page:
             page.add_init_script(OPEN)
@@ -411,7 +411,7 @@ def test_an_answer_that_the_service_lost(
             expect(page.locator(".assistant")).to_contain_text("You said: 0 1 2")
             service.process.kill()
             service.process.wait()
-            with running_service(tmp_path, command=None, PORT=str(service.address[1]), **env):
+            with running_service(tmp_path, PORT=str(service.address[1]), **env):
                 expect(page.locator(".assistant")).to_have_text(f"You said: {question}", timeout=40_000)
                 expect(page.get_by_role("button", name="Send")).to_be_enabled()
                 expect(page.locator(".error")).to_have_count(0)
