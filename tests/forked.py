@@ -16,10 +16,15 @@ _CONTEXT.set_forkserver_preload(["service.__main__", "litestar.plugins.pydantic"
 
 
 class Forked:
-    """A service, with as much of subprocess.Popen's interface as tests use."""
+    """A service, with as much of subprocess.Popen's interface as tests use.
 
-    def __init__(self, arguments: Sequence[str], folder: Path, env: Mapping[str, str], log: Path) -> None:
-        self._process = _CONTEXT.Process(target=_main, args=([*arguments], folder, dict(env), log))
+    Its standard output goes to `log`, and so does its standard error, unless it has a file of its own.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], folder: Path, env: Mapping[str, str], log: Path, errors: Path | None = None
+    ) -> None:
+        self._process = _CONTEXT.Process(target=_main, args=([*arguments], folder, dict(env), log, errors or log))
         self._process.start()
         assert self._process.pid
         self.pid = self._process.pid
@@ -48,9 +53,9 @@ class Forked:
         self._process.kill()
 
 
-def _main(arguments: list[str], folder: Path, env: dict[str, str], log: Path) -> None:
-    with log.open("ab") as output:
-        for descriptor in (1, 2):
+def _main(arguments: list[str], folder: Path, env: dict[str, str], log: Path, errors: Path) -> None:
+    for descriptor, file in ((1, log), (2, errors)):
+        with file.open("ab") as output:
             os.dup2(output.fileno(), descriptor)
     os.chdir(folder)
     os.environ.clear()

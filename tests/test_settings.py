@@ -43,6 +43,8 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 
 
 def start(folder: Path, env: dict[str, str]) -> tuple[int, str]:
-    """The exit code of a start that cannot be, and all that it said."""
-    output = folder / "output"
-    return Forked([], folder, {"PATH": os.environ["PATH"], **env}, output).wait(60), output.read_text()
+    """The exit code of a start that cannot be, and what it said on standard error; it says nothing elsewhere."""
+    output, errors = folder / "output", folder / "errors"
+    code = Forked([], folder, {"PATH": os.environ["PATH"], **env}, output, errors).wait(60)
+    assert output.read_text() == ""
+    return code, errors.read_text()
