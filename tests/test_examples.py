@@ -836,9 +836,10 @@ def test_an_answer_outlives_its_connection(
     """Also before it has begun, and if the page is reloaded meanwhile."""
     upstream.set(delta_seconds=0.01)
     drawn = random.Random(seed)
-    cuts = iter([0, 200, *(drawn.randrange(200, 4000) for _ in range(3))])
+    cuts = [0, 200, *(drawn.randrange(200, 4000) for _ in range(3))]
     with (
-        Relay(service.address, lambda: next(cuts, None)) as relay,
+        # A connection that the reload ends may not have come to its cut: the next one has it.
+        Relay(service.address, lambda: cuts[relay.cuts] if relay.cuts < len(cuts) else None) as relay,
         served_for(built, name, relay.url) as url,
         page_on(browser, url, relay.url, lost=True) as page,
     ):
@@ -849,7 +850,7 @@ def test_an_answer_outlives_its_connection(
         page.reload()
         expect(answer).to_contain_text("word-149")
         assert answer.inner_text() == f"You said: {text}"
-        assert relay.cuts == 5
+        assert relay.cuts >= len(cuts)
         expect(page.get_by_role("button", name="Send")).to_be_enabled()
         expect(page.locator(".user, .assistant, .error, .waiting")).to_have_count(2)
     assert len(chats_of(upstream)) == 1
