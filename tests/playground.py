@@ -15,8 +15,7 @@ VENDOR = MARKDOWN.parent / "vendor"
 def picture(width: int = 240, height: int = 140, name: str = "evening.png") -> FilePayload:
     """A PNG of an evening sky, as a file to pick."""
     rows = b"".join(
-        b"\0"
-        + b"".join(bytes((90 + 150 * y // height, 60 + 90 * y // height, 170 - 80 * y // height)) for _ in range(width))
+        b"\0" + bytes((90 + 150 * y // height, 60 + 90 * y // height, 170 - 80 * y // height)) * width
         for y in range(height)
     )
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)

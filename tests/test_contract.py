@@ -4,7 +4,6 @@ import ast
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -376,14 +375,11 @@ def test_generated_models_name_their_source() -> None:
     assert not re.search(r"\d{4}-\d{2}-\d{2}", "".join(head)), "a time stamp makes a difference where there is none"
 
 
-@cache
-def modules() -> dict[str, ast.Module]:
-    """The service's source files by their path, such as service/app.py."""
-    files = (ROOT / "service").rglob("*.py")
-    return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_bytes()) for file in files}
+# The service's source files, such as service/app.py.
+MODULES = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "service").rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", [path for path in modules() if not path.startswith("service/coze/")])
+@pytest.mark.parametrize("path", [path for path in MODULES if not path.startswith("service/coze/")])
 def test_no_shape_of_the_contract_is_defined_twice(path: str) -> None:
     promised = {
         tuple(sorted(model.__struct_fields__)): name
@@ -391,7 +387,7 @@ def test_no_shape_of_the_contract_is_defined_twice(path: str) -> None:
         if isinstance(model, type) and issubclass(model, msgspec.Struct) and model.__struct_fields__
     }
     names = set(promised.values())
-    for node in ast.walk(modules()[path]):
+    for node in ast.walk(ast.parse((ROOT / path).read_bytes())):
         if isinstance(node, ast.ClassDef):
             fields = [n.target.id for n in node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
             assert node.name not in names or path.startswith("service/sandbox/")

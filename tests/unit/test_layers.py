@@ -3,6 +3,7 @@
 import ast
 import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -10,23 +11,31 @@ from conftest import ROOT
 Table = dict[str, list[str]]
 
 
-@cache
-def modules() -> dict[str, ast.Module]:
-    """The source of each module of the service by its name, such as `coze/http/pool`; a package has its folder's."""
+def modules() -> dict[str, Path]:
+    """The file of each module of the service by its name, such as `coze/http/pool`; a package has its folder's."""
     service = ROOT / "service"
     found = {}
     for file in service.rglob("*.py"):
         name = file.relative_to(service).with_suffix("").as_posix()
-        found[re.sub("/?__init__$", "", name)] = ast.parse(file.read_bytes())
+        found[re.sub("/?__init__$", "", name)] = file
     del found[""]  # only its docstring
     return found
+
+
+MODULES = modules()
+
+
+@cache
+def nodes(module: str) -> list[ast.AST]:
+    """All of the module's source, as Python reads it."""
+    return list(ast.walk(ast.parse(MODULES[module].read_bytes())))
 
 
 @cache
 def imports(module: str) -> set[str]:
     """The full names that a module imports. The service itself has no relative imports."""
     names = set()
-    for node in ast.walk(modules()[module]):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -42,8 +51,8 @@ def of_service(module: str) -> set[str]:
     for name in imports(module):
         package, _, path = name.replace(".", "/").partition("/")
         if package == "service":
-            found |= {path if path in modules() else path.rpartition("/")[0]}
-    assert found <= modules().keys() | {""}
+            found |= {path if path in MODULES else path.rpartition("/")[0]}
+    assert found <= MODULES.keys() | {""}
     return found - {""}
 
 
@@ -68,7 +77,7 @@ def room_of(module: str, rooms: Table = LAYERS) -> str:
 
 
 def test_each_room_of_the_table_is_there() -> None:
-    assert LAYERS.keys() == {room_of(module) for module in modules()}
+    assert LAYERS.keys() == {room_of(module) for module in MODULES}
 
 
 def test_no_arrow_goes_up() -> None:
@@ -77,7 +86,7 @@ def test_no_arrow_goes_up() -> None:
     assert not [(order[room], order[other]) for room, other in arrows if other <= room]
 
 
-@pytest.mark.parametrize("module", modules())
+@pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_what_its_room_may(module: str) -> None:
     room = room_of(module)
     assert {room_of(other) for other in of_service(module)} - {room} <= set(LAYERS[room])
@@ -89,7 +98,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     # A module names its own package to get at its neighbours.
     below = {
         module: {other for other in of_service(module) if not f"{module}/".startswith(f"{other}/")}
-        for module in modules()
+        for module in MODULES
     }
     while leaves := {module for module, others in below.items() if not others}:
         below = {module: others - leaves for module, others in below.items() if module not in leaves}
@@ -98,17 +107,17 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_library_is_used_in_its_rooms_alone(library: str) -> None:
-    users = {module for module in modules() if library in {name.partition(".")[0] for name in imports(module)}}
+    users = {module for module in MODULES if library in {name.partition(".")[0] for name in imports(module)}}
     rooms = {room_of(module) for module in users}
     assert rooms
     # The sandbox has its own choice of libraries.
     assert rooms - {"sandbox"} <= set(LIBRARIES[library])
 
 
-@pytest.mark.parametrize("module", modules())
+@pytest.mark.parametrize("module", MODULES)
 def test_only_the_settings_read_the_environment(module: str) -> None:
     if module in ("settings", "sandbox/settings"):
         return
-    names = {node.attr for node in ast.walk(modules()[module]) if isinstance(node, ast.Attribute)}
+    names = {node.attr for node in nodes(module) if isinstance(node, ast.Attribute)}
     names |= {name.rpartition(".")[2] for name in imports(module) if name.startswith("os.")}
     assert not names & {"environ", "environb", "getenv", "getenvb"}
