@@ -224,6 +224,8 @@ def test_a_worker_that_does_not_go_is_killed(upstream: Upstream, tmp_path: Path)
 def test_a_restart_that_would_fail_keeps_the_old_workers(start: Start) -> None:
     service = start(WORKERS="2")
     assert ask(service) == {200}
+    # One that only starts would read the bad setting too.
+    wait_until(lambda: serving(service, 2))
     before = {process.pid for process in workers(service)}
     dotenv = Path(str(psutil.Process(service.process.pid).cwd())) / ".env"
     dotenv.write_text("LOG_LEVEL=NOPE\n")
