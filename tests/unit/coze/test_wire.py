@@ -46,6 +46,42 @@ def test_what_is_no_address_of_the_web(url: str | None) -> None:
     assert wire.web_address(url) is None
 
 
+@pytest.mark.parametrize(
+    ("created_at", "expected"),
+    [
+        (1764300000, 1764300000_000),
+        ("1764300000", 1764300000_000),
+        (1764300000_123, 1764300000_123),
+        (10**11 - 1, (10**11 - 1) * 1000),
+        (10**11, 10**11),
+        (999999999999999, 999999999999999),
+        *((odd, 0) for odd in (None, "", 0, "0", -1, "-1", "1.5", "soon", "１", 10**15, "1764300000 ")),
+    ],
+)
+def test_times(created_at: str | int | None, expected: int) -> None:
+    assert wire.milliseconds(created_at) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [("7", "7"), (7, "7"), (0, "0"), ("", None), (None, None)])
+def test_ids(value: str | int | None, expected: str | None) -> None:
+    assert wire.text_id(value) == expected
+
+
+def test_a_broken_message_keeps_its_type_unless_it_may_be_an_answer() -> None:
+    assert wire.decode_odd_message(b'{"id":5,"type":"verbose","content":7}') == wire.Message(
+        5, type="verbose", content="7"
+    )
+    assert wire.decode_odd_message(b'{"type": "verbose", "content": "cut') == wire.Message(type="verbose")
+    for data in (
+        b'{"type":"answer","content":"cut',
+        b'{"content":"cut',
+        b'["answer"]',
+        b'{"type":"answer","content":[]}',
+    ):
+        with pytest.raises(wire.UNDECODABLE):
+            wire.decode_odd_message(data)
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b'"text"', b'{"id":', b"{} trailing", b"[" * 100_000, b"\xff"])
 def test_what_is_no_object_is_not_understood(data: bytes) -> None:
     for decode in (wire.decode_envelope, wire.decode_chat, wire.decode_file, wire.decode_user, wire.decode_workspace):

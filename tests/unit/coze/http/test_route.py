@@ -55,6 +55,14 @@ def test_which_proxy(base: str, variables: dict[str, str], expected: str | None)
     assert proxy(variables, base) == expected
 
 
+def test_what_needs_no_certificates() -> None:
+    plain = "http://studio:8888"
+    for variables in ({}, {"HTTP_PROXY": PROXY}):
+        found = route(variables, plain)
+        assert (str(found.coze), found.tls) == ("studio:8888", None)
+    assert route({"HTTP_PROXY": "https://proxy.example"}, plain).tls is not None
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -151,10 +159,11 @@ def test_no_proxy_that_names_others(host: str, no_proxy: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["socks4", "socks4a", "socks5", "socks5h", "SOCKS5"])
-@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"])
 def test_a_kind_of_proxy_that_cannot_be_used_is_said(kind: str, name: str) -> None:
+    base = "http://studio:8888" if name == "HTTP_PROXY" else CLOUD
     with pytest.raises(SettingsError, match=f"^{name} names a {kind.lower()} proxy, but only") as caught:
-        route({name: f"{kind}://user:secret@proxy.example:1080"})
+        route({name: f"{kind}://user:secret@proxy.example:1080"}, base)
     assert "secret" not in str(caught.value)
 
 
@@ -169,6 +178,8 @@ def test_a_kind_of_proxy_that_cannot_be_used_is_said(kind: str, name: str) -> No
         "http://user:secret@a..b:3128",
         "http://user:secret@[fd00::1:3128",
         "http://user:secret@proxy.example:3128/path",
+        "http://user:secret@proxy.example:3128?query",
+        "http://user:secret@proxy.example:3128#fragment",
         "http://user:sec?ret@proxy.example:3128",
         "http://user:secret\udcff@proxy.example:3128",
         "http:/secret",
@@ -197,16 +208,9 @@ def certificate(folder: Path) -> Path:
 
 def test_whom_to_trust(tmp_path: Path) -> None:
     trusted = certificate(tmp_path)
-    nowhere = {"SSL_CERT_DIR": str(tmp_path / "nowhere")}
-    tls = route({"SSL_CERT_FILE": str(trusted), **nowhere}).tls
+    tls = route({"SSL_CERT_FILE": str(trusted), "SSL_CERT_DIR": str(tmp_path / "nowhere")}).tls
     assert tls is not None
     assert tls.cert_store_stats()["x509"] == 1
-    hashed = tmp_path / "hashed"
-    hashed.mkdir()
-    (hashed / "0123abcd.0").symlink_to(trusted)
-    found = route({"SSL_CERT_DIR": f"{tmp_path / 'nowhere'}:{hashed}"})
-    assert found.tls is not None
-    assert not found.certifi
 
 
 @pytest.fixture
@@ -224,6 +228,16 @@ def test_a_machine_without_certificates_trusts_certifi_s() -> None:
     assert found.certifi
     assert found.tls is not None
     assert found.tls.cert_store_stats()["x509_ca"] > 100
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_a_folder_of_hashed_certificates(tmp_path: Path) -> None:
+    hashed = tmp_path / "hashed"
+    hashed.mkdir()
+    (hashed / "0123abcd.0").symlink_to(certificate(tmp_path))
+    found = route({"SSL_CERT_DIR": f"{tmp_path / 'nowhere'}:{hashed}"})
+    assert found.tls is not None
+    assert not found.certifi
 
 
 @pytest.mark.usefixtures("bare_machine")
