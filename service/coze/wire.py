@@ -188,8 +188,7 @@ def text_id(value: Id) -> str | None:
 
 def milliseconds(created_at: Id) -> int:
     """Returns a time that Coze gives in seconds, some servers in milliseconds, some as text. 0 for anything else."""
-    digits = str(created_at if created_at is not None else 0)
-    value = int(digits) if re.fullmatch(r"[0-9]{1,15}", digits) else 0
+    value = int(created_at) if created_at is not None and re.fullmatch(r"[0-9]{1,15}", str(created_at)) else 0
     return value if value >= 10**11 else value * 1000
 
 
