@@ -232,9 +232,11 @@ class Bounds:
     # Container engines give up after five.
     probe_seconds: float = 4.0
     workers_check_seconds: float = 0.1
-    # A worker that dies earlier could not run; this many in a row end the service.
+    # A worker that dies earlier could not run. After this many in a row the service ends or, if others serve, waits
+    # before it tries again.
     worker_healthy_seconds: float = 5.0
     worker_early_deaths: int = 5
+    worker_retry_seconds: float = 10.0
     # Beyond SHUTDOWN_GRACE, until a worker that does not stop is killed.
     worker_stop_seconds: float = 40.0
     # Heartbeats of a worker's loop: their interval, the longest silence, and the time until the first.

@@ -237,6 +237,25 @@ def test_a_restart_that_would_fail_keeps_the_old_workers(start: Start) -> None:
     assert service.stop() == 0
 
 
+def test_a_worker_that_cannot_be_replaced_ends_no_other(upstream: Upstream, tmp_path: Path) -> None:
+    """As where a file that a setting names has gone, which nobody notices until a worker starts."""
+    with impatient(tmp_path, upstream, worker_retry_seconds=0.5) as service:
+        assert ask(service) == {200}
+        wait_until(lambda: serving(service, 2))
+        dies, serves = workers(service)
+        dotenv = tmp_path / ".env"
+        dotenv.write_text("LOG_LEVEL=NOPE\n")
+        dies.kill()
+        tries = "a worker cannot run: the others go on"
+        wait_until(lambda: [line["event"] for line in service.lines()].count(tries) >= 2, 60)
+        assert ask(service, 5) == {200}
+        assert serves in workers(service)
+        dotenv.unlink()
+        wait_until(lambda: serving(service, 2), 60)
+        assert serves in workers(service)
+        assert service.stop() == 0
+
+
 def test_nothing_outlives_the_parent(start: Start) -> None:
     """Neither its workers nor, where figures are kept in memory, what takes that up."""
     with metrics_folder.held() as others:

@@ -122,6 +122,8 @@ class Supervisor:
         self._stopping: list[Worker] = []
         self._ready = False
         self._early_deaths = 0
+        # When a worker may be started in place of one that died, by time.monotonic().
+        self._next_start = -math.inf
         self._stop_wanted = False
         self._restart_wanted = False
 
@@ -163,26 +165,37 @@ class Supervisor:
             self._restart_wanted = True
 
     def _replace_lost(self) -> bool:
-        """Replaces workers that died and kills those that hang. Returns False if they cannot run."""
-        for at, worker in enumerate(self._workers):
-            code = worker.process.poll()
-            if code is None:
-                if worker.hangs:
-                    log.error("worker hangs", pid=worker.process.pid)
-                    worker.kill()
-                continue
-            early = time.monotonic() - worker.started < BOUNDS.worker_healthy_seconds
-            self._early_deaths = self._early_deaths + 1 if early else 0
-            log.error("worker died", pid=worker.process.pid, code=code)
-            self._ended(worker)
-            if self._early_deaths >= BOUNDS.worker_early_deaths:
-                log.error("the workers cannot run")
-                del self._workers[at]
-                return False
-            if self._successor is not None and worker is self._outdated[0]:
-                self._workers[at], self._successor = self._successor, None
-            else:
-                self._workers[at] = self._start()
+        """Replaces workers that died and kills those that hang. Returns False if none can run."""
+        for worker in list(self._workers):
+            if worker.process.poll() is not None:
+                self._drop(worker)
+                if self._early_deaths >= BOUNDS.worker_early_deaths and not self._can_wait():
+                    return False
+            elif worker.hangs:
+                log.error("worker hangs", pid=worker.process.pid)
+                worker.kill()
+        while len(self._workers) < self._count and time.monotonic() >= self._next_start:
+            self._workers.append(self._start())
+        return True
+
+    def _drop(self, worker: Worker) -> None:
+        """Takes a worker that died from the list; its successor has its place if a restart has begun one."""
+        early = time.monotonic() - worker.started < BOUNDS.worker_healthy_seconds
+        self._early_deaths = self._early_deaths + 1 if early else 0
+        log.error("worker died", pid=worker.process.pid, code=worker.process.returncode)
+        self._ended(worker)
+        self._workers.remove(worker)
+        if self._successor is not None and worker is self._outdated[0]:
+            self._workers.append(self._successor)
+            self._successor = None
+
+    def _can_wait(self) -> bool:
+        """Puts off the next start if others serve meanwhile: what keeps a new worker from running need not end them."""
+        if not any(worker.serves for worker in self._workers):
+            log.error("the workers cannot run")
+            return False
+        log.error("a worker cannot run: the others go on", retry_seconds=BOUNDS.worker_retry_seconds)
+        self._next_start = time.monotonic() + BOUNDS.worker_retry_seconds
         return True
 
     def _restart(self) -> None:
