@@ -4,6 +4,7 @@ What is not the user's is answered as what does not exist. While the store is aw
 503; a turn that was begun goes on and is missing in the list.
 """
 
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,9 @@ _NAME_CHARACTERS = 60
 # In Coze's words, but Coze has no part in it.
 _NO_CONVERSATION = NO_CONVERSATION._replace(coze=None)
 _NO_FILE = NOT_THERE._replace(coze=None)
+# Coze reads its ids as numbers, so that 007 and +7 are 7 to it: an id under which nobody would find the owner.
+_NUMBER = re.compile(r"[\s\0]*[+-]?[\d_]+(\.0*)?[\s\0]*")
+_ID = re.compile(r"-?[1-9][0-9]*|0")
 
 
 class Ownership:
@@ -51,17 +55,22 @@ class Ownership:
     async def check_chat(self, user: Principal, conversation_id: str | None, file_ids: list[str]) -> None:
         """Raises ServiceError (404) if the conversation or a file is another user's, or the conversation was deleted.
 
-        A conversation that is not known may be gone on with: its row may be missing.
+        A conversation that is not known may be gone on with: its row may be missing. An id that is written in another
+        way than Coze writes it is one of nothing.
         """
         if self._store is None or not (conversation_id or file_ids):
             return
         async with self._needed() as store:
             if conversation_id:
+                if _is_misspelt(conversation_id):
+                    raise ServiceError(_NO_CONVERSATION)
                 conversation = await store.conversation(conversation_id)
                 owner = conversation.user_id if conversation else None
                 if not _may_use(user, owner) or (owner is None and await store.is_deleted(conversation_id)):
                     raise ServiceError(_NO_CONVERSATION)
             if file_ids:
+                if any(map(_is_misspelt, file_ids)):
+                    raise ServiceError(_NO_FILE)
                 files = await store.files(file_ids)
                 if not all(_may_use(user, file.user_id) for file in files.values()):
                     raise ServiceError(_NO_FILE)
@@ -135,6 +144,11 @@ class Ownership:
 
 def _may_use(user: Principal, owner: str | None) -> bool:
     return owner is None or (user.owned and owner == user.user_id)
+
+
+def _is_misspelt(coze_id: str) -> bool:
+    """Whether it is a number, and written in another way than Coze's ids are."""
+    return _NUMBER.fullmatch(coze_id) is not None and _ID.fullmatch(coze_id) is None
 
 
 def name_of(question: str) -> str:

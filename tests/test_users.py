@@ -183,6 +183,29 @@ def test_what_is_another_user_s_is_not_there(
     assert upstream.state()["requests"]["POST /v3/chat"] == asked
 
 
+# As servers read a number.
+SPELLINGS = ["0{}", "000{}", "+{}", " {}", "{} ", "{}\n", "\u00a0{}", "{}.0", "{}_"]
+
+
+@pytest.mark.parametrize("spelling", [*SPELLINGS, "full width"])
+@pytest.mark.parametrize("proven", [True, False])
+def test_another_spelling_of_its_id_opens_nothing(
+    service: Service, upstream: Upstream, theirs: tuple[str, str], proven: bool, spelling: str
+) -> None:
+    headers, fields = (visitor(service)[0], {}) if proven else ({}, {"user_id": "u"})
+    conversation_id, file_id = (
+        "".join(chr(0xFF10 + int(digit)) for digit in name) if spelling == "full width" else spelling.format(name)
+        for name in theirs
+    )
+    upstream.reset()
+    unknown = assert_error(chat(service, headers, conversation_id="7000000000000000001", **fields), 404)
+    assert assert_error(chat(service, headers, conversation_id=conversation_id, **fields), 404) == unknown
+    content = json.dumps([{"type": "file", "file_id": file_id}, {"type": "text", "text": "?"}])
+    body = {"messages": [{"role": "user", "content": content, "content_type": "object_string"}], **fields}
+    assert_error(service.http.post("/api/v1/chat", json=body, headers=headers), 404)
+    assert upstream.state()["requests"]["POST /v3/chat"] == 1, "only of the one that nobody is known to own"
+
+
 def test_claimed_users_do_as_before(service: Service) -> None:
     first = service.chat().json()["conversation_id"]
     assert service.chat(conversation_id=first).status_code == 200
