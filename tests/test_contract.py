@@ -171,6 +171,12 @@ def test_operation_ids_differ() -> None:
 
 
 @each_operation
+def test_a_body_with_a_bound_may_be_too_large(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert ("413" in operation["responses"]) == ("requestBody" in operation)
+
+
+@each_operation
 def test_every_operation_says_what_it_is(name: str) -> None:
     operation = OPERATIONS[name]
     assert len(operation["tags"]) == 1
