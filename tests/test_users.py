@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import BOT, Service, Start, Upstream, events_of, running_service, wait_until
+from conftest import BOT, Service, Start, Upstream, ValkeyServer, events_of, running_service, wait_until
 from envelope import assert_error
 from joserfc import jwt
 from joserfc.jwk import OctKey
@@ -150,6 +150,22 @@ def test_visitors_go_on_after_a_restart_and_with_a_second_worker(upstream: Upstr
     with running_service(tmp_path, WORKERS="2", **env) as after:
         for _ in range(6):
             assert [one["conversation_id"] for one in listed(after, headers)] == [conversation_id]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_store_that_has_lost_everything_splits_no_visitors(
+    upstream: Upstream, valkey_server: ValkeyServer, start: Start, first: int
+) -> None:
+    """Both machines know the same visitors again, whichever of them is asked first afterwards."""
+    here, there = (start(STORE=valkey_server.uri()) for _ in range(2))
+    before, _ = visitor(here)
+    assert listed(here, before) == []
+    valkey_server.client.flushall()
+    for machine in ((here, there), (there, here))[first]:
+        headers, _ = visitor(machine)
+        assert [listed(service, headers) for service in (there, here, there)] == [[]] * 3
+    answers = [service.http.get(CHATS, headers=before).status_code for service in (here, there, here)]
+    assert answers == [200 if first == 0 else 401] * 3
 
 
 # Somebody else's
