@@ -67,9 +67,15 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
         settings, coze, Readiness(coze, settings, lifecycle), files, BodyMemory(), uploads, ownership, answers, visitors
     )
 
+    shared = settings.workers > 1 or _is_server(settings.store)
+
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with ownership, coze, files, limiter or nullcontext(), answers:
+        # A process that is alone stops the chats by itself when it deletes.
+        deletions = (
+            ownership.noticing_deletions(coze.busy_conversations, coze.cancel_chats) if shared else nullcontext()
+        )
+        async with ownership, coze, files, limiter or nullcontext(), answers, deletions:
             yield
 
     # With METRICS_PORT they have a server of their own, which command.py starts.
@@ -116,9 +122,13 @@ def create_app(settings: Settings, coze: Coze, lifecycle: Lifecycle, tracing: "T
 
 def _shared_answers(settings: Settings) -> Shared | None:
     """Returns the answers that several processes share, where there is a store that they can."""
-    if settings.store is None or "://" not in settings.store:
+    if settings.store is None or not _is_server(settings.store):
         return None
     return Shared(open_answer_store(settings.store, settings.coze_chat_timeout, settings.answer_idle_seconds))
+
+
+def _is_server(store: str | None) -> bool:
+    return store is not None and "://" in store
 
 
 def routes(app: Litestar) -> set[tuple[str, str]]:

@@ -202,6 +202,8 @@ class Bounds:
     user_token_leeway_seconds: int = 60
     # The contract's own limit for one that a client names.
     user_id_characters: int = 255
+    # Between two looks at the store for conversations that another process deleted while chats run in them.
+    deletions_seconds: float = 1.0
     # Between two looks at the store whether the visitors' secret, which has not signed a token, is another by now.
     visitors_retry_seconds: float = 5.0
     # For which published keys serve before they are fetched again, so that a withdrawn key ends.

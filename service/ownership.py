@@ -4,6 +4,7 @@ What is not the user's is answered as what does not exist. While the store is aw
 503; a turn that was begun goes on and is missing in the list.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,7 @@ from typing import Self
 
 import structlog
 
+from service.bounds import BOUNDS
 from service.coze.errors import NO_CONVERSATION, NOT_THERE
 from service.errors import HISTORY_OFF, HISTORY_UNAVAILABLE, ServiceError
 from service.observe.metrics import STORE_FAILURES
@@ -66,7 +68,7 @@ class Ownership:
                     raise ServiceError(_NO_CONVERSATION)
                 conversation = await store.conversation(conversation_id)
                 owner = conversation.user_id if conversation else None
-                if not _may_use(user, owner) or (owner is None and await store.is_deleted(conversation_id)):
+                if not _may_use(user, owner) or (owner is None and await store.deleted([conversation_id])):
                     raise ServiceError(_NO_CONVERSATION)
             if file_ids:
                 if any(map(_is_misspelt, file_ids)):
@@ -120,6 +122,30 @@ class Ownership:
         async with self._needed() as store:
             if not await store.delete(conversation_id):
                 raise ServiceError(_NO_CONVERSATION)
+
+    @asynccontextmanager
+    async def noticing_deletions(
+        self, conversations: Callable[[], set[str]], stop: Callable[[str], None]
+    ) -> AsyncIterator[None]:
+        """Calls `stop` with those of the `conversations` that another process deletes, within the context."""
+        task = asyncio.create_task(self._notice_deletions(conversations, stop))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _notice_deletions(self, conversations: Callable[[], set[str]], stop: Callable[[str], None]) -> None:
+        while True:
+            await asyncio.sleep(BOUNDS.deletions_seconds)
+            try:
+                if self._store is not None and (conversation_ids := conversations()):
+                    for conversation_id in await self._store.deleted(list(conversation_ids)):
+                        stop(conversation_id)
+            except StoreDown:
+                self._failures.inc()
+            except Exception as error:
+                log.error("bug", exc_info=error)
 
     async def _record(self, user: Principal, record: Callable[[Store], Awaitable[object]], what: str) -> None:
         if self._store is None or not user.owned:

@@ -215,6 +215,7 @@ REACHED = {
     "coze_ahead_bytes": "test_fair_turns.py::test_a_client_that_takes_no_more_is_given_no_more",
     "turn_extra_lines": "unit/coze/http/test_backlog.py::test_where_lines_are_dense",
     "leave_named_seconds": "test_leaving.py::test_a_chat_that_completed_is_not_cancelled",
+    "deletions_seconds": "test_conversations.py::test_a_chat_that_another_process_reads_is_stopped_too",
     "token_file_seconds": "test_tokens.py::test_a_token_file_is_read_again_when_it_changes",
     "token_seconds": "test_tokens.py::test_an_odd_end_of_a_token_is_not_believed",
     "token_renew_after": "test_tokens.py::test_a_token_that_does_not_live_long_is_renewed_before_it_ends",

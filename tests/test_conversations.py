@@ -171,6 +171,32 @@ def test_a_chat_that_runs_in_it_is_stopped_first(
     assert listed(service, ann) == []
 
 
+@pytest.mark.parametrize(("on_server", "kept"), [(False, False), (True, False), (True, True)])
+def test_a_chat_that_another_process_reads_is_stopped_too(
+    upstream: Upstream,
+    bots: dict[str, str],
+    start: Start,
+    valkey_server: ValkeyServer,
+    tmp_path: Path,
+    on_server: bool,
+    kept: bool,
+) -> None:
+    where = valkey_server.uri() if on_server else str(tmp_path)
+    # With one worker each would take itself to be alone in a folder.
+    reader, other = (start(STORE=where, WORKERS="1" if on_server else "2") for _ in range(2))
+    ann = visitor(reader.http)
+    body = {"messages": [{"role": "user", "content": "x"}], "bot_id": bots["for-ever"], "stream": True}
+    if kept:
+        body["on_disconnect"] = "continue"
+    with reader.http.stream("POST", "/api/v1/chat", json=body, headers=ann) as answer:
+        lines = (line for line in answer.iter_lines() if line.startswith("data: "))
+        talk = json.loads(next(lines)[6:])["conversation_id"]
+        assert other.http.delete(f"{CHATS}/{talk}", headers=ann).status_code == 200
+        events = [json.loads(line[6:]) for line in lines]
+    assert [event["type"] for event in events[-2:]] == ["error", "end"]
+    assert events[-2]["code"] == "chat_cancelled"
+
+
 # What was said
 
 

@@ -94,7 +94,7 @@ def test_a_deleted_conversation_is_gone_and_its_id_does_not_become_free(where: s
     async def work(store: Store) -> None:
         one = conversation(1)
         assert await store.record_turn(one, "91")
-        assert not await store.is_deleted("7001")
+        assert await store.deleted(["7001", "1"]) == set()
         assert await store.rename("7001", "名字")
         assert await store.conversation("7001") == one._replace(name="名字")
         assert await store.delete("7001")
@@ -104,10 +104,11 @@ def test_a_deleted_conversation_is_gone_and_its_id_does_not_become_free(where: s
         assert await store.conversation_of_chat("91") is None
         assert (await store.conversations("ada", None, 10, None)).conversations == []
         assert (await store.conversations("ada", "7", 10, None)).conversations == []
-        assert await store.is_deleted("7001")
+        assert await store.deleted(["7001", "1"]) == {"7001"}
+        assert await store.deleted([]) == set()
         for user in ("ada", "bob"):
             assert not await store.record_turn(one._replace(user_id=user), "92")
-        for unknown in (store.delete("1"), store.rename("1", "x"), store.is_deleted("1"), store.conversation("1")):
+        for unknown in (store.delete("1"), store.rename("1", "x"), store.conversation("1")):
             assert not await unknown
 
     with_store(where, work)
@@ -587,7 +588,7 @@ def test_no_question_reads_more_than_its_answer(tmp_path: Path, monkeypatch: pyt
     async def work(store: Store) -> None:
         await store.record_turn(conversation(1), "91")
         await store.conversation("7001")
-        await store.is_deleted("7001")
+        await store.deleted(["7001"])
         for bot in (None, "7"):
             for position in (None, Position(NOW, "7001")):
                 await store.conversations("ada", bot, 20, position)

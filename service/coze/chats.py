@@ -70,15 +70,24 @@ class Chats:
     async def stop_in(self, conversation_id: str) -> None:
         """Ends the chats that run in a conversation, as cancelled, and waits a while for Coze to have ended them."""
 
-        def running() -> list[Chat]:
-            return [chat for chat in self._running if chat.ids[0] == conversation_id]
-
-        for chat in running():
-            chat.interrupt(CANCELED)
+        self.cancel_in(conversation_id)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BOUNDS.leave_seconds):
-                while running():  # noqa: ASYNC110 - seldom, and not for long
+                while self._running_in(conversation_id):  # noqa: ASYNC110 - seldom, and not for long
                     await asyncio.sleep(0.02)
+
+    def cancel_in(self, conversation_id: str) -> None:
+        """Ends the chats that run in a conversation, as cancelled."""
+        for chat in self._running_in(conversation_id):
+            chat.interrupt(CANCELED)
+
+    def _running_in(self, conversation_id: str) -> list[Chat]:
+        return [chat for chat in self._running if chat.ids[0] == conversation_id]
+
+    @property
+    def conversations(self) -> set[str]:
+        """The ids of the conversations in which chats run, once Coze has named them."""
+        return {conversation_id for chat in self._running if (conversation_id := chat.ids[0])}
 
     async def settled(self) -> None:
         """Waits until no chat runs or is to be cancelled, at most for a while.

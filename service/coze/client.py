@@ -72,6 +72,14 @@ class Coze:
         """Cancels a chat that this process does not read. Does not raise."""
         await self._chats.cancel(conversation_id, chat_id)
 
+    def busy_conversations(self) -> set[str]:
+        """Returns the ids of the conversations in which chats run in this process."""
+        return self._chats.conversations
+
+    def cancel_chats(self, conversation_id: str) -> None:
+        """Ends the chats that run in a conversation that was deleted elsewhere."""
+        self._chats.cancel_in(conversation_id)
+
     async def delete_conversation(self, conversation_id: str) -> None:
         """Deletes a conversation, after the chats that run in it have been stopped. Raises ServiceError.
 

@@ -106,8 +106,8 @@ class Store(Protocol):
     async def conversation(self, conversation_id: str) -> Conversation | None:
         """The conversation; None if nothing is known of it, or it was deleted."""
 
-    async def is_deleted(self, conversation_id: str) -> bool:
-        """Whether the conversation was deleted here: Coze may have it still."""
+    async def deleted(self, conversation_ids: list[str]) -> set[str]:
+        """Those of the conversations that were deleted here: Coze may have them still."""
 
     async def conversations(self, user_id: str, bot_id: str | None, limit: int, after: Position | None) -> Page:
         """At most `limit` of the user's conversations, with this bot or with any, last used first."""

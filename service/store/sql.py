@@ -72,11 +72,13 @@ def conversation(connection: sqlite3.Connection, conversation_id: str, oldest: i
     return Conversation(*row) if row else None
 
 
-def is_deleted(connection: sqlite3.Connection, conversation_id: str) -> bool:
-    found = connection.execute(
-        "SELECT 1 FROM conversations WHERE conversation_id = ? AND deleted", (conversation_id,)
-    ).fetchone()
-    return found is not None
+def deleted(connection: sqlite3.Connection, conversation_ids: list[str]) -> set[str]:
+    rows = connection.execute(
+        "SELECT conversation_id FROM conversations"
+        " WHERE conversation_id IN (SELECT value FROM json_each(?)) AND deleted",
+        (json.dumps(conversation_ids),),
+    )
+    return {conversation_id for (conversation_id,) in rows}
 
 
 def conversations(

@@ -73,8 +73,8 @@ class SqliteStore:
     async def conversation(self, conversation_id: str) -> Conversation | None:
         return await self._run(sql.conversation, conversation_id, self._oldest())
 
-    async def is_deleted(self, conversation_id: str) -> bool:
-        return await self._run(sql.is_deleted, conversation_id)
+    async def deleted(self, conversation_ids: list[str]) -> set[str]:
+        return await self._run(sql.deleted, conversation_ids)
 
     async def conversations(self, user_id: str, bot_id: str | None, limit: int, after: Position | None) -> Page:
         return await self._run(sql.conversations, user_id, bot_id, limit, after, self._oldest())

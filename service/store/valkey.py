@@ -130,8 +130,12 @@ class ValkeyStore:
         deleted = row.pop()
         return _row(conversation_id, row) if row[0] is not None and not deleted else None
 
-    async def is_deleted(self, conversation_id: str) -> bool:
-        return bool(await self._ask(lambda: self._client.hexists(_conversation(conversation_id), "deleted")))
+    async def deleted(self, conversation_ids: list[str]) -> set[str]:
+        commands = self._client.pipeline(transaction=False)
+        for conversation_id in conversation_ids:
+            commands.hexists(_conversation(conversation_id), "deleted")
+        found = await self._ask(commands.execute)
+        return {conversation_id for conversation_id, there in zip(conversation_ids, found, strict=True) if there}
 
     async def conversations(self, user_id: str, bot_id: str | None, limit: int, after: Position | None) -> Page:
         position = ("", "") if after is None else (after.updated_at, after.conversation_id)
