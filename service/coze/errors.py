@@ -6,7 +6,7 @@ passes by itself. Sources: Coze's error code page, and the source of Coze Studio
 
 from enum import Enum
 
-from service.errors import FILE_TOO_LARGE, NO_BOT, Failure
+from service.errors import BODY_TOO_LARGE, FILE_TOO_LARGE, NO_BOT, Failure
 
 _SAID = "error"
 
@@ -124,6 +124,7 @@ _SLOW_DOWN = _said(
 
 
 _TOO_LARGE = FILE_TOO_LARGE._replace(coze=_SAID)
+_BODY_TOO_LARGE = BODY_TOO_LARGE._replace(coze=_SAID)
 
 
 class Asked(Enum):
@@ -212,12 +213,12 @@ _HTTP: dict[int, Failure] = {
     404: _UNKNOWN_PATH,
     407: PROXY_REFUSES,
     408: _DOWN,
-    413: _TOO_LARGE,
-    415: _FILE_REFUSED,
+    413: _BODY_TOO_LARGE,
     422: _INVALID,
     425: _DOWN,
     429: _SLOW_DOWN,
 }
+_HTTP_FILE: dict[int, Failure] = {413: _TOO_LARGE, 415: _FILE_REFUSED}
 # Other statuses by their first digit. A retry does not help after a redirect or a 4xx.
 _CLASSES: dict[int, Failure] = {3: _MOVED, 4: _UNKNOWN_PATH}
 
@@ -236,7 +237,8 @@ def coze_failure(asked: Asked, *, code: int | None = None, status: int = 200) ->
     """Returns the failure for Coze's `code`, else for its HTTP `status`, given what the client `asked` for."""
     failure = _COZE.get(code) if code is not None else None
     if failure is None:
-        failure = _HTTP.get(status) or _CLASSES.get(status // 100, _DOWN)
+        statuses = _HTTP | _HTTP_FILE if asked is Asked.FILE else _HTTP
+        failure = statuses.get(status) or _CLASSES.get(status // 100, _DOWN)
     elif asked in (Asked.DEFAULT_BOT, Asked.NOTHING) and code in _OURS:
         failure = _OURS[code]
     about_bot = asked is Asked.PROFILE and code in _OURS

@@ -52,6 +52,13 @@ CONVERSATION, PROFILE = Asked.CONVERSATION, Asked.PROFILE
         (BOT, None, 307, (500, "coze_moved")),
         (BOT, None, 404, (500, "coze_path_unknown")),
         (BOT, None, 418, (500, "coze_path_unknown")),
+        # A gateway before Coze refuses a file by its size or type, and of anything else its whole body.
+        (FILE, None, 413, (413, "file_too_large")),
+        (BOT, None, 413, (413, "body_too_large")),
+        (CONVERSATION, None, 413, (413, "body_too_large")),
+        (NOTHING, None, 413, (500, "misconfigured")),
+        (FILE, None, 415, (400, "file_type_refused")),
+        (BOT, None, 415, (500, "coze_path_unknown")),
         (BOT, None, 502, (503, "coze_unavailable")),
     ],
 )
