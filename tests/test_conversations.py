@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BOT, Service, Start, Upstream, ValkeyServer, events_of, http, running_service
+from conftest import BOT, Service, Start, Upstream, ValkeyServer, events_of, http, running_service, wait_until
 from envelope import assert_error
 from operations import OPERATIONS, Headers, Operation, each_operation, visitor
 
@@ -169,6 +169,23 @@ def test_a_chat_that_runs_in_it_is_stopped_first(
     (chat,) = [chat for chat in upstream.state()["chats"] if chat["conversation_id"] == talk]
     assert (chat["cancel_calls"], chat["status"]) == (1, "canceled")
     assert listed(service, ann) == []
+
+
+def test_a_chat_that_coze_has_not_begun_yet_is_stopped_too(
+    service: Service, upstream: Upstream, bots: dict[str, str], ann: Headers, talk: str
+) -> None:
+    answers: list[int] = []
+    slow = {"bot_id": bots["late-headers"], "conversation_id": talk}
+    body = {"messages": [{"role": "user", "content": "pause=2"}], **slow}
+    thread = threading.Thread(
+        target=lambda: answers.append(service.http.post("/api/v1/chat", json=body, headers=ann).status_code)
+    )
+    before = asked(upstream)
+    thread.start()
+    wait_until(lambda: asked(upstream) != before)
+    assert service.http.delete(f"{CHATS}/{talk}", headers=ann).status_code == 200
+    thread.join(10)
+    assert answers == [503]
 
 
 @pytest.mark.parametrize(("on_server", "kept"), [(False, False), (True, False), (True, True)])

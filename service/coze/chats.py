@@ -40,7 +40,8 @@ class Chats:
         )
         self._calls = calls
         self._observer = observer
-        self._running: set[Chat] = set()
+        # With the conversation that each goes on with: Coze names it late.
+        self._running: dict[Chat, str | None] = {}
         self._cleaning: set[asyncio.Task[None]] = set()
         self._lifecycle = lifecycle
         lifecycle.at_grace_end(self._stop)
@@ -61,9 +62,10 @@ class Chats:
             raise ServiceError(STOPPING)
         if len(self._running) >= self._most:
             raise ServiceError(FULL)
-        line = _Line(self, None if request.conversation_id is UNSET else request.conversation_id, question)
+        conversation_id = None if request.conversation_id is UNSET else request.conversation_id
+        line = _Line(self, conversation_id, question)
         chat = Chat(line, Asked.BOT if request.bot_id else Asked.DEFAULT_BOT, self._limits)
-        self._running.add(chat)
+        self._running[chat] = conversation_id
         self._observer.running_chats(len(self._running))
         return chat
 
@@ -82,12 +84,12 @@ class Chats:
             chat.interrupt(CANCELED)
 
     def _running_in(self, conversation_id: str) -> list[Chat]:
-        return [chat for chat in self._running if chat.ids[0] == conversation_id]
+        return [chat for chat, asked in self._running.items() if conversation_id in (chat.ids[0], asked)]
 
     @property
     def conversations(self) -> set[str]:
-        """The ids of the conversations in which chats run, once Coze has named them."""
-        return {conversation_id for chat in self._running if (conversation_id := chat.ids[0])}
+        """The ids of the conversations in which chats run; of a new one, once Coze has named it."""
+        return {named for chat, asked in self._running.items() if (named := chat.ids[0] or asked)}
 
     async def settled(self) -> None:
         """Waits until no chat runs or is to be cancelled, at most for a while.
@@ -133,7 +135,7 @@ class Chats:
         task.add_done_callback(self._cleaning.discard)
 
     def release(self, chat: Chat) -> None:
-        self._running.discard(chat)
+        self._running.pop(chat, None)
         self._observer.running_chats(len(self._running))
 
 
