@@ -270,7 +270,8 @@ def bots(value: str) -> tuple[tuple[str, str], ...]:
     found: dict[str, str] = {}
     for part in value.split(","):
         name, _, bot_id = (text.strip() for text in part.partition(":"))
-        if not re.fullmatch(CALLER_NAME, name) or not re.fullmatch(r"[!-~]{1,128}", bot_id) or name in found:
+        # No id has a colon or a semicolon: that would be another entry, separated in a wrong way.
+        if not re.fullmatch(CALLER_NAME, name) or not re.fullmatch(r"[!-9<-~]{1,128}", bot_id) or name in found:
             raise ValueError("entries `name:bot_id` separated by commas, each with another name of A-Z a-z 0-9 . _ -")
         found[name] = bot_id
     if any(name in found.values() and found[name] != name for name in found):

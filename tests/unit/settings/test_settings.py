@@ -131,6 +131,8 @@ def test_a_missing_token_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BOTS", "shop:1,"),
         ("BOTS", "shop:1,shop:2"),
         ("BOTS", "shop:a b"),
+        ("BOTS", "shop:1;help:2"),
+        ("BOTS", "shop:1:2"),
         ("BOTS", f"{'a' * 65}:1"),
         ("BOTS", f"a:{'1' * 129}"),
         ("BOTS", "a:1,1:2"),
