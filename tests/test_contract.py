@@ -316,6 +316,13 @@ def test_the_docs_page_speaks_the_readers_language(
     assert page.headers["vary"] == "Accept-Language"
 
 
+@pytest.mark.parametrize("preference", ["a" * 60_000 + "!", "a" + " " * 60_000 + "!", "a," * 30_000], ids=len)
+def test_a_long_preference_holds_up_nobody(service: Service, preference: str) -> None:
+    """Nothing else is answered while a header is read, and a pattern may take a minute for a hostile one."""
+    for path, name in (("/docs", "Accept-Language"), ("/docs/scalar.js", "Accept-Encoding")):
+        assert service.http.get(path, headers={name: preference}, timeout=10).status_code == 200
+
+
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _TEXTS = {"description", "summary", "x-displayName", "x-enumDescriptions"}
 

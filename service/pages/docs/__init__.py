@@ -36,6 +36,8 @@ _HEADERS = {
     "Cache-Control": "no-cache",
     "Vary": "Accept-Language",
 }
+# The weight of one entry of an Accept-… header (RFC 9110, section 12.4.2).
+_WEIGHT = re.compile(r"(?:q=([01](?:\.[0-9]{0,3})?))?")
 _TEXTS = {
     "en": {"lang": "en", "title": "API reference", "playground": "Playground"},
     "zh": {"lang": "zh-CN", "title": "API 文档", "playground": "体验台"},
@@ -119,8 +121,10 @@ def _language(request: Request[Any, Any, Any]) -> str:
 
 def _wanted(header: str) -> list[str]:
     """Returns what an Accept-… header names, in lower case, the most wanted first."""
-    weights = {
-        name: float(weight or 1)
-        for name, weight in re.findall(r"([a-z0-9*-]+)\s*(?:;\s*q=([01](?:\.\d{0,3})?))?\s*(?:,|$)", header.lower())
-    }
+    weights: dict[str, float] = {}
+    # Split before anything is matched: a pattern for the whole header takes quadratic time for a hostile one.
+    for part in header.lower().split(","):
+        name, _, weight = part.partition(";")
+        if found := _WEIGHT.fullmatch(weight.strip()):
+            weights[name.strip()] = float(found[1] or 1)
     return sorted((name for name, weight in weights.items() if weight), key=lambda name: -weights[name])
