@@ -340,12 +340,14 @@ def test_addresses_of_coze_s_are_web_addresses_or_none(
         {"type": "text", "text": "texts"},
     ]
     message = {"role": "user", "content": json.dumps(parts), "content_type": "object_string"}
-    put(upstream, talk, messages=[message, {**message, "content": "[plain text"}])
-    broken, plain = messages(service, ann, talk)["data"][2:]
+    texts = "[plain text", "[" * 100_000
+    put(upstream, talk, messages=[message, *({**message, "content": text} for text in texts)])
+    broken, *plain = messages(service, ann, talk)["data"][2:]
     nothing = {"type": "file", "file_id": None, "name": None, "url": None}
     assert broken["content"] == "Two\ntexts"
     assert broken["files"] == [{**nothing, "file_id": "9", "name": "a.txt"}, nothing]
-    assert (plain["content"], plain.get("files"), plain.get("content_type")) == ("[plain text", None, None)
+    for said, text in zip(plain, texts, strict=True):
+        assert (said["content"], said.get("files"), said.get("content_type")) == (text, None, None)
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def _parts(content: str) -> list[Any] | None:
     """The parts of an object_string; None if it is plain text under that name, as Coze Studio lists context."""
     try:
         parts = msgspec.json.decode(content.encode(errors="replace"))
-    except msgspec.DecodeError:
+    except wire.UNDECODABLE:
         return None
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else None
 
