@@ -16,6 +16,8 @@ from envelope import assert_error
 from operations import visitor
 from test_answers import ANSWERS, CONTINUE, QUESTION, Event, again, asked, begin, events, slow, whole
 
+from service.bounds import BOUNDS
+
 # Such that one process is quickly missed, and goes on with answers in several steps.
 QUICK = changed(
     answers_beat_seconds=0.5,
@@ -325,6 +327,29 @@ def test_a_store_that_goes_away_and_comes_back(start: Start, upstream: Upstream,
     finally:
         server.kill()
         server.client.connection_pool.disconnect()
+
+
+def test_what_a_slow_store_creates_too_late_is_given_up(start: Start, upstream: Upstream) -> None:
+    """It does what it was asked for once it comes round. Nobody reads such an answer, and it would be in progress."""
+    with ValkeyServer() as server:
+        service = start(*QUICK, *changed(store_seconds=0.5), STORE=server.uri())
+        bodies = [{**CONTINUE, "user_id": f"u{number}"} for number in range(30)]
+        with ThreadPoolExecutor(len(bodies)) as pool:
+            # Only what has a connection already is sent.
+            answers = pool.map(lambda body: service.http.post("/api/v1/chat", json=body), bodies)
+            assert {answer.status_code for answer in answers} == {200}
+            before = asked(upstream)
+            server.process.send_signal(signal.SIGSTOP)
+            try:
+                tries = [CONTINUE] * BOUNDS.answers_of_a_user
+                for refused in pool.map(lambda body: service.http.post("/api/v1/chat", json=body), tries):
+                    assert_error(refused, 503)
+            finally:
+                server.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: service.http.post("/api/v1/chat", json=CONTINUE).status_code == 200)
+        assert asked(upstream) == before + 1
+        wait_until(lambda: not server.client.keys("coze-service:answers-of:*"))
+        assert not [line for line in service.lines() if line["level"] == "error"]
 
 
 def test_what_nobody_follows_on_any_machine_is_cancelled_and_leaves_nothing(

@@ -26,17 +26,21 @@ _decode_end = msgspec.json.Decoder(_End).decode
 
 
 class Published:
-    """An answer that this process reads, how much of it the store has, and what the store is to know about it."""
+    """An answer that this process reads, how much of it the store has, and what the store is to know about it.
 
-    __slots__ = ("about", "answer", "ended", "key", "named", "number")
+    One that is `given_up` is not read: nobody knows whether the store has it, and there it is to end.
+    """
 
-    def __init__(self, answer: KeptAnswer, key: str | None, about: dict[str, str]) -> None:
+    __slots__ = ("about", "answer", "ended", "given_up", "key", "named", "number")
+
+    def __init__(self, answer: KeptAnswer, key: str | None, about: dict[str, str], *, given_up: bool = False) -> None:
         self.answer = answer
         self.key = key
         self.about = about
         self.number = 0
         self.named = False
         self.ended = False
+        self.given_up = given_up
 
     @property
     def news(self) -> bool:

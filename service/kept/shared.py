@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from service.bounds import BOUNDS
-from service.errors import ANSWERS_AWAY, TOO_MANY_ANSWERS, ServiceError
+from service.errors import ANSWER_LOST, ANSWERS_AWAY, TOO_MANY_ANSWERS, ServiceError
 from service.kept.answer import KeptAnswer
 from service.kept.published import ABOUT, Published, feed, known_of, name_of, owner_of
 from service.observe.metrics import STORE_FAILURES
@@ -82,9 +82,21 @@ class Shared:
                 )
         except UserFullError:
             raise ServiceError(TOO_MANY_ANSWERS) from None
+        except ServiceError:
+            self._give_up(answer, key, about)
+            raise
         if other is None:
             self._own[answer] = Published(answer, key, about)
         return other
+
+    def _give_up(self, answer: KeptAnswer, key: str | None, about: dict[str, str]) -> None:
+        """Ends an answer that the store may yet create, or have created: it would count as in progress, and be awaited.
+
+        While the store is away only so many are remembered.
+        """
+        if len(self._own) < BOUNDS.answers:
+            self._own[answer] = Published(answer, key, about, given_up=True)
+            answer.fail(ServiceError(ANSWER_LOST))
 
     async def adopt(self, answer: KeptAnswer, about: dict[str, str]) -> None:
         """Becomes the reader of a mirrored answer, as the store knows already."""
@@ -140,7 +152,9 @@ class Shared:
             published.named = published.named or addition.ids is not None
             published.ended = addition.end is not None and number == len(answer.parts)
             answer.show(number)
-        elif number == GONE and await self._create_again(published):
+            if published.given_up and published.ended:
+                self.forget(answer)
+        elif number == GONE and not published.given_up and await self._create_again(published):
             published.number, published.named = 0, False
         else:
             assert number in (OTHER_READER, GONE)
