@@ -111,6 +111,20 @@ def test_what_coze_does_wrong(
     risen(1, "coze_errors_total")
 
 
+@pytest.mark.parametrize("bot", ["failed-midway-4028", "code-4016"])
+def test_what_coze_does_wrong_to_an_answer_counts_once(
+    service: Service, bots: dict[str, str], risen: Callable[..., None], bot: str
+) -> None:
+    """However many ask for the answer: Coze has failed once."""
+    question = {"user_id": "u", "messages": [{"role": "user", "content": "x"}], "bot_id": bots[bot]}
+    headers = {"Idempotency-Key": f"counted-{bot}"}
+    statuses = {service.http.post("/api/v1/chat", json=question, headers=headers).status_code for _ in range(3)}
+    assert len(statuses) == 1
+    risen(3, "requests_total", route="/api/v1/chat", status=str(*statuses))
+    risen(1, "chats_total", outcome="failed", mode="json")
+    risen(1, "coze_errors_total")
+
+
 def test_what_a_client_does_wrong_is_no_chat(service: Service, risen: Callable[..., None]) -> None:
     service.http.post("/api/v1/chat", json={})
     risen(1, "requests_total", status="400", route="/api/v1/chat")

@@ -202,7 +202,7 @@ class KeptAnswer:
         while not (self.shown or self.over or self.left):
             await self.news(0)
         if not self.shown:
-            raise self.failure.again() if self.failure else ServiceError(STOPPING)
+            raise _told(self.failure) if self.failure else ServiceError(STOPPING)
 
     async def ended(self) -> ChatCompletedEvent:
         """Returns the last event, once Coze has completed the answer. Raises ServiceError if it does not."""
@@ -211,7 +211,7 @@ class KeptAnswer:
             if self.left:
                 raise ServiceError(STOPPING)
         if self.failure is not None:
-            raise self.failure.again()
+            raise _told(self.failure)
         end = self.said.completed
         assert end is not None
         return end
@@ -238,6 +238,12 @@ class KeptAnswer:
     def _wake(self) -> None:
         for waiting in self._waiting:
             _wake(waiting)
+
+
+def _told(failure: ServiceError) -> ServiceError:
+    """Returns the failure of an answer for one who asks for it. Coze has no part in that: it has failed the answer."""
+    plain = failure.failure._replace(coze=None)
+    return ServiceError(plain, failure.message, retry_after=failure.retry_after, cause=failure.cause)
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:
