@@ -138,6 +138,21 @@ def test_a_chat(traced: Service, collector: Collector, upstream: Upstream, bots:
     assert (call.kind, attributes(call)["http.response.status_code"]) == (Span.SPAN_KIND_CLIENT, 200)
 
 
+def test_an_answer_that_outlives_its_request(start: Start, collector: Collector, bots: dict[str, str]) -> None:
+    """Its chat is in the request's trace, and has the facts of the whole answer."""
+    service = start(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, **AT_ONCE)
+    body = {"user_id": "u", "messages": [{"role": "user", "content": "n=20 d=0.05 size=10"}], "bot_id": bots["load"]}
+    kept = {**body, "stream": True, "on_disconnect": "continue"}
+    with service.http.stream("POST", "/api/v1/chat", json=kept, headers={"X-Request-ID": "outlived"}) as answer:
+        next(answer.iter_text())
+    spans = spans_of(collector, "outlived", 3)
+    server, talk, call = spans["POST /api/v1/chat"], spans["chat"], spans["POST /v3/chat"]
+    assert (talk.parent_span_id, call.parent_span_id) == (server.span_id, talk.span_id)
+    assert talk.end_time_unix_nano > server.end_time_unix_nano
+    facts = attributes(talk)
+    assert (facts["coze.outcome"], facts["coze.mode"], facts["coze.deltas"]) == ("completed", "stream", 20)
+
+
 def test_coze_gets_the_trace_and_nothing_else_of_its_caller(start: Start, collector: Collector) -> None:
     """Here the collector stands in Coze's place, too, as it keeps the headers of what it is asked. The spans are those
     that are still on hand at a stop.

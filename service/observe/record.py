@@ -1,7 +1,7 @@
 """The record of a request: plain data, filled in as it becomes known and read once the request is over."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -53,6 +53,8 @@ class RequestRecord:
     deltas: int = 0
     first_delta_seconds: float | None = None  # since the request began
     usage: Usage | None = None
+    # Of a chat whose answer is kept, where requests are traced: takes this record once the answer is over.
+    end_span: "Callable[[RequestRecord], None] | None" = None
 
     def count(self, events: Sequence[object]) -> None:
         """Counts deltas, and keeps the usage."""

@@ -38,8 +38,10 @@ def _chat_fields(record: RequestRecord) -> dict[str, Any]:
 
 
 def report_answer(record: RequestRecord) -> None:
-    """Logs and counts a kept answer that is over: it may have outlived the request of its question."""
+    """Logs, counts and traces a kept answer that is over. It may have outlived the request of its question."""
     metrics.observe_chat(record)
+    if record.end_span is not None:
+        record.end_span(record)
     with recording(record):
         log.info("answer", duration_ms=round((time.perf_counter() - record.started) * 1000, 2), **_chat_fields(record))
 

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from contextvars import ContextVar
+from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
@@ -66,7 +67,7 @@ class Tracing:
             for name, value in scope["headers"]
             if name in (b"traceparent", b"tracestate")
         }
-        spans = RequestSpans(self._tracer, _W3C.extract(carrier), scope, record.request_id)
+        spans = RequestSpans(self._tracer, _W3C.extract(carrier), scope, record)
         record.trace_id = spans.trace_id
         _spans.set(spans)
         return spans
@@ -122,16 +123,20 @@ class CallSpan:
 
 
 class RequestSpans:
-    """The spans of a request: its own, and that of its chat once there is one."""
+    """The spans of a request: its own, and that of its chat once there is one.
 
-    def __init__(self, tracer: Tracer, caller: Context, scope: HTTPScope, request_id: str) -> None:
+    The chat of an answer that is kept has a record of its own, and its span ends with the answer.
+    """
+
+    def __init__(self, tracer: Tracer, caller: Context, scope: HTTPScope, record: RequestRecord) -> None:
         self._tracer = tracer
+        self._record = record
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
         self._request = tracer.start_span(
             method,
             caller,
             SpanKind.SERVER,
-            {"http.request.method": method, "url.scheme": scope["scheme"], "coze.request_id": request_id},
+            {"http.request.method": method, "url.scheme": scope["scheme"], "coze.request_id": record.request_id},
         )
         self._chat: Span | None = None
         self.trace_id = format_trace_id(self._request.get_span_context().trace_id)
@@ -143,14 +148,15 @@ class RequestSpans:
             return context
         if self._chat is None:
             self._chat = self._tracer.start_span("chat", context, attributes={"gen_ai.operation.name": "chat"})
+            if record is not self._record:
+                record.end_span = partial(_end_chat, self._chat)
         return set_span_in_context(self._chat, Context())
 
     def end(self, record: RequestRecord, method: str, route: str | None) -> None:
         """Ends the spans with the facts of the record. A chat that never reached Coze has a span as well."""
         self.parent_for(record)
-        if self._chat is not None:
-            _describe_chat(self._chat, record)
-            self._chat.end()
+        if self._chat is not None and record.chat_begun:
+            _end_chat(self._chat, record)
         span = self._request
         if route is not None:
             span.update_name(f"{method if method in METHODS else 'HTTP'} {route}")
@@ -163,7 +169,8 @@ class RequestSpans:
         span.end()
 
 
-def _describe_chat(span: Span, record: RequestRecord) -> None:
+def _end_chat(span: Span, record: RequestRecord) -> None:
+    """Ends the span of a chat with the facts of its record."""
     span.set_attribute("coze.mode", record.mode or "")
     span.set_attribute("coze.outcome", record.outcome or "")
     span.set_attribute("coze.deltas", record.deltas)
@@ -188,6 +195,7 @@ def _describe_chat(span: Span, record: RequestRecord) -> None:
     if record.outcome is Outcome.FAILED:
         span.set_attribute("error.type", str(record.code or record.cause or "failed"))
         span.set_status(StatusCode.ERROR)
+    span.end()
 
 
 class _Complaints(logging.Handler):
