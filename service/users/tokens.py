@@ -72,9 +72,9 @@ class Visitors:
         except TokenRefusedError:
             return False
 
-    def welcome(self, user_id: str | None = None) -> Visitor:
-        """A new visitor or, for one who has proven to be `user_id`, a token that expires later."""
-        user_id = user_id or f"visitor_{secrets.token_hex(16)}"
+    def welcome(self) -> Visitor:
+        """A new visitor."""
+        user_id = f"visitor_{secrets.token_hex(16)}"
         now = int(time.time())
         claims = {"iss": _VISITORS, "sub": user_id, "iat": now, "exp": now + self._lifetime}
         header = {"alg": "HS256", "kid": _VISITORS}
