@@ -77,7 +77,7 @@ class Bounds:
     # more than one a second.
     recall_seconds: float = 1.0
     recall_longest_seconds: float = 5.0
-    # Looks at a record of Coze's that is not what was sent before, or is empty: it may be late.
+    # Attempts to read Coze's record while it is empty, or differs from what was sent before: it may be late.
     recall_attempts: int = 4
 
     # --- An answer ---

@@ -226,10 +226,10 @@ def answer_document(
 
 def _writes(parts: list[bytes]) -> Iterator[bytes]:
     """Joins encoded events in writes of whole events. None is empty."""
-    whole = b"".join(parts)
-    if len(whole) <= BOUNDS.write_bytes:
-        if whole:
-            yield whole
+    joined = b"".join(parts)
+    if len(joined) <= BOUNDS.write_bytes:
+        if joined:
+            yield joined
         return
     ends = list(accumulate(map(len, parts)))
     start = 0

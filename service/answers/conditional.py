@@ -17,7 +17,7 @@ def has_already(headers: Mapping[str, str], etag: str) -> bool:
 def tagged_answer(document: Struct, request: Mapping[str, str]) -> ASGIResponse:
     """Makes the answer with a document, or 304, according to the request's headers.
 
-    A client keeps the document only to ask each time whether it is still that: it may change at any time.
+    A client that keeps the document has to ask each time whether it is still current, as it may change at any time.
     """
     body = msgspec.json.encode(document)
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -33,7 +33,7 @@ _CHALLENGE = 'Bearer realm="coze-service"'
 _INVALID = (KEY_WRONG, USER_TOKEN_WRONG)
 # OpenAI's clients send these again by themselves, unless they are told not to.
 _SENT_AGAIN = (429, 500, 503)
-# They wait no longer, and try at once where they are told to wait longer.
+# The longest that they wait. Told to wait longer, they try again at once.
 _PATIENCE_SECONDS = 60
 
 

@@ -53,7 +53,7 @@ class AnswersController(Controller):
 
 
 async def followed(answer: KeptAnswer, after: int, services: Services) -> ASGIApp:
-    """Returns the answer to one who follows from behind event number `after`. Raises the failure of one never begun."""
+    """Returns the stream of an answer's events after number `after`. Raises its failure if the answer never began."""
     async with answer.followed():
         await answer.started()
     if answer.over and after >= len(answer.parts):

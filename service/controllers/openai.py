@@ -78,7 +78,7 @@ async def _begin(request: Request[Any, Any, Any], services: Services) -> tuple[C
     if messages.has_files:
         with services.uploads.place():
             async with messages.spooled() as forms:
-                # Only in the list of a user's messages a file may be seen.
+                # Only the list of a user's messages can show a file.
                 found = [await uploaded(form, user, request, services, shown=user.owned) for form in forms]
             messages.name_files([file_id for file_id, _ in found])
         chat.messages = messages.for_chat()

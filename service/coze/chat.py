@@ -1,9 +1,9 @@
 """A chat at Coze, from the request until Coze has nothing left to do for it.
 
 The caller opens it, listens to it until it is completed, and always leaves it. Events of Coze reach the listener in the
-turn of the loop that reads them from the socket: no task wakes up. A caller that leaves early frees Coze: the exchange
-is closed and the chat cancelled, unless somebody else goes on with it. Else its conversation would stay locked and
-tokens would burn.
+turn of the loop that reads them from the socket: no task wakes up. When a caller leaves early, the exchange is closed
+and the chat cancelled, unless somebody else goes on with it. A chat that nobody cancels keeps its conversation locked,
+and burns tokens.
 """
 
 import asyncio

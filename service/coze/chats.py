@@ -70,7 +70,7 @@ class Chats:
         return chat
 
     async def stop_in(self, conversation_id: str) -> None:
-        """Ends the chats that run in a conversation, as cancelled, and waits a while for Coze to have ended them."""
+        """Ends this process's chats in a conversation, as cancelled, and waits a while for Coze to have ended them."""
 
         self.cancel_in(conversation_id)
         with contextlib.suppress(TimeoutError):

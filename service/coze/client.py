@@ -58,7 +58,7 @@ class Coze:
         await self._calls.__aexit__(*exc)
 
     def chat(self, request: ChatRequest) -> Chat:
-        """Begins a chat, to be opened. Raises ServiceError (400; 503 if no more chats are taken)."""
+        """Begins a chat, to be opened. Raises ServiceError (400, 404; 503 if no more chats are taken)."""
         return self._chats.begin(request)
 
     async def recall(self, asked: Asked, conversation_id: str, chat_id: str) -> list[ChatEvent] | ServiceError | None:
@@ -81,7 +81,7 @@ class Coze:
         self._chats.cancel_in(conversation_id)
 
     async def delete_conversation(self, conversation_id: str) -> None:
-        """Deletes a conversation, after the chats that run in it have been stopped. Raises ServiceError.
+        """Deletes a conversation, after this process's chats in it have been stopped. Raises ServiceError.
 
         A conversation that Coze does not have, or cannot delete, counts as deleted: nobody is let into it any more.
         """

@@ -87,7 +87,7 @@ class Conversations:
         except wire.UNDECODABLE:
             raise ServiceError(NOT_UNDERSTOOD, cause="messages that are no list") from None
         found = [said for row in reversed(rows) if (said := _said(row)) is not None]
-        # Nobody could ask for what is before nothing.
+        # Without a message there is no id to ask for more with.
         return found, bool(found) and envelope.has_more is True
 
     async def _do(self, method: str, path: str, **arguments: Any) -> None:

@@ -24,7 +24,7 @@ from service.errors import ServiceError
 
 
 class Profile(Struct, frozen=True):
-    """What is shown of a bot. Empty is what Coze did not say."""
+    """What is shown of a bot. What Coze did not say is empty."""
 
     title: str = ""
     description: str = ""

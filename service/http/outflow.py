@@ -10,7 +10,7 @@ from service.bounds import BOUNDS
 
 
 class Outflow:
-    """Write side of one connection. Aborts it once the client has stalled, which until then costs its buffer."""
+    """Write side of one connection, which is aborted once the client has stalled. Until then it costs its buffer."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -19,7 +19,7 @@ class Outflow:
         self._writable.set()
         self._lost = False
         self._timer: asyncio.TimerHandle | None = None
-        self._unread_bytes = 0  # bytes, when the client last took enough of them
+        self._unread_bytes = 0  # when the client last took enough of them
         self._since = 0.0
 
     @property

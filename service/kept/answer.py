@@ -144,7 +144,7 @@ class KeptAnswer:
         self.leave()
         return True
 
-    # What another process says of an answer that is read there, or who keeps it for others.
+    # What its mirror or its publisher tells, where several processes share answers.
 
     def take(self, part: bytes) -> None:
         """Adds the next event as it is written, to be shown."""

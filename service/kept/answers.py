@@ -267,7 +267,7 @@ class KeptAnswers:
         with recording(record):
             rescue = Rescue(self._coze, kept.answer, about, self._chat_seconds)
             kept.interrupt = rescue.interrupt
-            # Whoever wanted to stop it has told the reader before.
+            # A request to stop it may have gone to the reader that has died.
             with contextlib.suppress(ServiceError):
                 if (await shared.about(answer_id)).get("stop"):
                     rescue.interrupt(STOPPED)

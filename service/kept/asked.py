@@ -22,9 +22,9 @@ def place(event_id: str) -> Place | None:
 
 
 class Question(NamedTuple):
-    """What is asked for an answer that is kept.
+    """A question whose answer is kept.
 
-    The user may ask for it again by `key` and the same question, of which `fingerprint` is one.
+    Sent again with the same `key`, it gets the same answer. `fingerprint` tells whether it is the same question.
     """
 
     user: Principal

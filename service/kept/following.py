@@ -44,7 +44,7 @@ class FollowedStream:
     async def _write(self, connection: Connection) -> None:
         answer = self._answer
         while True:
-            # Behind what the client has not taken yet, so that its place costs no memory.
+            # Take no more until the client has read what was written: its place in the list costs no memory.
             while connection.full:
                 if not await connection.drained():
                     return

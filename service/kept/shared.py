@@ -1,7 +1,7 @@
 """The part of one process in answers that several share: it publishes what it reads, and mirrors what others read.
 
-All of it goes over three tasks, however many answers there are: one sends what is new, one waits for what is new
-elsewhere, one says that the process lives and looks for those that do not.
+Three tasks do all of it, however many answers there are. One sends what is new here, one waits for what is new
+elsewhere, and one sends heartbeats and looks for processes that have stopped sending theirs.
 """
 
 import asyncio
@@ -170,7 +170,7 @@ class Shared:
         return True  # to be tried again
 
     def _lose(self, published: Published) -> None:
-        """Stops to publish an answer with which another process goes on."""
+        """Stops publishing an answer that another process goes on with."""
         answer = published.answer
         self.forget(answer)
         answer.publish = None

@@ -102,7 +102,7 @@ def observe(record: RequestRecord, method: str | None, route: str | None, second
 
 
 def observe_chat(record: RequestRecord) -> None:
-    """Counts what a request, or a kept answer, has had of Coze."""
+    """Counts Coze's error and the chat in the record of a request, or of a kept answer."""
     if record.failure is not None and (error := coze_error(record.failure, record.code)):
         _COZE_ERRORS.labels(*error).inc()
     if record.mode is None:

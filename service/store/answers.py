@@ -1,8 +1,8 @@
 """Answers that several processes share, on a Valkey or Redis server: their events, and which process reads which.
 
-Of an answer there are a hash of what is known about it, and a stream in which entry n-0 is its event n and the last
-entry its end. Exactly one process, its reader, adds to it. A process that stops to beat is taken for dead, and others
-claim what it was reading. What belongs together changes in one script; times are the server's. All keys expire.
+An answer has a hash of what is known about it, and a stream: entry n-0 is its event n, and the last entry is its end.
+Exactly one process, its reader, adds to it. A process that sends no more heartbeats is taken for dead, and others claim
+what it was reading. What belongs together changes in one script. Times are the server's. All keys expire.
 """
 
 import hashlib

@@ -71,7 +71,7 @@ def openapi_json() -> Response[bytes]:
     return Response(contract().json, media_type="application/json")
 
 
-# Made on the first request, in a thread, so that streams do not wait for it; as the next ones are.
+# The first request makes them. It does so in a thread, so that streams do not wait.
 @get("/openapi-3.0.yaml", include_in_schema=False, sync_to_thread=True)
 def rendition_yaml() -> Response[bytes]:
     return Response(rendition().yaml, media_type="application/yaml")
