@@ -16,6 +16,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 # An address with or without a port. IPv6 addresses have brackets if there is a port, and always in `Forwarded`.
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
+# The longest one: an IPv6 address with an IPv4 one in it, in brackets, and a port.
+_NODE_CHARACTERS = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]:65535")
 _PAIR = re.compile(r'\s*([A-Za-z]+)=(?:"([^"]*)"|([^\s";]+))\s*')
 # The same few proxies call, or the same clients again.
 _address = lru_cache(1024)(ipaddress.ip_address)
@@ -120,8 +122,13 @@ def _hop(text: str) -> _Hop:
     return _Hop(_node(pairs.get("for", "")), _scheme(pairs.get("proto")), _host(pairs.get("host")))
 
 
-@lru_cache(1024)
 def _node(text: str) -> _Node | None:
+    # What is longer must not be remembered: a client may write it.
+    return _known_node(text) if len(text) <= _NODE_CHARACTERS else None
+
+
+@lru_cache(1024)
+def _known_node(text: str) -> _Node | None:
     match = _NODE.fullmatch(text)
     if match is None or int(match[3] or 0) > 65535:
         return None

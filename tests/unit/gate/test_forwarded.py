@@ -1,6 +1,7 @@
 """Behind proxies: whose word counts for the client's address, the scheme and the host."""
 
 import asyncio
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -57,6 +58,7 @@ def client(value: str, *more: str, header: str = "X-Forwarded-For", proxies: tup
         ("[2001:db8::1]:4711", "2001:db8::1"),
         ("2001:DB8:0::1", "2001:db8::1"),
         ("::ffff:203.0.113.1", "203.0.113.1"),
+        ("[0000:0000:0000:0000:0000:ffff:203.100.113.100]:12345", "203.100.113.100"),  # none is longer
         ("203.0.113.1, ::ffff:10.0.0.2", "203.0.113.1"),
         (" , 203.0.113.1 ,, ", "203.0.113.1"),
         # Who it was is not told: the nearest proxy that is known counts.
@@ -121,6 +123,20 @@ def test_the_port_is_the_clients_too() -> None:
 def test_several_lines_are_one_list() -> None:
     assert client("198.51.100.9", "203.0.113.1", "10.0.0.2") == "203.0.113.1"
     assert client("for=198.51.100.9", "for=203.0.113.1", header="Forwarded") == "203.0.113.1"
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+def test_what_is_no_address_is_not_remembered(header: str) -> None:
+    """A client writes what its proxy passes on: as many long texts as there is room for would stay for ever."""
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            name = "" if header == "X-Forwarded-For" else "for="
+            value = f"{name}{number}{header * 3_000}, {name}10.0.0.2"
+            assert client(value, header=header, proxies=("*",)) == "10.0.0.2"
+        assert tracemalloc.get_traced_memory()[0] < 500_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_who_is_believed() -> None:
