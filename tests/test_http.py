@@ -14,7 +14,9 @@ from typing import Any
 import psutil
 import pytest
 from conftest import BOT, Service, Start, Upstream, changed, events_of, http, running_service, wait_until
-from envelope import assert_envelope
+from envelope import assert_envelope, assert_error
+
+from service.bounds import BOUNDS
 
 MIB = 1024 * 1024
 CHAT = b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -542,3 +544,21 @@ def test_who_does_not_read_is_not_waited_for(hasty: Service, bots: dict[str, str
         assert connection.recv(1)
         descriptors = process.num_fds()
         wait_until(lambda: process.num_fds() < descriptors)
+
+
+@pytest.mark.parametrize("target", ["/docs?{}" + "&a=%41" * 9_000, "/docs/assets/{}" + "x" * 60_000], ids=len)
+def test_the_target_of_a_request_is_forgotten(service: Service, target: str) -> None:
+    """What routes and reads a target may remember the last thousand, which takes a megabyte for each."""
+    process = psutil.Process(service.process.pid)
+    for number in range(20):
+        service.http.get(target.format(number))
+    memory = process.memory_info().rss
+    for number in range(20, 220):
+        assert service.http.get(target.format(number)).status_code < 500
+    assert process.memory_info().rss - memory < 8 * MIB
+
+
+def test_a_path_has_a_bound(service: Service) -> None:
+    for spare, status in ((0, 404), (1, 400)):
+        path = "/docs/assets/".ljust(BOUNDS.request_path_characters + spare, "x")
+        assert_error(service.http.get(path), status)

@@ -7,6 +7,7 @@ from litestar import Request
 
 from service.contract import contract
 from service.errors import BAD_REQUEST, ServiceError
+from service.pages.handlers import query
 
 
 class Parameters:
@@ -24,7 +25,7 @@ class Parameters:
     def text(self, request: Request[Any, Any, Any], name: str) -> str | None:
         """Returns the parameter; None if it is not there. Raises ServiceError (400) if the contract forbids it."""
         schema = self._schemas[name]
-        values: list[str] = request.query_params.getall(name, [])
+        values = [value for found, value in query(request) if found == name]
         if not values:
             return None
         (value, *more) = values

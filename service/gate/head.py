@@ -6,6 +6,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.answers.errors import error_answer
+from service.bounds import BOUNDS
 from service.errors import BAD_REQUEST, ServiceError
 
 # Host and port by RFC 3986, section 3.2.2; both may be empty.
@@ -27,6 +28,8 @@ class HeadCheck:
 
 
 def _fault(scope: Scope) -> str | None:
+    if len(scope["path"]) > BOUNDS.request_path_characters:
+        return "The request's path is too long."
     hosts: list[bytes] = []
     for name, value in scope["headers"]:
         if name == b"host":

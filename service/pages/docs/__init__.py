@@ -16,7 +16,7 @@ from litestar.response import File
 from litestar.types import ControllerRouterHandler
 
 from service.contract import contract
-from service.pages.handlers import assets, get, page
+from service.pages.handlers import assets, get, page, query
 from service.pages.languages import LANGUAGES, as_page_shows_it
 from service.pages.rendition import rendition
 from service.settings import Settings
@@ -115,7 +115,8 @@ def _compressed() -> bytes:
 
 def _language(request: Request[Any, Any, Any]) -> str:
     """Returns the language that `?lang=` names, else the one that the browser prefers."""
-    wanted = [request.query_params.get("lang", ""), *_wanted(request.headers.get("accept-language", ""))]
+    named = [value for name, value in query(request) if name == "lang"]
+    wanted = [*named[:1], *_wanted(request.headers.get("accept-language", ""))]
     return next((name for tag in wanted if (name := tag.partition("-")[0]) in LANGUAGES), "en")
 
 
