@@ -16,8 +16,8 @@ class Bounds:
     # extensions, trailers.
     request_head_bytes: int = 64 * 1024
     request_headers: int = 1000
-    # Far more than any path needs. Litestar remembers the last 1,024 that hold a parameter.
-    request_path_characters: int = 2000
+    # As written; nginx takes no longer one, either. Litestar remembers the last 1,024 paths that hold a parameter.
+    request_path_bytes: int = 8 * 1024
     # Framing allowed for each byte of a body. A chunk of one byte has five.
     framing_bytes_a_byte: int = 8
     # For a client to send a whole head.

@@ -560,5 +560,5 @@ def test_the_target_of_a_request_is_forgotten(service: Service, target: str) -> 
 
 def test_a_path_has_a_bound(service: Service) -> None:
     for spare, status in ((0, 404), (1, 400)):
-        path = "/docs/assets/".ljust(BOUNDS.request_path_characters + spare, "x")
+        path = "/docs/assets/".ljust(BOUNDS.request_path_bytes + spare, "x")
         assert_error(service.http.get(path), status)

@@ -28,7 +28,7 @@ class HeadCheck:
 
 
 def _fault(scope: Scope) -> str | None:
-    if len(scope["path"]) > BOUNDS.request_path_characters:
+    if len(scope["raw_path"]) > BOUNDS.request_path_bytes:
         return "The request's path is too long."
     hosts: list[bytes] = []
     for name, value in scope["headers"]:
