@@ -77,11 +77,11 @@ class Ownership:
                 if not all(_may_use(user, file.user_id) for file in files.values()):
                     raise ServiceError(_NO_FILE)
 
-    async def record_turn(self, user: Principal, conversation_id: str, chat_id: str, bot_id: str, name: str) -> None:
+    async def record_turn(self, user: Principal, conversation_id: str, bot_id: str, name: str) -> None:
         """Records a turn that Coze has begun, if somebody owns it. A store that is away does not end the turn."""
         now = time.time_ns() // 1_000_000
         conversation = Conversation(conversation_id, user.user_id, bot_id, name, now, now)
-        await self._record(user, lambda store: store.record_turn(conversation, chat_id), "turn")
+        await self._record(user, lambda store: store.record_turn(conversation), "turn")
 
     async def record_file(self, user: Principal, file_id: str, name: str, stored_name: str) -> None:
         """Records an upload, if somebody owns it."""

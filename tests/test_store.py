@@ -60,20 +60,18 @@ def conversation(number: int, user: str = "ada", bot: str = "7", at: int | None 
 def test_a_turn_is_recorded_once_and_moves_its_conversation_to_the_front(where: str) -> None:
     async def work(store: Store) -> None:
         first, second = conversation(1), conversation(2)
-        assert await store.record_turn(first, "91")
-        assert await store.record_turn(second, "92")
+        assert await store.record_turn(first)
+        assert await store.record_turn(second)
         assert await store.conversation("7001") == first
         again = first._replace(name="Another name", bot_id="8", created_at=NOW + 50, updated_at=NOW + 50)
-        assert await store.record_turn(again, "93")
+        assert await store.record_turn(again)
         moved = first._replace(updated_at=NOW + 50)
         assert await store.conversation("7001") == moved
         # A clock that was set back moves nothing back.
-        assert await store.record_turn(first, "94")
+        assert await store.record_turn(first)
         assert (await store.conversations("ada", None, 10, None)).conversations == [moved, second]
         assert (await store.conversations("ada", "7", 10, None)).conversations == [moved, second]
         assert (await store.conversations("ada", "8", 10, None)).conversations == []
-        for chat, its in {"91": "7001", "92": "7002", "93": "7001", "94": "7001", "95": None}.items():
-            assert await store.conversation_of_chat(chat) == its
 
     with_store(where, work)
 
@@ -81,10 +79,9 @@ def test_a_turn_is_recorded_once_and_moves_its_conversation_to_the_front(where: 
 def test_another_users_conversation_stays_theirs(where: str) -> None:
     async def work(store: Store) -> None:
         hers = conversation(1)
-        assert await store.record_turn(hers, "91")
-        assert not await store.record_turn(hers._replace(user_id="bob", updated_at=NOW + 9), "92")
+        assert await store.record_turn(hers)
+        assert not await store.record_turn(hers._replace(user_id="bob", updated_at=NOW + 9))
         assert await store.conversation("7001") == hers
-        assert await store.conversation_of_chat("92") is None
         assert (await store.conversations("bob", None, 10, None)).conversations == []
 
     with_store(where, work)
@@ -93,7 +90,7 @@ def test_another_users_conversation_stays_theirs(where: str) -> None:
 def test_a_deleted_conversation_is_gone_and_its_id_does_not_become_free(where: str) -> None:
     async def work(store: Store) -> None:
         one = conversation(1)
-        assert await store.record_turn(one, "91")
+        assert await store.record_turn(one)
         assert await store.deleted(["7001", "1"]) == set()
         assert await store.rename("7001", "名字")
         assert await store.conversation("7001") == one._replace(name="名字")
@@ -101,13 +98,12 @@ def test_a_deleted_conversation_is_gone_and_its_id_does_not_become_free(where: s
         assert not await store.delete("7001")
         assert not await store.rename("7001", "again")
         assert await store.conversation("7001") is None
-        assert await store.conversation_of_chat("91") is None
         assert (await store.conversations("ada", None, 10, None)).conversations == []
         assert (await store.conversations("ada", "7", 10, None)).conversations == []
         assert await store.deleted(["7001", "1"]) == {"7001"}
         assert await store.deleted([]) == set()
         for user in ("ada", "bob"):
-            assert not await store.record_turn(one._replace(user_id=user), "92")
+            assert not await store.record_turn(one._replace(user_id=user))
         for unknown in (store.delete("1"), store.rename("1", "x"), store.conversation("1")):
             assert not await unknown
 
@@ -120,14 +116,14 @@ def test_pages_neither_repeat_nor_lose_while_new_ones_come(where: str) -> None:
 
     async def work(store: Store) -> None:
         for one in all_of_them:
-            assert await store.record_turn(one, f"9{one.conversation_id}")
+            assert await store.record_turn(one)
         seen: list[Conversation] = []
         position: Position | None = None
         for page_number in range(5):
             page = await store.conversations("ada", "7", 6, position)
             seen += page.conversations
             position = page.next
-            assert await store.record_turn(conversation(100 + page_number), f"8{page_number}")
+            assert await store.record_turn(conversation(100 + page_number))
         assert position is None
         assert seen == sorted(all_of_them, key=lambda one: (one.updated_at, one.conversation_id), reverse=True)
 
@@ -137,7 +133,7 @@ def test_pages_neither_repeat_nor_lose_while_new_ones_come(where: str) -> None:
 def test_a_page_that_just_holds_the_rest_is_the_last(where: str) -> None:
     async def work(store: Store) -> None:
         for number in range(4):
-            await store.record_turn(conversation(number), f"9{number}")
+            await store.record_turn(conversation(number))
         page = await store.conversations("ada", None, 2, None)
         assert page.next == Position(page.conversations[-1].updated_at, page.conversations[-1].conversation_id)
         rest = await store.conversations("ada", None, 2, page.next)
@@ -150,10 +146,9 @@ def test_a_page_that_just_holds_the_rest_is_the_last(where: str) -> None:
 def test_a_conversation_is_forgotten_a_lifetime_after_its_last_turn(where: str) -> None:
     async def work(store: Store) -> None:
         old, fresh = conversation(1, at=NOW - 2 * DAY * 1000), conversation(2)
-        assert await store.record_turn(old, "91")
-        assert await store.record_turn(fresh, "92")
+        assert await store.record_turn(old)
+        assert await store.record_turn(fresh)
         assert await store.conversation("7001") is None
-        assert await store.conversation_of_chat("91") is None
         assert (await store.conversations("ada", None, 10, None)).conversations == [fresh]
         assert not await store.rename("7001", "x")
         assert not await store.delete("7001")
@@ -189,7 +184,7 @@ def test_odd_texts_come_back_as_they_were(where: str) -> None:
     async def work(store: Store) -> None:
         for number, text in enumerate(odd):
             one = Conversation(f"{number}", text, text, text, NOW, NOW)
-            assert await store.record_turn(one, f"9{number}")
+            assert await store.record_turn(one)
             assert (await store.conversations(text, text, 10, None)).conversations == [one]
 
     with_store(where, work)
@@ -203,7 +198,7 @@ async def main(where, mine):
     async with open_store(where, 9999) as store:
         for n in range(150):
             one = Conversation(mine + str(n), "ada", "7", "x", {NOW}, {NOW} + n)
-            await store.record_turn(one, mine + str(n))
+            await store.record_turn(one)
 asyncio.run(main(*sys.argv[1:]))
 """
 
@@ -230,7 +225,7 @@ from service.store import Conversation, open_store
 async def main(folder):
     async with open_store(folder, 9999) as store:
         for n in count(1):
-            await store.record_turn(Conversation(str(n), "ada", "7", "x", {NOW}, {NOW} + n), "9" + str(n))
+            await store.record_turn(Conversation(str(n), "ada", "7", "x", {NOW}, {NOW} + n))
             os.write(1, b"%d\\n" % n)
             if n % 3 == 0:
                 await store.delete(str(n))
@@ -270,15 +265,9 @@ def test_a_process_that_is_killed_leaves_nothing_half(writers: subprocess.Popen[
         told = int([line for line in lines if not line.startswith("writer")][-1])
         with contextlib.closing(sqlite3.connect(folder / FILE)) as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            assert database.execute("PRAGMA foreign_key_check").fetchall() == []
             kept = {int(row[0]) for row in database.execute("SELECT conversation_id FROM conversations")}
-            chats = {int(row[0]) for row in database.execute("SELECT conversation_id FROM chats")}
-            deleted = {
-                int(row[0]) for row in database.execute("SELECT conversation_id FROM conversations WHERE deleted")
-            }
-        # What was answered is there, and at most one more; each with its chat, unless it was deleted.
+        # What was answered is there, and at most one more.
         assert kept in (set(range(1, told + 1)), set(range(1, told + 2)))
-        assert chats == kept - deleted
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -291,10 +280,10 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path)
 
 
 def test_a_database_of_an_older_version_is_upgraded_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_store(str(tmp_path), lambda store: store.record_turn(conversation(1), "91"))
+    with_store(str(tmp_path), lambda store: store.record_turn(conversation(1)))
     for script, fits in (
         ("ALTER TABLE conversations ADD COLUMN one TEXT; ALTER TABLE nowhere ADD COLUMN two TEXT", False),
-        ("ALTER TABLE conversations ADD COLUMN one TEXT; ALTER TABLE chats ADD COLUMN two TEXT", True),
+        ("ALTER TABLE conversations ADD COLUMN one TEXT; ALTER TABLE files ADD COLUMN two TEXT", True),
     ):
         with monkeypatch.context() as later:
             later.setattr(sql, "SCHEMA", (*sql.SCHEMA, script))
@@ -331,20 +320,20 @@ def test_what_is_no_store_ends_the_start(tmp_path: Path, kind: str) -> None:
 
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
     async def work(store: Store) -> None:
-        assert await store.record_turn(conversation(1), "91")
+        assert await store.record_turn(conversation(1))
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         # A file that may not grow fails as a full disk does; the signal would end the process.
         before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
         try:
             with pytest.raises(StoreDown):
-                await store.record_turn(conversation(2), "92")
+                await store.record_turn(conversation(2))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             signal.signal(signal.SIGXFSZ, before)
         assert await store.conversation("7001") == conversation(1)
         assert await store.conversation("7002") is None
-        assert await store.record_turn(conversation(2), "92")
+        assert await store.record_turn(conversation(2))
 
     with_store(str(tmp_path / "data"), work)
 
@@ -370,24 +359,24 @@ def test_a_disk_that_was_full_is_used_again(small_disk: Path) -> None:
                 file.write(bytes(4096))
 
     async def work(store: Store) -> None:
-        assert await store.record_turn(conversation(1), "91")
+        assert await store.record_turn(conversation(1))
         fill()
         refused = 0
         for number in range(2, 200):
             try:
-                assert await store.record_turn(conversation(number)._replace(name="x" * 4000), f"9{number}")
+                assert await store.record_turn(conversation(number)._replace(name="x" * 4000))
             except StoreDown:
                 refused += 1
         assert refused
         filler.unlink()
         assert await store.conversation("7001") == conversation(1)
-        assert await store.record_turn(conversation(1000), "91000")
+        assert await store.record_turn(conversation(1000))
 
     async def refused(store: Store) -> None:
         with pytest.raises(StoreDown):
-            await store.record_turn(conversation(1), "91")
+            await store.record_turn(conversation(1))
         filler.unlink()
-        assert await store.record_turn(conversation(1), "91")
+        assert await store.record_turn(conversation(1))
 
     fill()
     with_store(str(place), refused)
@@ -399,7 +388,7 @@ def test_a_disk_that_was_full_is_used_again(small_disk: Path) -> None:
 def test_a_folder_that_may_not_be_written_ends_the_start(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with_store(name, lambda store: store.record_turn(conversation(1), "91"))
+        with_store(name, lambda store: store.record_turn(conversation(1)))
         folder.chmod(0o555)
         (folder / FILE).chmod(0o444)
         is_root = os.geteuid() == 0
@@ -422,14 +411,14 @@ def test_a_database_that_is_removed_begins_anew(tmp_path: Path, gone: tuple[str,
 
     async def work(store: Store) -> None:
         async with open_store(str(tmp_path), DAY) as other:
-            assert await store.record_turn(conversation(1), "91")
-            assert await other.record_turn(conversation(2), "92")
+            assert await store.record_turn(conversation(1))
+            assert await other.record_turn(conversation(2))
             for name in gone:
                 (tmp_path / name).unlink()
             assert await store.conversation("7001") is None
-            assert await store.record_turn(conversation(3), "93")
+            assert await store.record_turn(conversation(3))
             assert await other.conversation("7003") == conversation(3)
-            assert await other.record_turn(conversation(4), "94")
+            assert await other.record_turn(conversation(4))
             assert (await store.conversations("ada", None, 9, None)).conversations == [conversation(4), conversation(3)]
 
     with_store(str(tmp_path), work)
@@ -442,7 +431,7 @@ def test_a_folder_that_goes_and_comes_back(tmp_path: Path) -> None:
     place, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
 
     async def work(store: Store) -> None:
-        assert await store.record_turn(conversation(1), "91")
+        assert await store.record_turn(conversation(1))
         place.rename(elsewhere)
         place.write_text("in the way")
         with pytest.raises(StoreDown):
@@ -450,7 +439,7 @@ def test_a_folder_that_goes_and_comes_back(tmp_path: Path) -> None:
         place.unlink()
         elsewhere.rename(place)
         assert await store.conversation("7001") == conversation(1)
-        assert await store.record_turn(conversation(2), "92")
+        assert await store.record_turn(conversation(2))
 
     with_store(str(place), work)
 
@@ -459,14 +448,14 @@ def test_a_locked_database_is_waited_for_a_while(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(BOUNDS, "store_lock_seconds", 0.2)
 
     async def work(store: Store) -> None:
-        assert await store.record_turn(conversation(1), "91")
+        assert await store.record_turn(conversation(1))
         with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert await store.conversation("7001") == conversation(1)
             with pytest.raises(StoreDown, match="locked"):
-                await store.record_turn(conversation(2), "92")
+                await store.record_turn(conversation(2))
             other.execute("COMMIT")
-        assert await store.record_turn(conversation(2), "92")
+        assert await store.record_turn(conversation(2))
 
     with_store(str(tmp_path), work)
 
@@ -479,7 +468,7 @@ def test_a_server_that_goes_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(StoreDown):
             await store.conversation("7001")
         server.start()
-        assert await store.record_turn(conversation(1), "91")
+        assert await store.record_turn(conversation(1))
         server.process.send_signal(signal.SIGSTOP)
         with pytest.raises(StoreDown, match="no answer"):
             await store.conversation("7001")
@@ -487,9 +476,9 @@ def test_a_server_that_goes_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> N
         assert await store.conversation("7001") == conversation(1)
         server.kill()
         with pytest.raises(StoreDown):
-            await store.record_turn(conversation(2), "92")
+            await store.record_turn(conversation(2))
         server.start()
-        assert await store.record_turn(conversation(2), "92")
+        assert await store.record_turn(conversation(2))
         assert await store.conversation("7001") is None
 
     try:
@@ -514,20 +503,17 @@ def test_what_is_overdue_leaves_the_file(tmp_path: Path) -> None:
 
     async def fill(store: Store) -> None:
         for number in range(3):
-            await store.record_turn(conversation(number, at=old), f"9{number}")
+            await store.record_turn(conversation(number, at=old))
         await store.record_file("51", OwnedFile("ada", "a.txt", "0a"), old)
 
     async def use(store: Store) -> None:
-        await store.record_turn(conversation(10), "99")
+        await store.record_turn(conversation(10))
 
     with_store(str(tmp_path), fill, lifetime=10 * DAY)
     with_store(str(tmp_path), use)
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
-        rows = [
-            database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("conversations", "chats", "files")
-        ]
-    assert rows == [1, 1, 0]
+        rows = [database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("conversations", "files")]
+    assert rows == [1, 0]
 
 
 def test_what_is_overdue_leaves_a_bit_at_a_time_and_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,7 +522,7 @@ def test_what_is_overdue_leaves_a_bit_at_a_time_and_seldom(tmp_path: Path, monke
     async def work(store: Store) -> None:
         async def record(number: int, at: int | None = None) -> int:
             """How many conversations there are after it."""
-            await store.record_turn(conversation(number, at=at), f"9{number}")
+            await store.record_turn(conversation(number, at=at))
             with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
                 count: int = database.execute("SELECT count(*) FROM conversations").fetchone()[0]
             return count
@@ -567,7 +553,7 @@ def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
     place = tmp_path / "data"
 
     async def work(store: Store) -> None:
-        await store.record_turn(conversation(1), "91")
+        await store.record_turn(conversation(1))
         assert len(list(place.iterdir())) == 3
         for path in (place, *place.iterdir()):
             assert path.stat().st_mode & 0o077 == 0, path
@@ -586,13 +572,12 @@ def test_no_question_reads_more_than_its_answer(tmp_path: Path, monkeypatch: pyt
         return connection
 
     async def work(store: Store) -> None:
-        await store.record_turn(conversation(1), "91")
+        await store.record_turn(conversation(1))
         await store.conversation("7001")
         await store.deleted(["7001"])
         for bot in (None, "7"):
             for position in (None, Position(NOW, "7001")):
                 await store.conversations("ada", bot, 20, position)
-        await store.conversation_of_chat("91")
         await store.record_file("51", OwnedFile("ada", "a.txt", "0a"), now() + 60_000)
         await store.files(["51", "52"])
         await store.rename("7001", "name")
@@ -602,7 +587,7 @@ def test_no_question_reads_more_than_its_answer(tmp_path: Path, monkeypatch: pyt
         watched.setattr(sqlite3, "connect", traced)
         with_store(str(tmp_path), work)
     asked = [text for text in executed if re.match(r"\s*(SELECT|UPDATE|DELETE)", text)]
-    assert len(asked) >= 13
+    assert len(asked) >= 11
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
         for text in asked:
             plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {text}")]

@@ -83,8 +83,8 @@ async def _begin(
     of_answer = RequestRecord(record.request_id, record.trace_id, caller=record.caller)
     of_answer.mode, of_answer.chat_begun = record.mode, True
 
-    async def named(conversation_id: str | None, chat_id: str | None) -> None:
-        await turn.record(services.ownership, conversation_id, chat_id)
+    async def named(conversation_id: str | None) -> None:
+        await turn.record(services.ownership, conversation_id)
 
     with recording(of_answer):
         return await services.answers.begin(Question(turn.user, turn.bot_id, key, question), chat, of_answer, named)

@@ -20,9 +20,9 @@ class Turn(NamedTuple):
     bot_id: str
     name: str
 
-    async def record(self, ownership: Ownership, conversation_id: str | None, chat_id: str | None) -> None:
-        if conversation_id and chat_id:
-            await ownership.record_turn(self.user, conversation_id, chat_id, self.bot_id, self.name)
+    async def record(self, ownership: Ownership, conversation_id: str | None) -> None:
+        if conversation_id:
+            await ownership.record_turn(self.user, conversation_id, self.bot_id, self.name)
 
 
 async def answered(scope: Scope, services: Services, chat: Chat, turn: Turn, form: Form, *, stream: bool) -> ASGIApp:
@@ -32,7 +32,7 @@ async def answered(scope: Scope, services: Services, chat: Chat, turn: Turn, for
     handed_on = False
     try:
         await unless_client_leaves(connection, chat.open())
-        await turn.record(services.ownership, *chat.ids)
+        await turn.record(services.ownership, chat.ids[0])
         if stream:
             handed_on = True
             return EventStream(chat, services.settings.heartbeat_interval, form)

@@ -99,7 +99,7 @@ class KeptAnswers:
         return _same(kept, fingerprint) if kept else None
 
     async def begin(self, asked: Question, chat: Chat, record: RequestRecord, named: Named) -> KeptAnswer:
-        """Reads `chat` into an answer to be kept, to be reported by `record`. `named` is told Coze's ids.
+        """Reads `chat` into an answer to be kept, to be reported by `record`. `named` is told the conversation's id.
 
         Where another question came first with this key, returns the answer to that, and leaves the chat. Raises
         ServiceError (400, 429, 503) if no answer is taken, and leaves it too.

@@ -18,13 +18,13 @@ from service.observe.report import report_answer
 
 log = structlog.get_logger()
 
-Named = Callable[[str | None, str | None], Awaitable[None]]
+Named = Callable[[str | None], Awaitable[None]]
 
 
 async def read(chat: Chat, answer: KeptAnswer, record: RequestRecord, named: Named) -> None:
     """Reads `chat` to its end into `answer`, and reports it by `record`.
 
-    Calls `named` with Coze's ids of the conversation and of the chat, once it has made a good start.
+    Calls `named` with Coze's id of the conversation, once it has made a good start.
     """
 
     def take(events: list[ChatEvent]) -> None:
@@ -36,7 +36,7 @@ async def read(chat: Chat, answer: KeptAnswer, record: RequestRecord, named: Nam
     handed_over = False
     try:
         await chat.open()
-        await named(*chat.ids)
+        await named(chat.ids[0])
         answer.begin(*chat.ids)
         chat.listen(take)
         await chat.completed(math.inf)

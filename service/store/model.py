@@ -96,9 +96,9 @@ class Store(Protocol):
 
     async def __aexit__(self, *_: object) -> None: ...
 
-    async def record_turn(self, conversation: Conversation, chat_id: str) -> bool:
-        """Records a chat in a conversation. An unknown conversation becomes the user's; a known one keeps its bot, its
-        name and its creation.
+    async def record_turn(self, conversation: Conversation) -> bool:
+        """Records that a conversation was used. An unknown one becomes the user's; a known one keeps its bot, its name
+        and its creation.
 
         False, and nothing is changed, if it is another user's or was deleted.
         """
@@ -117,9 +117,6 @@ class Store(Protocol):
 
     async def delete(self, conversation_id: str) -> bool:
         """Forgets all of the conversation but whose it was. False if there is no such conversation."""
-
-    async def conversation_of_chat(self, chat_id: str) -> str | None:
-        """The id of the conversation that the chat belongs to."""
 
     async def record_file(self, file_id: str, file: OwnedFile, expires_at: int) -> None:
         """Records whose a file is, until it expires. The first owner stays."""

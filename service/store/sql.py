@@ -24,11 +24,6 @@ SCHEMA = (
     CREATE INDEX conversations_with_bot ON conversations (user_id, bot_id, updated_at DESC, conversation_id DESC)
         WHERE NOT deleted;
     CREATE INDEX conversations_by_age ON conversations (updated_at);
-    CREATE TABLE chats (
-        chat_id TEXT PRIMARY KEY,
-        conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE
-    ) WITHOUT ROWID;
-    CREATE INDEX chats_of_conversation ON chats (conversation_id);
     CREATE TABLE files (
         file_id TEXT PRIMARY KEY,
         user_id TEXT NOT NULL,
@@ -46,7 +41,7 @@ SCHEMA = (
 _SELECT = "SELECT conversation_id, user_id, bot_id, name, created_at, updated_at FROM conversations WHERE"
 
 
-def record_turn(connection: sqlite3.Connection, conversation: Conversation, chat_id: str) -> bool:
+def record_turn(connection: sqlite3.Connection, conversation: Conversation) -> bool:
     changed = connection.execute(
         """
         INSERT INTO conversations (conversation_id, user_id, bot_id, name, created_at, updated_at)
@@ -56,11 +51,6 @@ def record_turn(connection: sqlite3.Connection, conversation: Conversation, chat
         """,
         conversation,
     ).rowcount
-    if changed:
-        connection.execute(
-            "INSERT OR IGNORE INTO chats (chat_id, conversation_id) VALUES (?, ?)",
-            (chat_id, conversation.conversation_id),
-        )
     return bool(changed)
 
 
@@ -114,17 +104,7 @@ def delete(connection: sqlite3.Connection, conversation_id: str, oldest: int) ->
         """,
         (conversation_id, oldest),
     ).rowcount
-    connection.execute("DELETE FROM chats WHERE conversation_id = ?", (conversation_id,))
     return bool(changed)
-
-
-def conversation_of_chat(connection: sqlite3.Connection, chat_id: str, oldest: int) -> str | None:
-    row = connection.execute(
-        "SELECT conversation_id FROM chats JOIN conversations USING (conversation_id)"
-        " WHERE chat_id = ? AND updated_at >= ?",
-        (chat_id, oldest),
-    ).fetchone()
-    return row[0] if row else None
 
 
 def record_file(connection: sqlite3.Connection, file_id: str, file: OwnedFile, expires_at: int) -> None:

@@ -67,8 +67,8 @@ class SqliteStore:
         self._thread.submit(self._disconnect)
         await asyncio.to_thread(self._thread.shutdown)
 
-    async def record_turn(self, conversation: Conversation, chat_id: str) -> bool:
-        return await self._write(sql.record_turn, conversation, chat_id)
+    async def record_turn(self, conversation: Conversation) -> bool:
+        return await self._write(sql.record_turn, conversation)
 
     async def conversation(self, conversation_id: str) -> Conversation | None:
         return await self._run(sql.conversation, conversation_id, self._oldest())
@@ -84,9 +84,6 @@ class SqliteStore:
 
     async def delete(self, conversation_id: str) -> bool:
         return await self._write(sql.delete, conversation_id, self._oldest())
-
-    async def conversation_of_chat(self, chat_id: str) -> str | None:
-        return await self._run(sql.conversation_of_chat, chat_id, self._oldest())
 
     async def record_file(self, file_id: str, file: OwnedFile, expires_at: int) -> None:
         await self._write(sql.record_file, file_id, file, expires_at)
@@ -170,7 +167,6 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     # In WAL mode a loss of power may cost the last transactions, never the database; a killed process costs nothing.
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA foreign_keys = ON")
     if _version(connection) == len(sql.SCHEMA):
         return
     with _transaction(connection):

@@ -22,12 +22,12 @@ log = structlog.get_logger()
 _SCHEMA = 1
 _FIELDS = ("user", "bot", "name", "created", "updated")
 
-# KEYS: conversation, chat, list of the user's, list of the user's with this bot.
+# KEYS: conversation, list of the user's, list of the user's with this bot.
 # ARGV: id, user, bot, name, created, updated, lifetime.
 _RECORD_TURN = """
 local found = redis.call('HMGET', KEYS[1], 'user', 'deleted', 'updated', 'list')
 local updated = tonumber(ARGV[6])
-local with_bot = KEYS[4]
+local with_bot = KEYS[3]
 if found[1] then
     if found[1] ~= ARGV[2] or found[2] then return 0 end
     updated = math.max(updated, tonumber(found[3]))
@@ -38,8 +38,7 @@ else
         'updated', string.format('%.0f', updated), 'list', with_bot)
 end
 redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', updated + ARGV[7]))
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[7], 'NX')
-for _, list in ipairs({KEYS[3], with_bot}) do
+for _, list in ipairs({KEYS[2], with_bot}) do
     redis.call('ZADD', list, updated, ARGV[1])
     redis.call('ZREMRANGEBYSCORE', list, '-inf', string.format('(%.0f', updated - ARGV[7]))
     redis.call('PEXPIRE', list, ARGV[7])
@@ -115,11 +114,11 @@ class ValkeyStore:
     async def __aexit__(self, *_: object) -> None:
         await close(self._client)
 
-    async def record_turn(self, conversation: Conversation, chat_id: str) -> bool:
+    async def record_turn(self, conversation: Conversation) -> bool:
         identity, user_id, bot_id, name, created_at, updated_at = conversation
         done = await self._ask(
             lambda: self._record_turn(
-                keys=[_conversation(identity), _chat(chat_id), _list(user_id), _list(user_id, bot_id)],
+                keys=[_conversation(identity), _list(user_id), _list(user_id, bot_id)],
                 args=[identity, user_id, bot_id, name, created_at, updated_at, self._lifetime],
             )
         )
@@ -158,13 +157,6 @@ class ValkeyStore:
             lambda: self._delete(keys=[_conversation(conversation_id)], args=[conversation_id, _list(owner.decode())])
         )
         return bool(done)
-
-    async def conversation_of_chat(self, chat_id: str) -> str | None:
-        found = await self._ask(lambda: self._client.get(_chat(chat_id)))
-        if found is None or await self.conversation(found.decode()) is None:
-            return None
-        conversation_id: str = found.decode()
-        return conversation_id
 
     async def record_file(self, file_id: str, file: OwnedFile, expires_at: int) -> None:
         await self._ask(lambda: self._client.set(_file(file_id), json.dumps(file), nx=True, pxat=expires_at))
@@ -217,10 +209,6 @@ def _now() -> int:
 
 def _conversation(conversation_id: str) -> str:
     return f"{PREFIX}conversation:{conversation_id}"
-
-
-def _chat(chat_id: str) -> str:
-    return f"{PREFIX}chat:{chat_id}"
 
 
 def _file(file_id: str) -> str:
