@@ -256,3 +256,12 @@ def test_who_speaks_and_in_which_direction(browser: Browser, on_sandbox: Service
         ask(page, "# عنوان\n\n- بند")
         answered(page, 2)
         expect(page.locator(".bot li")).to_have_css("direction", "rtl")
+        # Bullets, numbers and bars stand inside the bubble, on the side where the text begins.
+        ask(page, "x\n\n- بند\n- item\n\n1. بند\n\n   فقرة\n\n> اقتباس")
+        answered(page, 3)
+        for name in ("ul", "ol", "blockquote"):
+            expect(page.locator(f".bot {name}").last).to_have_css("padding-right", re.compile("[12]"))
+        expect(page.locator(".bot ul").last).to_have_css("padding-left", re.compile("[12]"))
+        expect(page.locator(".bot ol, .bot ul").nth(0)).to_have_css("padding-left", "0px")
+        expect(page.locator(".bot ol li")).to_have_css("direction", "rtl")
+        expect(page.locator(".bot blockquote")).to_have_css("border-right-width", "3px")

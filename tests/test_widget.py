@@ -236,6 +236,13 @@ def test_a_conversation_is_kept_on_all_pages_of_the_site(
     expect(answers).to_have_count(1)
     expect(answers).to_contain_text("Hello! I am")
     assert len(set(chats_of(upstream))) == 2
+    expect(opened.get_by_role("button", name="Send")).to_be_enabled()
+    ask(opened, "x\n\n- بند\n\n> اقتباس")
+    expect(answers.last.locator("ul")).to_have_css("padding-right", "22px")
+    expect(answers.last.locator("blockquote")).to_have_css("border-right-width", "3px")
+    key = 'new KeyboardEvent("keydown", { key: "Escape", bubbles: true, keyCode: 229 })'
+    field_of(opened).evaluate(f"field => field.dispatchEvent({key})")
+    expect(field_of(opened)).to_be_visible()
     field_of(opened).press("Escape")
     expect(launch).to_be_focused()
 

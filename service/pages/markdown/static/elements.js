@@ -68,7 +68,9 @@ function opened(token, parent, look) {
   if (token.tag === "a") return parent.appendChild(linkTo(token.attrGet("href")));
   if (token.type === "heading_open") return parent.appendChild(make("h3", { className: token.tag, dir: "auto" }));
   const element = make(TAGS.has(token.tag) ? token.tag : "span");
-  if (["p", "li", "th", "td"].includes(token.tag)) element.dir = "auto";
+  // What has a bullet, a number or a bar is laid out as a whole: its paragraphs have no direction of their own.
+  const isPart = token.tag === "p" && parent.matches?.("li, blockquote");
+  if (["p", "li", "blockquote", "th", "td"].includes(token.tag) && !isPart) element.dir = "auto";
   if (token.tag === "ol") element.start = token.attrGet("start") ?? 1;
   if (token.attrGet("style")) element.style.textAlign = token.attrGet("style").replace("text-align:", ""); // of a column
   parent.append(token.tag === "table" ? look.table(element) : element);

@@ -307,6 +307,8 @@
     .markdown :where(p, ul, ol, h3, pre, blockquote, hr) { margin: 0; }
     .markdown > * + *, .markdown :is(li, blockquote) > * + * { margin-top: 8px; }
     .markdown :is(ul, ol) { padding-inline-start: 22px; }
+    .markdown :is(ul, ol):has(> li:dir(rtl)) { padding: 0 22px; }
+    .markdown :is(ul, ol):not(:has(> li:dir(ltr))) { padding-left: 0; }
     .markdown :is(h3, strong, th) { font-weight: 600; }
     .markdown em { font-style: italic; }
     .markdown :is(.h1, .h2) { font-size: 17px; }
