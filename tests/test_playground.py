@@ -248,6 +248,21 @@ def test_an_input_method_keeps_its_enter(browser: Browser, on_sandbox: Service, 
         assert len(upstream.state()["chats"]) == 1
 
 
+def test_an_input_method_keeps_its_escape(browser: Browser, on_sandbox: Service, bots: dict[str, str]) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.get_by_label("Bot id").fill(bots["for-ever"])
+        ask(page, "Hello")
+        expect(page.locator(".bot .bubble")).to_contain_text("1 2")
+        page.locator("#question").fill("ni hao")
+        for more in ("isComposing: true", "keyCode: 229"):
+            key = f'new KeyboardEvent("keydown", {{ key: "Escape", bubbles: true, {more} }})'
+            page.locator("#question").evaluate(f"field => field.dispatchEvent({key})")
+        expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        page.locator("#question").press("Escape")
+        expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+
+
 def test_chinese_dark_and_narrow(browser: Browser, on_sandbox: Service) -> None:
     url = f"{on_sandbox.url}/playground"
     light, dark = "rgb(244, 245, 249)", "rgb(16, 18, 26)"

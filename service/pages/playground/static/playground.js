@@ -20,7 +20,7 @@ function stop() {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !document.querySelector("dialog[open]")) stop();
+  if (event.key === "Escape" && !isComposing(event) && !document.querySelector("dialog[open]")) stop();
 });
 $("stop").addEventListener("click", () => {
   stop();

@@ -761,7 +761,7 @@
     submit();
   });
   panel.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !event.isComposing) close.click();
+    if (event.key === "Escape" && !event.isComposing && event.keyCode !== 229) close.click();
   });
   // The page's own keys are not meant while one writes here, nor is what it forbids, such as to copy or to scroll.
   const here = ["keydown", "keyup", "keypress", "input", "copy", "cut", "paste", "contextmenu", "selectstart", "wheel", "touchmove"];
