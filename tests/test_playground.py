@@ -214,6 +214,22 @@ def test_another_bot_in_mid_chat(
         assert len({chat["conversation_id"] for chat in upstream.state()["chats"]}) == 2
 
 
+def test_a_conversation_that_does_not_begin_has_one_line(
+    browser: Browser, on_sandbox: Service, bots: dict[str, str]
+) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground", statuses=(400,)) as page:
+        open_at(page)
+        ask(page, "Hello")
+        answered(page, 1)
+        page.get_by_label("Bot id").fill(bots["code-4015"])
+        ask(page, "And you?")
+        page.get_by_role("button", name="Try again").click()
+        expect(page.get_by_role("button", name="Try again")).to_be_enabled()
+        ask(page, "And now?")
+        expect(page.get_by_role("alert")).to_have_count(2)
+        expect(page.locator(".divider")).to_have_count(1)
+
+
 def test_a_picture_does_not_end_the_following(browser: Browser, on_sandbox: Service) -> None:
     with page_on(browser, f"{on_sandbox.url}/playground") as page:
         open_at(page)

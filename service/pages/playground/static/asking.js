@@ -90,7 +90,8 @@ class Asking {
   /** Asks, and shows the answer. A question that is asked again moves to the end. */
   async run() {
     turns.querySelectorAll(".bot .suggestions").forEach((old) => old.remove());
-    if (!present.conversationId && turns.querySelector(".bot")) show(make("p", { className: "divider", text: texts.newConversation }));
+    // A line, where one does not stand there already for a conversation that did not begin.
+    if (!present.conversationId && [...turns.querySelectorAll(".bot, .divider")].at(-1)?.matches(".bot")) show(make("p", { className: "divider", text: texts.newConversation }));
     show(this.#turn.shown, this.#answer.element);
     goToEnd();
     change({ running: this });
