@@ -160,6 +160,7 @@ def test_the_field_for_a_key_is_one_press_away(browser: Browser, start: Start) -
         field.press_sequentially("not-a-key")
         field.press("Enter")
         expect(page.locator("#question")).to_be_focused()
+        expect(page.locator("#question")).to_have_value("")
 
 
 def test_what_cannot_help_is_not_offered(browser: Browser, on_sandbox: Service) -> None:

@@ -56,7 +56,9 @@ document.addEventListener("callerchange", readList);
 
 $("settings").addEventListener("submit", (event) => event.preventDefault());
 $("settings").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && event.target.matches("input:not([type=checkbox])") && !isComposing(event)) question.focus();
+  if (event.key !== "Enter" || !event.target.matches("input:not([type=checkbox])") || isComposing(event)) return;
+  event.preventDefault(); // else the question, which has the focus then, gets a new line
+  question.focus();
 });
 $("copies").addEventListener("click", ({ target }) => {
   if (target.value) copy(snippet(target.value, { url: new URL("api/v1/chat", document.baseURI).href, body: present.sent, hasToken: hasToken() }), target);
