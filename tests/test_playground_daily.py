@@ -10,7 +10,7 @@ from browser import page_on
 from conftest import Service, Start, Upstream, wait_until
 from javascript import node, run_tool
 from playground import STATIC, answered, ask, bubbles, focused, open_at, picture
-from playwright.sync_api import Browser, FilePayload, expect
+from playwright.sync_api import Browser, FilePayload, Route, expect
 
 from service.contract import contract
 
@@ -146,6 +146,34 @@ def test_health_is_looked_at_again(browser: Browser, start: Start) -> None:
         page.clock.fast_forward(30_000)
         expect(health).to_have_class("health bad")
         expect(health).to_have_text("The service cannot be reached")
+
+
+def test_an_answer_shows_that_the_service_is_back(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground", lost=True) as page:
+        open_at(page)
+        page.route("**/api/v1/chat", lambda route: route.abort())
+        page.route("**/health", lambda route: route.abort())
+        ask(page, "Hello")
+        expect(page.get_by_role("alert")).to_contain_text("No connection")
+        expect(page.locator("#health")).to_have_class("health bad")
+        page.unroute_all()
+        page.get_by_role("button", name="Try again").click()
+        answered(page, 1)
+        expect(page.locator("#health")).to_have_class("health good", timeout=5000)
+
+
+def test_nothing_is_sent_before_the_page_is_there(browser: Browser, on_sandbox: Service) -> None:
+    """Else the browser itself submits the form: it loads the page anew, and what was typed is lost."""
+    with page_on(browser, "about:blank", on_sandbox.url) as page:
+        held: list[Route] = []
+        page.route("**/playground.js", lambda route: held.append(route))
+        page.goto(f"{on_sandbox.url}/playground", wait_until="commit")
+        page.get_by_label("Message", exact=True).fill("Early")
+        expect(page.get_by_role("button", name="Send")).to_be_disabled()
+        held.pop().continue_()
+        open_at(page)
+        expect(page.get_by_role("button", name="Send")).to_be_enabled()
+        expect(page.locator("#question")).to_have_value("Early")
 
 
 def test_the_field_for_a_key_is_one_press_away(browser: Browser, start: Start) -> None:

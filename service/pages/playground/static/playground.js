@@ -113,6 +113,7 @@ setInterval(() => document.hidden || showHealth(), HEALTH_SECONDS * 1000);
 addEventListener("online", showHealth);
 addEventListener("offline", showHealth);
 document.addEventListener("unreachable", showHealth);
+document.addEventListener("reached", () => $("health").matches(".bad") && showHealth());
 readConfig().catch(() => {});
 startConversations(gone);
 readBots();

@@ -147,6 +147,7 @@ export async function call(path, init = {}, shown = undefined) {
     document.dispatchEvent(new Event("unreachable"));
     throw offline();
   }
+  document.dispatchEvent(new Event("reached"));
   const type = response.headers.get("Content-Type");
   show(`← HTTP ${response.status} · ${type}\nX-Request-ID: ${response.headers.get("X-Request-ID")}`, response.ok ? "note" : "bad", since);
   if (response.ok) return { response, since };
