@@ -357,6 +357,7 @@ def test_a_page(
 ) -> None:
     with page_on(browser, pages[name], service.url) as page:
         answers = page.locator(".assistant")
+        expect(page.get_by_role("button", name="Stop")).to_be_disabled()
         ask(page, "My name is Ada.")
         expect(answers).to_have_text("You said: My name is Ada.")
         # The second turn is in the same conversation, and Coze is not sent the first again.
@@ -523,6 +524,34 @@ def test_a_page_of_a_library(
         expect(page.get_by_role("alert")).to_contain_text("该智能体尚未发布")
         assert all(lines(page, name, "assistant").all_inner_texts())
         expect(page.locator(".waiting")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_page_of_a_library_has_room(
+    browser: Browser, pages: dict[str, str], name: str, service: Service, bots: dict[str, str]
+) -> None:
+    """For a long answer, half of one, and none."""
+    with page_on(browser, pages[name], service.url, viewport=NARROW) as page:
+        page.get_by_role("textbox").fill("line\n\n" * 30 + "the end")
+        page.get_by_role("textbox").press("Enter")
+        follow_up = page.get_by_text("Who are you?")
+        expect(follow_up).to_be_in_viewport(ratio=1)
+        expect(page.get_by_role("textbox")).to_be_in_viewport(ratio=1)
+        end = lines(page, name, "assistant").evaluate("answer => answer.getBoundingClientRect().bottom")
+        assert end <= follow_up.evaluate("follow_up => follow_up.getBoundingClientRect().top")
+    with page_on(browser, f"{pages[name]}bot={bots['reset']}", service.url) as page:
+        page.get_by_role("textbox").fill("Hello")
+        page.get_by_role("textbox").press("Enter")
+        top = "shown => shown.getBoundingClientRect().top"
+        said = page.get_by_text("This is the first half of an answer", exact=True)
+        assert page.get_by_role("alert").evaluate(top) > said.evaluate(top) + 10
+    with page_on(browser, f"{pages[name]}bot={bots['empty-answer']}", service.url) as page:
+        page.get_by_role("textbox").fill("Hello")
+        page.get_by_role("textbox").press("Enter")
+        expect(page.get_by_role("alert")).to_have_text("The bot gave no answer.")
+        page.get_by_role("button", name="Try again").click()
+        expect(page.get_by_role("alert")).to_have_text("The bot gave no answer.")
+        expect(lines(page, name, "user")).to_have_count(1)
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -64,7 +64,7 @@ export class Thread {
   async *follow(signal?: AbortSignal): AsyncGenerator<StreamEvent> {
     const asked = this.#kept.asked!;
     const reading = new AbortController();
-    let [begun, lost] = [asked.answer_id !== undefined, false];
+    let [begun, lost, spoken] = [asked.answer_id !== undefined, false, false];
     /** An answer that outlives its connection has to be told to stop, as soon as the service has named it. */
     const stop = () => {
       if (!begun && !lost) return;
@@ -88,8 +88,10 @@ export class Thread {
           begun = true;
           if (signal?.aborted) stop();
         }
+        spoken ||= event.type === "message_delta";
         yield event;
       }
+      if (!spoken) throw new CozeError({ code: "no_answer", message: "The bot gave no answer." });
       this.#keep();
     } catch (error) {
       // After a lost connection the answer may still go on.

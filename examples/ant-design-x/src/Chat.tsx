@@ -51,7 +51,7 @@ export function Chat() {
     <main lang={words.lang}>
       <h1>{words.title}</h1>
       <Bubble.List
-        style={{ flex: 1 }}
+        style={{ flex: 1, minHeight: 0 }}
         autoScroll
         role={{ user: { placement: "end" }, assistant: { placement: "start" } }}
         items={messages
@@ -83,7 +83,7 @@ function Spoken({ said: { text, thinking, error } }: { said: Said }) {
       {thinking && <Think title={words.thinking} defaultExpanded={false}>{thinking}</Think>}
       <span dir="auto" style={{ whiteSpace: "pre-wrap" }}>{text}</span>
       {error && error.name !== "AbortError" && (
-        <span role="alert">{error instanceof CozeError ? explained(error) : error.message}</span>
+        <div role="alert">{error instanceof CozeError ? explained(error) : error.message}</div>
       )}
     </>
   );
