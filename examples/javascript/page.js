@@ -221,4 +221,5 @@ startNew.addEventListener("click", () => {
   for (const name of ["conversation", "asked"]) tab.set(name, null);
   load();
 });
+update();
 load();
