@@ -210,6 +210,7 @@ def test_another_conversation_meanwhile(browser: Browser, on_sandbox: Service, u
         page.get_by_role("button", name="New conversation").click()
         ask(page, "Another")
         assert answered(page, 1) == "You said: Another"
+        assert "Stopped" not in "".join(wire(page))
         page.get_by_role("link", name="0 1 2").click()
         begun(page)
         assert answered(page, 1) == ANSWER

@@ -214,7 +214,8 @@ class Asking {
   }
 
   async #end(completed, note, failure) {
-    if (note) raw(`✕ ${note}`, "note");
+    const goesOn = this.#isLeft && this.#stream?.ticket;
+    if (note && !goesOn) raw(`✕ ${note}`, "note");
     const { usage, message_id: messageId } = completed ?? {};
     const notes = [note, `${((performance.now() - this.#begun) / 1000).toFixed(1)} s`];
     if (usage?.token_count !== undefined) notes.push(texts.tokens(usage.token_count, usage.input_count ?? "–", usage.output_count ?? "–"));
