@@ -116,19 +116,22 @@ def test_errors_in_the_reader_s_language(
 ) -> None:
     with page_on(browser, f"{on_sandbox.url}/playground", statuses=(400, 503), locale=locale) as page:
         open_at(page)
-        for bot, english, chinese in (
+        bots_and_errors = (
             ("code-4028", "The Coze account behind the service has used up its quota.", "额度已用尽"),
             ("error-midway-4028", "The Coze account behind the service has used up its quota.", "额度已用尽"),
             ("code-4015", "The bot is not published for use through the API.", "尚未发布"),
-        ):
+        )
+        alerts = page.get_by_role("alert")
+        for number, (bot, english, chinese) in enumerate(bots_and_errors, 1):
             page.locator("#bot").fill(bots[bot])
             ask(page, "?")
-            what = page.get_by_role("alert").last.locator(".what")
-            expect(what).to_contain_text(english if locale == "en" else chinese)
+            expect(alerts).to_have_count(number)  # until then the next question waits
+            expect(alerts.last.locator(".what")).to_contain_text(english if locale == "en" else chinese)
         if locale == "zh-CN":
-            assert all(not text.isascii() for text in page.get_by_role("alert").locator(".what").all_inner_texts())
-        long = page.get_by_role("alert").first
-        expect(long).to_contain_text("Try again in about 60 minutes." if locale == "en" else "请约 60 分钟后重试。")
+            assert all(not text.isascii() for text in alerts.locator(".what").all_inner_texts())
+        expect(alerts.first).to_contain_text(
+            "Try again in about 60 minutes." if locale == "en" else "请约 60 分钟后重试。"
+        )
 
 
 def test_health_is_looked_at_again(browser: Browser, start: Start) -> None:
