@@ -18,6 +18,9 @@ class RunFiles:
     """
 
     def __init__(self, pid_file: Path | None, ready_file: Path | None, stop_seconds: float) -> None:
+        for name, path in (("PID_FILE", pid_file), ("READY_FILE", ready_file)):
+            if path and path.exists() and not path.is_file():
+                raise SettingsError(f"{name} {path} cannot be used: it is no regular file.")
         self._ready_file = ready_file
         self._stop_seconds = stop_seconds
         locked = None

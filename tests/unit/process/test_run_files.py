@@ -68,6 +68,17 @@ def test_a_file_that_cannot_be_written_is_named(name: str, path: str) -> None:
         RunFiles(pid, ready, 40)
 
 
+@pytest.mark.parametrize("name", ["PID_FILE", "READY_FILE"])
+def test_a_device_or_a_pipe_is_left_alone(tmp_path: Path, name: str) -> None:
+    """As /dev/null, which READY_FILE would replace if root runs the service."""
+    place = tmp_path / "pipe"
+    os.mkfifo(place)
+    pid, ready = (place, None) if name == "PID_FILE" else (None, place)
+    with pytest.raises(SettingsError, match=rf"^{name} {place} cannot be used: it is no regular file\.$"):
+        RunFiles(pid, ready, 40)
+    assert place.is_fifo()
+
+
 def test_none_are_written_where_none_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files = RunFiles(None, None, 40)
