@@ -31,7 +31,10 @@ _LAST = b"0"
 
 
 class Worker:
-    """A process of `command` in `env`, with the descriptor of the listening socket as its last argument."""
+    """A process of `command` in `env`, with the descriptor of the listening socket as its last argument.
+
+    Raises OSError if the system does not start it.
+    """
 
     def __init__(self, command: list[str], listener: socket.socket, env: Mapping[str, str]) -> None:
         self.started = time.monotonic()
@@ -44,14 +47,19 @@ class Worker:
         # A session of its own keeps a terminal's Ctrl-C from the worker: the parent alone passes signals on.
         self._channel, theirs = socket.socketpair()
         self._channel.setblocking(False)
-        self.process = subprocess.Popen(  # noqa: S603 - our own command
-            [*command, str(listener.fileno())],
-            env=env,
-            pass_fds=[listener.fileno()],
-            stdin=theirs.fileno(),
-            start_new_session=True,
-        )
-        theirs.close()
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - our own command
+                [*command, str(listener.fileno())],
+                env=env,
+                pass_fds=[listener.fileno()],
+                stdin=theirs.fileno(),
+                start_new_session=True,
+            )
+        except OSError:
+            self._channel.close()
+            raise
+        finally:
+            theirs.close()
 
     def read_beats(self) -> None:
         """Reads its heartbeats; to be called every BOUNDS.workers_check_seconds.
@@ -131,8 +139,7 @@ class Supervisor:
         """Returns the exit code: 0 after an orderly stop, 1 if the workers cannot run or one had to be killed."""
         for sig in (*_STOPS, signal.SIGHUP):
             signal.signal(sig, self._on_signal)
-        self._workers = [self._start() for _ in range(self._count)]
-        can_run = True
+        can_run = self._replace_lost()
         while can_run and not self._stop_wanted:
             time.sleep(BOUNDS.workers_check_seconds)
             self._read_beats()
@@ -155,8 +162,13 @@ class Supervisor:
         successor = [self._successor] if self._successor is not None else []
         return [*self._workers, *successor, *self._stopping]
 
-    def _start(self) -> Worker:
-        return Worker(self._command, self._listener, self._env)
+    def _start(self) -> Worker | None:
+        """Starts a worker. Returns None if the system does not, as where memory is short or an upgrade goes on."""
+        try:
+            return Worker(self._command, self._listener, self._env)
+        except OSError as error:
+            log.error("a worker cannot be started", cause=error.strerror)
+            return None
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if number in _STOPS:
@@ -165,7 +177,7 @@ class Supervisor:
             self._restart_wanted = True
 
     def _replace_lost(self) -> bool:
-        """Replaces workers that died and kills those that hang. Returns False if none can run."""
+        """Starts the workers that are missing and kills those that hang. Returns False if none can run."""
         for worker in list(self._workers):
             if worker.process.poll() is not None:
                 self._drop(worker)
@@ -175,7 +187,10 @@ class Supervisor:
                 log.error("worker hangs", pid=worker.process.pid)
                 worker.kill()
         while len(self._workers) < self._count and time.monotonic() >= self._next_start:
-            self._workers.append(self._start())
+            if (new := self._start()) is not None:
+                self._workers.append(new)
+            elif not self._can_wait():
+                return False
         return True
 
     def _drop(self, worker: Worker) -> None:
@@ -212,6 +227,9 @@ class Supervisor:
             if self._outdated:
                 log.info("restarting a worker", pid=self._outdated[0].process.pid)
                 self._successor = self._start()
+                if self._successor is None:
+                    # The old ones go on.
+                    self._outdated = []
 
     def _hand_over(self, new: Worker) -> None:
         """Swaps a new worker for the old one once it serves; abandons the restart if it dies or hangs before."""
