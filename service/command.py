@@ -119,13 +119,8 @@ def _run(
     def on_ready() -> None:
         files.tell_address(url_of(listener))
 
-    def on_stop() -> None:
-        # A full disk must not prevent an orderly stop.
-        with contextlib.suppress(settings.SettingsError):
-            files.tell_address("")
-
     if chosen.workers == 1:
-        _serve(chosen, route, listener, on_ready=on_ready, on_stop=on_stop)
+        _serve(chosen, route, listener, on_ready=on_ready, on_stop=files.tell_stop)
         return 0
     options = ["--sandbox"] if chosen.sandbox else []
     options += ["--metrics-folder", folder] if folder else []
@@ -139,7 +134,7 @@ def _run(
         grace=chosen.shutdown_grace,
         env=env,
         on_ready=on_ready,
-        on_stop=on_stop,
+        on_stop=files.tell_stop,
         on_end=lambda pid: metrics.forget_worker(pid, folder) if folder else None,
     )
     return supervisor.run()

@@ -1,5 +1,6 @@
 """PID_FILE and READY_FILE: the process id of a running service, and its address while it listens."""
 
+import contextlib
 import fcntl
 import os
 import time
@@ -44,12 +45,26 @@ class RunFiles:
             draft.write_text(f"{address}\n{self._stop_seconds:g}\n")
             draft.replace(self._ready_file)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                draft.unlink()
             raise SettingsError(f"READY_FILE {self._ready_file} cannot be used: {error.strerror}.") from None
 
+    def tell_stop(self) -> None:
+        """Says that no more connections are accepted. Nothing may prevent an orderly stop.
+
+        A file that still had the address would have run.sh take the service for one that hangs. On a full disk it
+        cannot be replaced, but removed.
+        """
+        try:
+            self.tell_address("")
+        except SettingsError:
+            self.remove_ready_file()
+
     def remove_ready_file(self) -> None:
-        """Removes READY_FILE at exit. PID_FILE stays: without its lock it means nothing."""
+        """Removes READY_FILE at exit, if it can. PID_FILE stays: without its lock it means nothing."""
         if self._ready_file is not None:
-            self._ready_file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._ready_file.unlink()
 
 
 def _lock(path: Path) -> int:

@@ -1,8 +1,11 @@
 """The files that tell of a running service."""
 
+import contextlib
 import fcntl
 import os
+import resource
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,9 +82,44 @@ def test_a_device_or_a_pipe_is_left_alone(tmp_path: Path, name: str) -> None:
     assert place.is_fifo()
 
 
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """A file can be made, and takes no byte."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_on_a_full_disk_it_says_no_more_that_connections_are_taken(tmp_path: Path) -> None:
+    """Else run.sh takes a service that stops for one that hangs, and kills it."""
+    ready = tmp_path / "ready"
+    files = RunFiles(None, ready, 40)
+    files.tell_address("http://127.0.0.1:1")
+    with full_disk():
+        files.tell_stop()
+        assert not list(tmp_path.iterdir())
+        with pytest.raises(SettingsError, match=r"^READY_FILE .* cannot be used: .+\.$"):
+            files.tell_address("http://127.0.0.1:2")
+        assert not list(tmp_path.iterdir()), "a draft is left"
+
+
+def test_a_file_that_cannot_be_removed_spoils_no_exit(tmp_path: Path) -> None:
+    (folder := tmp_path / "run").mkdir()
+    files = RunFiles(None, folder / "ready", 40)
+    (folder / "ready").unlink()
+    folder.rmdir()
+    folder.touch()
+    files.tell_stop()
+    files.remove_ready_file()
+
+
 def test_none_are_written_where_none_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files = RunFiles(None, None, 40)
     files.tell_address("http://127.0.0.1:1")
+    files.tell_stop()
     files.remove_ready_file()
     assert not list(tmp_path.iterdir())
