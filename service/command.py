@@ -135,7 +135,7 @@ def _run(
         env=env,
         on_ready=on_ready,
         on_stop=files.tell_stop,
-        on_end=lambda pid: metrics.forget_worker(pid, folder) if folder else None,
+        on_end=lambda place: metrics.forget_worker(place, folder) if folder else None,
     )
     return supervisor.run()
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from conftest import ROOT, Service, Start, Upstream, events_of, http, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from test_stopping import SLOW
+from test_workers import serving, workers
 
 PREFIX = "coze_service_"
 CANARY = "a-very-private-sentence"
@@ -173,14 +175,14 @@ def test_all_workers_count_together(full: Service, upstream: Upstream, bots: dic
         wait_until(lambda: figures(full)("open_streams") == 2)
         assert figures(full)("running_chats") == 2
         wait_until(lambda: figures(full)("chats_total", outcome="refused") == statuses.count(503))
-        workers = psutil.Process(full.process.pid).children()
-        files = {Path(file.path) for worker in workers for file in worker.open_files() if file.path.endswith(".db")}
+        children = psutil.Process(full.process.pid).children()
+        files = {Path(file.path) for worker in children for file in worker.open_files() if file.path.endswith(".db")}
         (folder,) = {file.parent for file in files}
         # Where uploads on their way cannot fill it up.
         assert folder.parent == Path("/dev/shm")
         # As a worker leaves it that is killed while it makes it.
-        (folder / "counter_1.db").touch()
-        workers[0].kill()
+        (folder / "counter_9.db").touch()
+        children[0].kill()
         wait_until(lambda: figures(full)("running_chats") == figures(full)("open_streams") == 1)
         assert figures(full)("requests_total", route="/api/v1/config") == 20
         assert "pat_CANARY" not in figures(full).text
@@ -188,9 +190,40 @@ def test_all_workers_count_together(full: Service, upstream: Upstream, bots: dic
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_port_of_its_own(start: Start, workers: str) -> None:
-    service = start(METRICS_PORT="0", WORKERS=workers)
+def test_workers_that_have_ended_leave_figures_and_no_more_files(start: Start) -> None:
+    """Memory would fill up with them, and a worker that finds none left dies; each scrape would read them all."""
+    service = start(WORKERS="2")
+    wait_until(lambda: serving(service, 2))
+    folder = Path(workers(service)[0].environ()["PROMETHEUS_MULTIPROC_DIR"])
+
+    def counted() -> tuple[float, float]:
+        now, of = figures(service), "/api/v1/config"
+        return now("requests_total", route=of), now("request_duration_seconds_count", route=of)
+
+    def reach(number: int) -> None:
+        # Counted only once the answer has gone.
+        wait_until(lambda: counted() == (number, number))
+
+    def lose(lost: set[int], end: Callable[[], None]) -> None:
+        end()
+        wait_until(lambda: serving(service, 2) and not lost & {worker.pid for worker in workers(service)}, 60)
+
+    for turn in range(1, 4):
+        assert [http.get(f"{service.url}/api/v1/config").status_code for _ in range(10)] == [200] * 10
+        reach(10 * turn)
+        victim = workers(service)[0]
+        lose({victim.pid}, victim.kill)
+        lose({worker.pid for worker in workers(service)}, lambda: service.process.send_signal(signal.SIGHUP))
+        assert counted() == (10 * turn, 10 * turn)
+    # A restart has a third worker for a while.
+    assert len(list(folder.glob("counter_*"))) <= 3
+    assert len(list(folder.iterdir())) <= 9
+    assert service.stop() == 0
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_a_port_of_its_own(start: Start, count: str) -> None:
+    service = start(METRICS_PORT="0", WORKERS=count)
     assert service.http.get("/metrics").status_code == 404
     (line,) = [line for line in service.lines() if line["event"] == "serving metrics"]
     assert service.http.get("/").status_code == 200

@@ -18,6 +18,7 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
     start_http_server,
+    values,
 )
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -25,9 +26,15 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from service.contract import METHODS
 from service.coze.errors import coze_error
 from service.observe.record import Outcome, RequestRecord
+from service.settings import worker_place
 
 # The `_created` series would double the number of series for no use.
 disable_created_metrics()
+
+# A worker counts on in the files of the one before in its place. prometheus_client names them by process ids: then each
+# restart would leave some behind, until they fill up the memory in which they are.
+if (_place := worker_place()) is not None:
+    values.ValueClass = values.MultiProcessValue(lambda: _place)
 
 # In seconds, from a cached answer to the default of COZE_CHAT_TIMEOUT.
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600)
@@ -141,9 +148,9 @@ def serve(host: str, port: int, folder: str | None) -> int:
     return bound
 
 
-def forget_worker(pid: int, folder: str) -> None:
-    """Removes the gauges of a worker that has ended from the sums; its counters stay."""
-    mark_process_dead(pid, folder)
+def forget_worker(place: int, folder: str) -> None:
+    """Removes the gauges of a worker that has ended from the sums; its counters stay, for the next in its place."""
+    mark_process_dead(place, folder)
 
 
 def _shared(folder: str | None = None) -> CollectorRegistry:

@@ -5,6 +5,7 @@ them one by one without refusing a connection.
 """
 
 import contextlib
+import itertools
 import math
 import os
 import signal
@@ -19,6 +20,7 @@ from types import FrameType
 import structlog
 
 from service.bounds import BOUNDS
+from service.settings import WORKER_PLACE
 
 log = structlog.get_logger()
 
@@ -33,10 +35,12 @@ _LAST = b"0"
 class Worker:
     """A process of `command` in `env`, with the descriptor of the listening socket as its last argument.
 
-    Raises OSError if the system does not start it.
+    `place` is a number that no other worker has; when this one has ended, another gets it. Raises OSError if the system
+    does not start the process.
     """
 
-    def __init__(self, command: list[str], listener: socket.socket, env: Mapping[str, str]) -> None:
+    def __init__(self, command: list[str], listener: socket.socket, env: Mapping[str, str], place: int) -> None:
+        self.place = place
         self.started = time.monotonic()
         self.serves = False
         self._loop_ended = False
@@ -50,7 +54,7 @@ class Worker:
         try:
             self.process = subprocess.Popen(  # noqa: S603 - our own command
                 [*command, str(listener.fileno())],
-                env=env,
+                env={**env, WORKER_PLACE: str(place)},
                 pass_fds=[listener.fileno()],
                 stdin=theirs.fileno(),
                 start_new_session=True,
@@ -98,7 +102,7 @@ class Worker:
 class Supervisor:
     """Runs `count` workers until a signal stops it; `grace` is SHUTDOWN_GRACE, in seconds.
 
-    Calls `on_ready` when the first worker serves, `on_stop` when the stop begins, and `on_end` with the pid of each
+    Calls `on_ready` when the first worker serves, `on_stop` when the stop begins, and `on_end` with the place of each
     worker that has ended.
     """
 
@@ -164,8 +168,10 @@ class Supervisor:
 
     def _start(self) -> Worker | None:
         """Starts a worker. Returns None if the system does not, as where memory is short or an upgrade goes on."""
+        taken = {worker.place for worker in self._all()}
+        place = next(place for place in itertools.count() if place not in taken)
         try:
-            return Worker(self._command, self._listener, self._env)
+            return Worker(self._command, self._listener, self._env, place)
         except OSError as error:
             log.error("a worker cannot be started", cause=error.strerror)
             return None
@@ -277,7 +283,7 @@ class Supervisor:
 
     def _ended(self, worker: Worker) -> None:
         worker.close()
-        self._on_end(worker.process.pid)
+        self._on_end(worker.place)
 
 
 class Parent:

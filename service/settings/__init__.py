@@ -26,6 +26,7 @@ __all__ = [
     "PROXY_SETTINGS",
     "SETTINGS",
     "TOKEN_SETTINGS",
+    "WORKER_PLACE",
     "Setting",
     "Settings",
     "SettingsError",
@@ -34,7 +35,11 @@ __all__ = [
     "read",
     "read_address",
     "share_dotenv",
+    "worker_place",
 ]
+
+# Internal: by this variable a worker's parent tells it its place.
+WORKER_PLACE = "COZE_SERVICE_WORKER_PLACE"
 
 _NAMES = [setting.name for setting in SETTINGS]
 # Names that resemble variables of other programs, such as FTP_PROXY.
@@ -85,6 +90,11 @@ def _check_bots(bots: tuple[tuple[str, str], ...], default: str | None) -> None:
 def environment_with(overrides: Mapping[str, str]) -> dict[str, str]:
     """Returns the environment for a child process that reads the same settings as this one with `overrides`."""
     return {**os.environ, **overrides}
+
+
+def worker_place() -> str | None:
+    """Returns the place of this process among the workers; None if it is none."""
+    return os.environ.get(WORKER_PLACE)
 
 
 def share_dotenv(prefix: str) -> None:
