@@ -20,7 +20,7 @@ import pytest
 from conftest import ValkeyServer
 
 from service.bounds import BOUNDS
-from service.store import Conversation, OwnedFile, Position, Store, StoreDown, StoreUnusable, open_store, sql
+from service.store import Conversation, OwnedFile, Position, Store, StoreDown, StoreUnusable, open_store, sql, sqlite
 
 T = TypeVar("T")
 
@@ -498,7 +498,35 @@ def test_nothing_shows_the_servers_password(valkey_server: ValkeyServer, capfd: 
     assert "wrong-secret" not in "".join(capfd.readouterr())
 
 
-def test_what_is_overdue_leaves_the_file(tmp_path: Path) -> None:
+def test_a_clock_that_jumps_ahead_makes_nobody_forget_a_conversation(where: str) -> None:
+    """That of one machine of several, or of all for a moment."""
+
+    async def work(store: Store) -> None:
+        await store.record_turn(conversation(1))
+        await store.record_turn(conversation(2, at=NOW + 400 * DAY * 1000))
+        page = await store.conversations("ada", None, 10, None)
+        assert [found.conversation_id for found in page.conversations] == ["7002", "7001"]
+
+    with_store(where, work)
+
+
+def test_a_clock_that_jumps_ahead_and_back_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is overdue leaves the file only if it was overdue an hour before, too."""
+    monkeypatch.setattr(BOUNDS, "store_clean_seconds", 0.0)
+
+    async def work(store: Store) -> None:
+        await store.record_turn(conversation(1))
+        for days in (400, 0):
+            monkeypatch.setattr(sqlite, "_now", lambda days=days: now() + days * DAY * 1000)
+            await store.record_turn(conversation(2))
+        assert await store.conversation("7001")
+
+    with_store(str(tmp_path), work)
+    with_store(str(tmp_path), work)
+
+
+def test_what_is_overdue_leaves_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BOUNDS, "store_clean_seconds", 0.0)
     old = NOW - 2 * DAY * 1000
 
     async def fill(store: Store) -> None:
@@ -507,7 +535,8 @@ def test_what_is_overdue_leaves_the_file(tmp_path: Path) -> None:
         await store.record_file("51", OwnedFile("ada", "a.txt", "0a"), old)
 
     async def use(store: Store) -> None:
-        await store.record_turn(conversation(10))
+        for _ in range(2):
+            await store.record_turn(conversation(10))
 
     with_store(str(tmp_path), fill, lifetime=10 * DAY)
     with_store(str(tmp_path), use)
@@ -563,6 +592,7 @@ def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
 
 def test_no_question_reads_more_than_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As SQLite plans each statement that the store executes: by an index, and without sorting."""
+    monkeypatch.setattr(BOUNDS, "store_clean_seconds", 0.0)
     executed: list[str] = []
     connect = sqlite3.connect
 

@@ -48,6 +48,7 @@ class SqliteStore:
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None  # device and number of the file that it is connected to
         self._cleaned = -BOUNDS.store_clean_seconds
+        self._limits: tuple[int, int] | None = None  # at the last clean-up: the oldest turn to keep, and the time
 
     async def __aenter__(self) -> Self:
         try:
@@ -153,13 +154,22 @@ class SqliteStore:
             self._connection = None
 
     def _clean(self, connection: sqlite3.Connection) -> None:
+        """Removes what is overdue now and was so at the last clean-up.
+
+        So a clock that jumps ahead and is corrected before the next one costs nothing.
+        """
         if time.monotonic() < self._cleaned + BOUNDS.store_clean_seconds:
             return
-        with _transaction(connection):
-            found = sql.remove_overdue(connection, self._oldest(), _now())
-        if found < BOUNDS.store_clean_rows:
-            # Else there is more, which goes with the next calls.
-            self._cleaned = time.monotonic()
+        limits = self._oldest(), _now()
+        if self._limits is not None:
+            oldest, now = map(min, limits, self._limits)
+            with _transaction(connection):
+                found = sql.remove_overdue(connection, oldest, now)
+            if found >= BOUNDS.store_clean_rows:
+                # There is more, which goes with the next calls.
+                return
+        self._limits = limits
+        self._cleaned = time.monotonic()
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

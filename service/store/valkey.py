@@ -24,6 +24,7 @@ _FIELDS = ("user", "bot", "name", "created", "updated")
 
 # KEYS: conversation, list of the user's, list of the user's with this bot.
 # ARGV: id, user, bot, name, created, updated, lifetime.
+# A list loses what is overdue by the server's clock, too: that of one machine may be ahead.
 _RECORD_TURN = """
 local found = redis.call('HMGET', KEYS[1], 'user', 'deleted', 'updated', 'list')
 local updated = tonumber(ARGV[6])
@@ -38,9 +39,10 @@ else
         'updated', string.format('%.0f', updated), 'list', with_bot)
 end
 redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', updated + ARGV[7]))
+local oldest = math.min(updated, redis.call('TIME')[1] * 1000) - ARGV[7]
 for _, list in ipairs({KEYS[2], with_bot}) do
     redis.call('ZADD', list, updated, ARGV[1])
-    redis.call('ZREMRANGEBYSCORE', list, '-inf', string.format('(%.0f', updated - ARGV[7]))
+    redis.call('ZREMRANGEBYSCORE', list, '-inf', string.format('(%.0f', oldest))
     redis.call('PEXPIRE', list, ARGV[7])
 end
 return 1
