@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets the project up in .venv, from uv.lock, and runs it. Needs Python 3.11 or newer and nothing else.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
 UV_VERSION=0.13.9
 RUN_DIR=.run
@@ -49,6 +49,15 @@ find_python() {
   fail "Python 3.11 or newer is needed and was not found. Set PYTHON to name one."
 }
 
+# What looks after a service that runs: it may have lost its .venv, as before a new set-up.
+any_python() {
+  if [ -x .venv/bin/python ]; then
+    echo .venv/bin/python
+  else
+    find_python
+  fi
+}
+
 # Makes .venv what uv.lock says: `set_up --no-dev` to run the service, `set_up` to test it too, `set_up --group bench` to
 # measure it too, `set_up --group mutants` to measure its tests too. Does nothing if it is that, or more, already.
 set_up() {
@@ -75,8 +84,10 @@ set_up() {
 
 # The pid of the service that runs here, if one still does in $1 seconds. A pid file of none is removed.
 running_pid() {
-  [ -x .venv/bin/python ] || return 0
-  .venv/bin/python -IS - "$PID_FILE" "$1" <<'PY'
+  local python
+  [ -e "$PID_FILE" ] || return 0
+  python=$(any_python) || exit 1
+  "$python" -IS - "$PID_FILE" "$1" <<'PY'
 import fcntl, os, sys, time
 path, end = sys.argv[1], time.monotonic() + float(sys.argv[2])
 try:
@@ -170,7 +181,9 @@ stop() {
 
 # Prints what the service at $1 says of itself. Fails if it does not answer, or has no way to Coze.
 health() {
-  .venv/bin/python - "$1/health" <<'PY'
+  local python
+  python=$(any_python) || exit 1
+  "$python" - "$1/health" <<'PY'
 import sys, urllib.error, urllib.request
 # No proxy knows this machine's own addresses.
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -195,6 +195,36 @@ def test_a_checkout_with_the_line_ends_of_windows_runs(tmp_path: Path) -> None:
     assert "usage" in subprocess.run([clone / "run.sh", "help"], capture_output=True, text=True, check=True).stdout
 
 
+def test_it_is_about_its_own_checkout(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Also where a shell looks for relative folders elsewhere first."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / checkout.folder.name / ".run").mkdir(parents=True)
+    (elsewhere / checkout.folder.name / ".run/service.log").touch()
+    said = subprocess.run(
+        ["bash", f"{checkout.folder.name}/run.sh", "logs"],
+        cwd=checkout.folder.parent,
+        env={**checkout.env, "CDPATH": str(elsewhere)},
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+    assert (said.stdout, said.stderr) == ("", "run.sh: there is no log yet\n")
+
+
+def test_a_service_whose_environment_was_removed_is_stopped(checkout: Checkout) -> None:
+    """As before a new set-up: else it is said not to run, and does."""
+    checkout.run("start")
+    pid = checkout.pid()
+    (environment := checkout.folder / ".venv").rename(checkout.folder / "aside")
+    try:
+        assert str(pid) in checkout.run("status")
+        assert "stopped" in checkout.run("stop")
+    finally:
+        (checkout.folder / "aside").rename(environment)
+    assert "not running" in checkout.run("status", code=3)
+
+
 def test_usage(checkout: Checkout) -> None:
     assert "usage" in checkout.run("nonsense", code=2)
     assert "usage" in checkout.run("help")
