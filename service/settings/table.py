@@ -45,7 +45,7 @@ class Settings:
         None, parse.file,
         "A file of two lines: the address, while connections are accepted, and the most seconds that a stop takes.")
     enable_rate_limit: bool = setting(
-        "true", parse.flag, "Limit the calls of each API key, or else of each client address.")
+        "true", parse.flag, "Limit the calls of each user with a token, else of each API key or client address.")
     rate_limit_requests: int = setting("100", parse.whole(1, 1_000_000), "Calls that are allowed per window.")
     rate_limit_window: int = setting("60", parse.whole(1, 86_400), "Length of the window.", unit="seconds")
     rate_limit_storage: str = setting(
