@@ -464,6 +464,33 @@ def test_s3_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch, bo
             asyncio.run(ask())
 
 
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (b"301 Moved Permanently", "a redirect, as where AWS_REGION is wrong"),
+        (b"200 OK", "an answer that is not S3's"),
+        (b"403 Forbidden", "403"),
+    ],
+)
+def test_s3_that_answers_otherwise(answer: bytes, cause: str) -> None:
+    """Then an operator must not look for a network that fails."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        store = on_s3(f"http://127.0.0.1:{server.getsockname()[1]}", "x")
+        credentials = {name.lower(): value for name, value in store.env.items() if name.startswith("AWS_")}
+        with pytest.raises(StoreError, match=rf"^S3: {cause}$"):
+            asyncio.run(Bucket(store.env["FILE_STORE"], Bounds(MIB, 100), credentials).clean())
+        thread.join()
+
+
 def test_s3_that_fails(start: Start, s3: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"

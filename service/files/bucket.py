@@ -22,6 +22,13 @@ from service.bounds import BOUNDS
 from service.files.links import KEY_BYTES, NAME
 from service.files.store import Bounds, StoredFile, StoreError, disk_bytes
 
+# What obstore says of answers that have neither a code nor a status of an error, and what an operator is told.
+_ODD_ANSWERS = {
+    "Received redirect without LOCATION": "a redirect, as where AWS_REGION is wrong",
+    "Got invalid ": "an answer that is not S3's",
+    "Encountered object with invalid path": "an object in the bucket whose name is no path",
+}
+
 
 class OpenObject:
     """A file of the bucket. Each read is a request, and fails once the file is removed."""
@@ -118,10 +125,12 @@ class Bucket:
 
 @contextlib.asynccontextmanager
 async def _explained() -> AsyncIterator[None]:
-    """Turns failures into StoreError, with S3's code or status alone: the rest of their text quotes the request."""
+    """Turns failures into StoreError, with S3's code or status or what was odd: their text quotes the request."""
     try:
         async with asyncio.timeout(BOUNDS.bucket_seconds):
             yield
     except (BaseError, OSError) as error:
-        said = re.search(r"<Code>(\w+)</Code>", str(error)) or re.search(r"status code: (\d{3})", str(error))
-        raise StoreError(f"S3: {said[1] if said else 'no answer'}") from error
+        text = str(error)
+        said = re.search(r"<Code>(\w+)</Code>", text) or re.search(r"status code: (\d{3})", text)
+        odd = next((told for sign, told in _ODD_ANSWERS.items() if sign in text), "no answer")
+        raise StoreError(f"S3: {said[1] if said else odd}") from error
