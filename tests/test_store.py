@@ -565,6 +565,28 @@ def test_what_is_overdue_leaves_a_bit_at_a_time_and_seldom(tmp_path: Path, monke
     with_store(str(tmp_path), work)
 
 
+def test_a_server_that_is_full_still_tells_what_it_has(valkey_server: ValkeyServer) -> None:
+    """Also a process that has just started: else it would know no visitor."""
+    valkey_server.client.flushall()
+
+    async def fill(store: Store) -> bytes:
+        await store.record_turn(conversation(1), "91")
+        return await store.shared_secret("visitors", b"first")
+
+    async def ask(store: Store) -> None:
+        assert await store.shared_secret("visitors", b"second") == b"first"
+        assert await store.conversation("7001") == conversation(1)
+        with pytest.raises(StoreDown):
+            await store.record_turn(conversation(2), "92")
+
+    assert with_store(valkey_server.uri(), fill) == b"first"
+    valkey_server.client.config_set("maxmemory", "1")
+    try:
+        with_store(valkey_server.uri(), ask)
+    finally:
+        valkey_server.client.config_set("maxmemory", "0")
+
+
 def test_so_many_connections_to_a_server_are_used(valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     valkey_server.client.flushall()
     monkeypatch.setattr(BOUNDS, "store_connections", 2)

@@ -172,8 +172,10 @@ class ValkeyStore:
 
     async def shared_secret(self, name: str, proposed: bytes) -> bytes:
         key = f"{PREFIX}secret:{name}"
-        await self._ask(lambda: self._client.set(key, proposed, nx=True))
         secret = await self._ask(lambda: self._client.get(key))
+        if secret is None:
+            await self._ask(lambda: self._client.set(key, proposed, nx=True))
+            secret = await self._ask(lambda: self._client.get(key))
         if secret is None:
             raise StoreDown("it does not keep what it is given")
         assert isinstance(secret, bytes)
@@ -182,8 +184,10 @@ class ValkeyStore:
     async def _check(self) -> None:
         key = f"{PREFIX}schema"
         async with in_time():
-            await self._client.set(key, _SCHEMA, nx=True)
-            found = await self._client.get(key)
+            # A server that is full takes nothing, and still tells what it has.
+            if (found := await self._client.get(key)) is None:
+                await self._client.set(key, _SCHEMA, nx=True)
+                found = await self._client.get(key)
         if found is not None and found != b"%d" % _SCHEMA:
             raise StoreUnusable(f"STORE at {self._address}: {NEWER}")
         self._checked = True
