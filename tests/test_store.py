@@ -570,14 +570,14 @@ def test_a_server_that_is_full_still_tells_what_it_has(valkey_server: ValkeyServ
     valkey_server.client.flushall()
 
     async def fill(store: Store) -> bytes:
-        await store.record_turn(conversation(1), "91")
+        await store.record_turn(conversation(1))
         return await store.shared_secret("visitors", b"first")
 
     async def ask(store: Store) -> None:
         assert await store.shared_secret("visitors", b"second") == b"first"
         assert await store.conversation("7001") == conversation(1)
         with pytest.raises(StoreDown):
-            await store.record_turn(conversation(2), "92")
+            await store.record_turn(conversation(2))
 
     assert with_store(valkey_server.uri(), fill) == b"first"
     valkey_server.client.config_set("maxmemory", "1")
