@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import uvicorn
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import MultiProcessValue
 from uvicorn.server import ServerState
 
 from service.coze.sdk import AsyncJWTOAuthApp, HTTPRequest, Requester, RSAKey
@@ -18,6 +19,7 @@ PARAMETERS = {
     uvicorn.Server.handle_exit: ["self", "sig", "frame"],
     uvicorn.Server.capture_signals: ["self"],
     MultiProcessCollector.merge: ["files", "accumulate"],
+    MultiProcessValue: ["process_identifier"],
     Requester.asend: ["self", "request"],
 }
 
