@@ -614,7 +614,8 @@ def test_load_is_as_asked(client: httpx.Client) -> None:
 
 def test_a_stream_that_never_ends_waits_for_its_reader(client: httpx.Client) -> None:
     with client.stream("POST", "/v3/chat", json=body(bot_id=bot("0602"))) as answer:
-        assert len(next(answer.iter_raw(1_000_000))) == 1_000_000
+        pieces = answer.iter_raw(1_000_000)  # without a name it would be gone at once, and the connection with it
+        assert len(next(pieces)) == 1_000_000
         assert client.get("/v1/users/me").json()["code"] == 0
     until(lambda: client.get("/sandbox/state").json()["running"] == 0)
 
