@@ -85,6 +85,15 @@ def page_on(
     assert not outside, outside
 
 
+def keep_nothing(page: Page) -> None:
+    """Forbids the page to keep anything, as Chromium does with cookies blocked, and loads it again."""
+    page.add_init_script("""
+        const get = () => { throw new DOMException("Access is denied", "SecurityError"); };
+        for (const name of ["localStorage", "sessionStorage"]) Object.defineProperty(window, name, { get });
+    """)
+    page.reload()
+
+
 def strange(url: str, homes: set[str]) -> bool:
     parts = urlsplit(url)
     return parts.scheme not in ("data", "blob") and parts.netloc not in homes

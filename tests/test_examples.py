@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser import NARROW, WIDE, chromium, keep_screenshot, page_on
+from browser import NARROW, WIDE, chromium, keep_nothing, keep_screenshot, page_on
 from conftest import ROOT, Service, Start, Upstream, wait_until
 from javascript import EVERYTHING, TESTS, needs_packages, node, read_in_every_split, run_tool
 from playground import picture
@@ -787,6 +787,17 @@ def test_without_visitors_one_still_chats(
             wait_until(lambda: freed(upstream, bots["for-ever"]))
             expect(page.locator(".user")).to_have_count(1)
             expect(page.locator(".error")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", ["javascript", "react"])
+def test_one_chats_with_a_browser_that_keeps_nothing(
+    browser: Browser, pages: dict[str, str], name: str, service: Service
+) -> None:
+    with page_on(browser, pages[name], service.url) as page:
+        keep_nothing(page)
+        ask_when_ready(page, "My name is Ada.")
+        ask_when_ready(page, "What did I say?")
+        expect(page.locator(".assistant").last).to_contain_text("the last thing you asked was: My name is Ada.")
 
 
 def ask_when_ready(page: Page, text: str) -> None:

@@ -1,12 +1,13 @@
 """The playground in daily use: copy, ask again, edit, follow, wait; errors in both languages; what is hard to see."""
 
+import hashlib
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from browser import page_on
+from browser import keep_nothing, page_on
 from conftest import Service, Start, Upstream, wait_until
 from javascript import node, run_tool
 from playground import STATIC, answered, ask, bubbles, focused, open_at, picture
@@ -45,6 +46,45 @@ def test_an_answer_is_copied_and_a_question_asked_again_or_edited(
         assert "evening.png" in answer
         assert "What is it? And where?" in answer
         assert len({chat["conversation_id"] for chat in upstream.state()["chats"]}) == 1
+
+
+def test_a_question_that_was_not_sent_is_there_after_a_reload(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        page.locator("#question").fill("A long\nthought")
+        page.reload()
+        open_at(page)
+        expect(page.locator("#question")).to_have_value("A long\nthought")
+        page.get_by_role("button", name="Send").click()
+        answered(page, 1)
+        page.reload()
+        open_at(page)
+        expect(page.locator("#question")).to_have_value("")
+
+
+def test_one_chats_with_a_browser_that_keeps_nothing(browser: Browser, start: Start) -> None:
+    service = start(API_KEYS=f"page:{hashlib.sha256(b'key-of-the-page').hexdigest()}")
+    with page_on(browser, f"{service.url}/playground", statuses=(401,)) as page:
+        keep_nothing(page)
+        open_at(page)
+        ask(page, "Hello")
+        page.get_by_role("button", name="Enter a key").click()
+        page.get_by_label("API key").fill("key-of-the-page")
+        page.get_by_label("API key").press("Enter")
+        ask(page, "Hello")
+        answered(page, 1)
+
+
+def test_all_scripts_are_asked_for_at_once(browser: Browser, on_sandbox: Service) -> None:
+    """And each of them once."""
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if request.resource_type == "script" else None)
+        page.reload()
+        open_at(page)
+        listed = page.evaluate("[...document.querySelectorAll('link[rel=modulepreload]')].map(({ href }) => href)")
+        assert sorted(asked) == sorted(listed)
+        assert len(asked) > 20
 
 
 def test_one_goes_to_the_newest(browser: Browser, on_sandbox: Service) -> None:

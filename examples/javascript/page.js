@@ -10,13 +10,29 @@ document.documentElement.lang = words.lang;
 for (const element of named("title", "send", "stop", "startNew")) element.textContent = words[element.id];
 for (const element of [message, picker]) element.ariaLabel = words[element.id];
 
-// The browser keeps who asks; the tab its conversation, and the question whose answer may still come.
-const keeper = (storage, prefix) => ({
-  get: (name) => JSON.parse(storage.getItem(prefix + name)),
-  set: (name, value) => storage.setItem(prefix + name, JSON.stringify(value)),
-});
-const browser = keeper(localStorage, `${api.baseURL} `);
-const tab = keeper(sessionStorage, `${api.baseURL} ${bot} `);
+// The browser keeps who asks; the tab its conversation, and the question whose answer may still come. Where it forbids
+// that, as with cookies blocked, the page remembers them until it is left.
+function keeper(name, prefix) {
+  const memory = new Map();
+  return {
+    get(key) {
+      try {
+        return JSON.parse(window[name].getItem(prefix + key));
+      } catch {
+        return memory.get(key) ?? null;
+      }
+    },
+    set(key, value) {
+      try {
+        window[name].setItem(prefix + key, JSON.stringify(value));
+      } catch {
+        memory.set(key, value);
+      }
+    },
+  };
+}
+const browser = keeper("localStorage", `${api.baseURL} `);
+const tab = keeper("sessionStorage", `${api.baseURL} ${bot} `);
 
 /** Who asks: a visitor with a token, or where the service has no visitors an id that proves nothing. */
 async function identify() {

@@ -12,9 +12,14 @@ _STATIC = Path(__file__).resolve().parent / "static"
 _VENDOR = _STATIC.parent / "vendor"
 
 
+_FOLDERS = {"markdown/assets": _STATIC, "markdown/vendor": _VENDOR}
+
+# Where a page at the service's root finds the modules.
+MODULES = [f"{path}/{file.name}" for path, folder in _FOLDERS.items() for file in sorted(folder.glob("*.*js"))]
+
+
 def markdown() -> list[HTTPRouteHandler]:
     """Returns the handlers of the files. They are revalidated, so that no page runs those of another version."""
     return [
-        assets(f"/markdown/{path}", folder, cache_control=CacheControlHeader(no_cache=True))
-        for path, folder in (("assets", _STATIC), ("vendor", _VENDOR))
+        assets(f"/{path}", folder, cache_control=CacheControlHeader(no_cache=True)) for path, folder in _FOLDERS.items()
     ]

@@ -8,10 +8,18 @@ from litestar.types import ControllerRouterHandler
 
 from service.contract import contract
 from service.pages.handlers import assets, page
+from service.pages.markdown import MODULES
 from service.settings import Settings
 
 _STATIC = Path(__file__).resolve().parent / "static"
 _PAGE = (_STATIC / "playground.html").read_text(encoding="utf-8")
+_ASSETS = "playground/assets"
+# A browser learns of a module by reading the one that imports it: one round trip to the service for each generation.
+_PRELOADS = "".join(
+    f'<link rel="modulepreload" href="{module}">\n'
+    for module in [*(f"{_ASSETS}/{file.name}" for file in sorted(_STATIC.glob("*.js"))), *MODULES]
+)
+_SCRIPT = '<script type="module"'
 _HISTORY = 'data-history="nobody"'
 _ACCEPT = 'accept=""'
 # The page runs only its own script, calls only its own service, and has the browser refuse to read any text as HTML.
@@ -36,10 +44,15 @@ def playground(settings: Settings) -> list[ControllerRouterHandler]:
     # So that the page need not ask for what this service does not have.
     history = "nobody" if settings.store is None else "visitors" if settings.has_visitors else "users"
     accept = ",".join(f".{extension}" for extension in contract().file_extensions)
-    content = _PAGE.replace(_HISTORY, f'data-history="{history}"').replace(_ACCEPT, f'accept="{accept}"').encode()
+    content = (
+        _PAGE.replace(_SCRIPT, _PRELOADS + _SCRIPT)
+        .replace(_HISTORY, f'data-history="{history}"')
+        .replace(_ACCEPT, f'accept="{accept}"')
+        .encode()
+    )
 
     return [
         page("/playground", content, _HEADERS | {"Content-Security-Policy": policy}),
         # Revalidate, so that a page never runs the script of another version.
-        assets("/playground/assets", _STATIC, cache_control=CacheControlHeader(no_cache=True)),
+        assets(f"/{_ASSETS}", _STATIC, cache_control=CacheControlHeader(no_cache=True)),
     ]

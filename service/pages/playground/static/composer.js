@@ -1,6 +1,7 @@
 /** The field for the next question, and the files that it is about. */
 import { $, button, isComposing, make } from "./dom.js";
 import { showFailure } from "./failures.js";
+import { keptInTab } from "./kept.js";
 import { present } from "./present.js";
 import { Failure, callJson, owned } from "./service.js";
 import { texts } from "./texts.js";
@@ -25,8 +26,11 @@ export function startComposer(ask) {
     changed();
     question.focus();
   });
+  if (!question.value) question.value = keptInTab.get("draft") ?? ""; // some browsers keep it themselves
   changed();
 }
+
+addEventListener("pagehide", () => keptInTab.set("draft", question.value || null));
 
 /** Puts a question back to be asked again, before what has been typed since. */
 export function putBack(text, about) {

@@ -4,6 +4,7 @@ import { readBots, showBot, startBot } from "./bot.js";
 import { startComposer } from "./composer.js";
 import { readList, startConversations } from "./conversations.js";
 import { $, isComposing, make } from "./dom.js";
+import { keptInTab } from "./kept.js";
 import { copy, picturesFromElsewhere } from "./markdown.js";
 import { follow, followFirst, gone, keep, newConversation, startOpened } from "./opened.js";
 import { present } from "./present.js";
@@ -33,7 +34,7 @@ $("new").addEventListener("click", () => {
 });
 $("clear").addEventListener("click", clearRaw);
 $("key").addEventListener("change", () => {
-  sessionStorage.setItem("api-key", $("key").value.trim());
+  keptInTab.set("api-key", $("key").value.trim() || null);
   changeCaller();
   readConfig().catch(() => {});
   readBots();
@@ -102,7 +103,7 @@ async function readConfig() {
 }
 
 translate(document.documentElement);
-$("key").value = sessionStorage.getItem("api-key") ?? "";
+$("key").value = keptInTab.get("api-key") ?? "";
 $("key-field").hidden = !$("key").value;
 showUser();
 startBot(suggestion);

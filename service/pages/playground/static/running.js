@@ -1,23 +1,16 @@
 /** Which answers of this tab are still coming, so that after a reload it goes on with them. */
-const NAME = `${location.pathname} running`;
+import { keptInTab } from "./kept.js";
+
 const MAX = 8; // answers
 const MAX_QUESTION = 100_000; // characters of a question that is kept
 const FRESH = 60_000; // milliseconds in which a question that had no answer yet is sent once more, by the same key
 
 function read() {
-  try {
-    return JSON.parse(sessionStorage.getItem(NAME)) ?? [];
-  } catch {
-    return []; // with cookies blocked, a reload begins anew
-  }
+  return JSON.parse(keptInTab.get("running")) ?? [];
 }
 
 function write(all) {
-  try {
-    sessionStorage.setItem(NAME, JSON.stringify(all.slice(-MAX)));
-  } catch {
-    // as above
-  }
+  keptInTab.set("running", JSON.stringify(all.slice(-MAX)));
 }
 
 /** Keeps an answer: `{ key, body, answerId, conversationId, text }`. */
