@@ -152,6 +152,16 @@ def test_stopping_is_told_to_whoever_follows(service: Service, upstream: Upstrea
     wait_until(lambda: upstream.state(1)["chats"][-1]["cancel_calls"] == 1)
 
 
+def test_a_question_behind_a_stop_is_answered(service: Service, bots: dict[str, str]) -> None:
+    """Coze refuses it until it has ended the chat before."""
+    question = {**CONTINUE, "bot_id": bots["for-ever"]}
+    for _ in range(3):
+        first = begin(service, question, 3)
+        question["conversation_id"] = first[0].data["conversation_id"]
+        assert service.http.post(f"{ANSWERS}/{first[0].data['answer_id']}/stop").json()["success"] is True
+        assert service.chat("And?", conversation_id=question["conversation_id"]).status_code == 200
+
+
 def test_all_answers_have_a_bound(start: Start, bots: dict[str, str]) -> None:
     service = start(*changed(answers=2, answers_bytes=100_000))
     assert begin(service, {**CONTINUE, "user_id": "a"}, 10**9)

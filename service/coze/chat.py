@@ -94,6 +94,10 @@ class Chat:
         """Coze's ids of the conversation and of the chat; None until Coze names them."""
         return self._translation.conversation_id, self._translation.chat_id
 
+    @property
+    def left(self) -> bool:
+        return self._reader is Reader.LEFT
+
     async def open(self) -> None:
         """Sends the question and waits for the first event. Raises ServiceError on a failure, or if none comes."""
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from msgspec import UNSET
@@ -71,17 +71,19 @@ class Chats:
 
     async def stop_in(self, conversation_id: str) -> None:
         """Ends this process's chats in a conversation, as cancelled, and waits a while for Coze to have ended them."""
-
         self.cancel_in(conversation_id)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BOUNDS.leave_seconds):
-                while self._running_in(conversation_id):  # noqa: ASYNC110 - seldom, and not for long
-                    await asyncio.sleep(0.02)
+        await self._wait_while(lambda: self._running_in(conversation_id))
 
     def cancel_in(self, conversation_id: str) -> None:
         """Ends the chats that run in a conversation, as cancelled."""
         for chat in self._running_in(conversation_id):
             chat.interrupt(CANCELED)
+
+    async def _wait_while(self, lasts: Callable[[], object]) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BOUNDS.leave_seconds):
+                while lasts():  # noqa: ASYNC110 - seldom, and not for long
+                    await asyncio.sleep(0.02)
 
     def _running_in(self, conversation_id: str) -> list[Chat]:
         return [chat for chat, asked in self._running.items() if conversation_id in (chat.ids[0], asked)]
@@ -109,6 +111,9 @@ class Chats:
     # Called by the lines.
 
     async def ask(self, conversation_id: str | None, question: dict[str, Any], receiver: Receiver) -> Exchange:
+        if conversation_id and self._cleaning:
+            # Coze refuses a question in a conversation in which it still ends the chat before.
+            await self._wait_while(lambda: any(chat.left for chat in self._running_in(conversation_id)))
         params = {"conversation_id": conversation_id} if conversation_id else None
         return await self._calls.begin("POST", "/v3/chat", receiver, params=params, json=question, stream=True)
 
