@@ -52,6 +52,24 @@ def test_a_service_that_asks_for_a_key(browser: Browser, with_keys: Service) -> 
         expect(page.get_by_label("API 密钥")).to_be_visible()
 
 
+def test_whoever_comes_back_to_a_tab_sees_what_was_asked_in_another(browser: Browser, on_sandbox: Service) -> None:
+    with page_on(browser, f"{on_sandbox.url}/playground") as page:
+        open_at(page)
+        ask(page, "The first")
+        answered(page, 1)
+        other = page.context.new_page()
+        other.goto(page.url)
+        open_at(other)
+        other.get_by_role("button", name="New conversation").click()
+        ask(other, "The second")
+        answered(other, 1)
+        expect(names(page)).to_have_text(["The first"])
+        # Chromium does not hide its tabs under test.
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(names(page)).to_have_text(["The second", "The first"])
+        expect(page.get_by_role("link", name="The first")).to_have_attribute("aria-current", "page")
+
+
 def test_what_a_visitor_said_is_listed_and_read_again(
     browser: Browser, on_sandbox: Service, upstream: Upstream, bots: dict[str, str]
 ) -> None:

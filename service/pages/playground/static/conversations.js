@@ -23,6 +23,8 @@ export function startConversations(gone) {
   narrow.addEventListener("change", place);
   place();
   callerKnown().then(readList);
+  // Another tab may have asked meanwhile.
+  document.addEventListener("visibilitychange", () => isRead && !document.hidden && read());
 }
 
 export const pathOf = (id) => `${PATH}/${id}`;
