@@ -24,7 +24,8 @@ from service.observe.coze_observer import CozeObserver, announce
 from service.process.listen import allow_files, listen, serve_metrics, url_of
 from service.process.run_files import RunFiles
 from service.process.server import serve
-from service.process.workers import Parent, Supervisor, worker_command
+from service.process.worker import Parent, worker_command
+from service.process.workers import Supervisor
 from service.settings import Settings
 from service.settings.values import CALLER_NAME
 from service.store import StoreUnusable, open_store

@@ -9,14 +9,15 @@ and burns tokens.
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from generated.models import ChatCompletedEvent
 from service.bounds import BOUNDS
 from service.coze.chat_body import ChatBody
 from service.coze.chat_state import Reader, Result, follow
-from service.coze.errors import TIMED_OUT, TOKEN_REFUSED, Asked
+from service.coze.errors import TOKEN_REFUSED, Asked
 from service.coze.http import Answer, Receiver
+from service.coze.patience import Patience, TimeLimits
 from service.coze.translation import ChatEvent, Translation
 from service.errors import Failure, ServiceError
 
@@ -55,25 +56,14 @@ class Line(Protocol):
         """Takes note that Coze has nothing left to do for `chat`. May be called more than once."""
 
 
-class TimeLimits(NamedTuple):
-    """Time limits of a chat, in seconds."""
-
-    first_event: float
-    event: float  # between two events
-    chat: float  # the whole of it
-
-
 class Chat:
     """A chat over `line`, to be opened. `asked` says what the client itself named in its question."""
 
     def __init__(self, line: Line, asked: Asked, limits: TimeLimits) -> None:
         self._line = line
         self.asked = asked
-        self._event_limit = limits.event
         self._loop = asyncio.get_running_loop()
-        now = self._loop.time()
-        self._deadline = now + limits.chat
-        self._silence_ends = min(now + limits.first_event, self._deadline)
+        self._patience = Patience(limits, self._loop.time())
         self._result = Result.OPEN
         self._reader = Reader.ABSENT
         self._goes_on = False  # at Coze, when it is left
@@ -103,7 +93,7 @@ class Chat:
         try:
             await self._ask()
             while not self._translation.started:
-                await self._wait(self._silence_ends)
+                await self._wait(self._patience.ends)
         except ServiceError as error:
             if error.failure is TOKEN_REFUSED:
                 self._line.token_refused()
@@ -113,7 +103,7 @@ class Chat:
         """Sends the question. Returns early if the chat is interrupted or out of time."""
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._silence_ends) as self._asking:
+                async with asyncio.timeout_at(self._patience.ends) as self._asking:
                     self._exchange = await self._line.ask(self)
                     self.taken = True
         finally:
@@ -130,12 +120,12 @@ class Chat:
             return
         if self._exchange is not None:
             self._exchange.pause()
-        self._silence_ends = self._deadline
+        self._patience.suspend()
 
     def resume(self) -> None:
         if not self._move_reader(Reader.LISTENING):
             return
-        self._restart_silence()
+        self._patience.renew(self._loop.time())
         self._deliver()
         if self._exchange is not None and self._reader is Reader.LISTENING:
             self._exchange.resume()
@@ -220,7 +210,7 @@ class Chat:
         """Waits for a change, at most until the loop's time `until`. Raises the failure of a chat that has failed."""
         if self._failure is not None:
             raise self._failure
-        until = min(until, self._silence_ends)
+        until = min(until, self._patience.ends)
         if self._loop.time() < until:
             self._change = self._loop.create_future()
             timer = self._loop.call_at(until, self._wake)
@@ -229,16 +219,12 @@ class Chat:
             finally:
                 self._change = None
                 timer.cancel()
-        if self._loop.time() >= self._silence_ends:
-            whole = self._silence_ends == self._deadline
-            self._fail(ServiceError(TIMED_OUT, cause="the whole chat took too long" if whole else "silence"))
+        if self._loop.time() >= self._patience.ends:
+            self._fail(self._patience.failure())
 
     def _wake(self) -> None:
         if self._change is not None and not self._change.done():
             self._change.set_result(None)
-
-    def _restart_silence(self) -> None:
-        self._silence_ends = min(self._loop.time() + self._event_limit, self._deadline)
 
     def _move_reader(self, to: Reader) -> bool:
         moves = follow(self._reader, to)
@@ -285,7 +271,7 @@ class Chat:
         wanted = self._result is Result.OPEN and self._reader is not Reader.LEFT
         try:
             if self._body.feed(part, self._pending if wanted else []) and self._translation.started:
-                self._restart_silence()
+                self._patience.renew(self._loop.time())
         except Exception as error:
             # What came before the failure is nonetheless the caller's.
             self._deliver()

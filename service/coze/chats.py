@@ -12,10 +12,11 @@ from service.bounds import BOUNDS
 from service.coze import wire
 from service.coze.bots import ServedBots
 from service.coze.calls import Calls
-from service.coze.chat import Chat, TimeLimits
+from service.coze.chat import Chat
 from service.coze.errors import CANCELED, Asked
 from service.coze.http import Exchange, Receiver
 from service.coze.observer import Observer
+from service.coze.patience import TimeLimits
 from service.coze.question import messages_for_coze
 from service.errors import FULL, STOPPING, ServiceError
 from service.lifecycle import Lifecycle

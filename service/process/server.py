@@ -16,7 +16,7 @@ from service.bounds import BOUNDS
 from service.http.protocol import NarrowedProtocol, Protocol
 from service.lifecycle import Lifecycle
 from service.process import memory
-from service.process.workers import RETIRE, Parent
+from service.process.worker import RETIRE, Parent
 from service.settings import Settings
 
 log = structlog.get_logger()

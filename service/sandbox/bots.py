@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from . import asks
+from . import faults_content as content
 from . import faults_http as http
 from . import faults_stream as stream
 from . import faults_text as text
@@ -120,7 +121,7 @@ def _table() -> Iterator[Bot]:
         ("http", http.ROWS),
         ("connection", wire.CONNECTION),
         ("failure", stream.FAILURES),
-        ("content", stream.CONTENT),
+        ("content", content.CONTENT),
         ("framing", wire.FRAMING),
         ("size", wire.SIZES),
         ("asks", asks.ROWS),

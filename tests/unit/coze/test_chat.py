@@ -10,9 +10,10 @@ import pytest
 
 from generated.models import ChatCompletedEvent, MessageDeltaEvent
 from service.bounds import BOUNDS
-from service.coze.chat import Chat, Exchange, TimeLimits
+from service.coze.chat import Chat, Exchange
 from service.coze.errors import BROKE_OFF, TIMED_OUT, TOKEN_REFUSED, UNREACHABLE, Asked
 from service.coze.http import Answer, Receiver
+from service.coze.patience import TimeLimits
 from service.coze.translation import ChatEvent
 from service.errors import STOPPING, ServiceError
 
