@@ -83,3 +83,11 @@ def whole_characters(text: str) -> tuple[str, str]:
     halves_replaced = _HALF.sub(REPLACEMENT, text.removesuffix(cut))
     whole = decoder.decode(halves_replaced.encode(errors="surrogateescape"), bool(cut))
     return whole, cut or decoder.getstate()[0].decode(errors="surrogateescape")
+
+
+def repaired(text: str | None) -> str | None:
+    """Returns a whole text with its characters repaired; an incomplete one at its end becomes U+FFFD."""
+    if not text:
+        return text
+    whole, cut = whole_characters(text)
+    return whole + REPLACEMENT if cut else whole

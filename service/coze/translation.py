@@ -18,9 +18,10 @@ from generated.models import (
     Usage,
 )
 from service.coze import wire
+from service.coze.bot_answer import BotAnswer
 from service.coze.chat_state import AtCoze, follow
 from service.coze.errors import BROKE_OFF, CANCELED, NEEDS_TOOL, NOT_UNDERSTOOD, Asked, coze_failure
-from service.coze.mending import REPLACEMENT, whole_characters
+from service.coze.mending import repaired
 from service.errors import ServiceError
 
 ChatEvent = ChatStartedEvent | MessageDeltaEvent | ReasoningDeltaEvent | FollowUpEvent | ChatCompletedEvent
@@ -30,20 +31,6 @@ _STARTED = {b"conversation.chat.created", b"conversation.chat.in_progress"}
 _CANCELED = {b"conversation.chat.canceled", b"conversation.chat.cancelled"}
 _REQUIRES_ACTION = {b"conversation.chat.requires_action", b"conversation.chat.required_action"}
 _DONE = {b"done", b"conversation.stream.done"}
-
-
-class _Answer:
-    """An answer of the bot, as far as the caller has it."""
-
-    __slots__ = ("begun", "cut", "reasoned", "reasoning_sum", "sum", "whole")
-
-    def __init__(self) -> None:
-        self.begun = False  # some of its text was sent
-        self.sum = 0  # CRC of the text in its deltas
-        self.reasoned = False  # some of its reasoning was sent
-        self.reasoning_sum = 0
-        self.whole = False  # Coze has completed it
-        self.cut: tuple[str, str] | None = None  # incomplete characters at the end of its text and its reasoning
 
 
 class Translation:
@@ -75,8 +62,8 @@ class Translation:
         self.state = AtCoze.ASKED
         self._answered = False  # some answer has text
         self._interrupted = False  # the bot's workflow waits for input
-        self._answers: dict[str, _Answer] = {}  # by id; "" until an answer without one is whole
-        self._answer: _Answer | None = None  # that the last delta belonged to
+        self._answers: dict[str, BotAnswer] = {}  # by id; "" until an answer without one is whole
+        self._answer: BotAnswer | None = None  # that the last delta belonged to
         self._answer_id: wire.Id = None
 
     @property
@@ -206,10 +193,10 @@ class Translation:
         answer = self._answer
         # Nearly always the answer of the delta before.
         if answer is None or message.id != self._answer_id:
-            answer = self._answer = self._answers.setdefault(wire.text_id(message.id) or "", _Answer())
+            answer = self._answer = self._answers.setdefault(wire.text_id(message.id) or "", BotAnswer())
             self._answer_id = message.id
         if odd or answer.cut is not None:
-            _join(answer, message)
+            answer.join(message)
         if message.reasoning_content:
             answer.reasoned = True
             answer.reasoning_sum = crc32(message.reasoning_content.encode(), answer.reasoning_sum)
@@ -231,7 +218,7 @@ class Translation:
             case "follow_up" if message.content:
                 events.append(FollowUpEvent(content=message.content, timestamp=now))
             case "verbose" if message.content:
-                self._interrupted = self._interrupted or _is_interrupt(message.content)
+                self._interrupted = self._interrupted or wire.is_interrupt(message.content)
             case "answer" if message.role != "user":
                 self._whole_answer(message, events, now)
 
@@ -243,7 +230,7 @@ class Translation:
         self._answers.pop("", None)
         self._answer = self._answer_id = None
 
-    def _answer_of(self, message: wire.Message) -> _Answer:
+    def _answer_of(self, message: wire.Message) -> BotAnswer:
         """Finds the answer whose whole text a completed message holds."""
         answer_id = wire.text_id(message.id) or ""
         answer = self._answers.get(answer_id)
@@ -252,25 +239,24 @@ class Translation:
             answer = self._answer
         if answer is None:
             # Its deltas may have had another id.
-            same = (answer for answer in self._answers.values() if _is_same(answer, message))
-            answer = next(same, None) or _Answer()
+            same = (answer for answer in self._answers.values() if answer.is_repeated_by(message))
+            answer = next(same, None) or BotAnswer()
         self._answers[answer_id] = answer
         return answer
 
-    def _begin(self, answer: _Answer, content: str) -> str:
+    def _begin(self, answer: BotAnswer, content: str) -> str:
         """Begins the text of an answer. All but the first in a chat are set off by a blank line."""
         first = not self._answered
         self._answered = answer.begun = True
         return content if first else f"\n\n{content}"
 
-    def _send_rest(self, answer: _Answer, whole: wire.Message, events: list[ChatEvent], now: str) -> None:
+    def _send_rest(self, answer: BotAnswer, whole: wire.Message, events: list[ChatEvent], now: str) -> None:
         """Sends the rest of an answer that has no more deltas."""
-        cut, reasoning_cut = answer.cut or ("", "")
-        answer.cut = None
-        if reasoning := _rest(whole.reasoning_content, answer.reasoned, reasoning_cut):
+        content, reasoning = answer.rest_in(whole)
+        if reasoning:
             answer.reasoned = True
             events.append(ReasoningDeltaEvent(content=reasoning, timestamp=now))
-        if content := _rest(whole.content if whole.content_type in wire.TEXT else None, answer.begun, cut):
+        if content:
             if not answer.begun:
                 content = self._begin(answer, content)
             events.append(MessageDeltaEvent(content=content, timestamp=now))
@@ -284,8 +270,8 @@ class Translation:
                 raise ServiceError(NOT_UNDERSTOOD, cause="a message that does not decode") from None
             # The caller has the text from the deltas.
             return wire.Message(id=self._answer_id, type="answer")
-        message.content = _repaired(message.content)
-        message.reasoning_content = _repaired(message.reasoning_content)
+        message.content = repaired(message.content)
+        message.reasoning_content = repaired(message.reasoning_content)
         return message
 
 
@@ -302,44 +288,6 @@ def _odd_delta(data: bytes) -> wire.Message:
         return wire.decode_odd_message(data)
     except wire.UNDECODABLE:
         raise ServiceError(NOT_UNDERSTOOD, cause="a delta that does not decode") from None
-
-
-def _join(answer: _Answer, message: wire.Message) -> None:
-    """Repairs the characters of a delta, which may have begun in the delta before it."""
-    text, reasoning = answer.cut or ("", "")
-    message.content, text = whole_characters(text + (message.content or ""))
-    message.reasoning_content, reasoning = whole_characters(reasoning + (message.reasoning_content or ""))
-    answer.cut = (text, reasoning) if text or reasoning else None
-
-
-def _rest(whole: str | None, sent: bool, cut: str) -> str:
-    """Returns the rest of a text: all of it, or U+FFFD for a character that its deltas left incomplete."""
-    if whole and not sent:
-        return whole
-    return REPLACEMENT if cut else ""
-
-
-def _repaired(text: str | None) -> str | None:
-    if not text:
-        return text
-    whole, cut = whole_characters(text)
-    return whole + REPLACEMENT if cut else whole
-
-
-def _is_same(answer: _Answer, message: wire.Message) -> bool:
-    """Whether a completed message repeats an answer's deltas: its text, or only its reasoning so far."""
-    if answer.whole:
-        return False
-    if answer.begun:
-        return crc32((message.content or "").encode()) == answer.sum
-    return answer.reasoned and crc32((message.reasoning_content or "").encode()) == answer.reasoning_sum
-
-
-def _is_interrupt(verbose: str) -> bool:
-    try:
-        return wire.decode_verbose(verbose.encode()).msg_type == "interrupt"
-    except wire.UNDECODABLE:
-        return False
 
 
 def _usage(figures: Raw) -> Usage | UnsetType:

@@ -196,6 +196,14 @@ def milliseconds(created_at: Id) -> int:
 _TYPE = re.compile(rb'"type"\s*:\s*"(\w+)"')
 
 
+def is_interrupt(verbose: str) -> bool:
+    """Whether a message of type verbose says that the bot's workflow waits for input."""
+    try:
+        return decode_verbose(verbose.encode()).msg_type == "interrupt"
+    except UNDECODABLE:
+        return False
+
+
 def decode_odd_message(data: bytes) -> Message:
     """Decodes a message that `decode_message` refuses. Raises UNDECODABLE if text of an answer could be lost.
 

@@ -6,16 +6,16 @@ elsewhere, and one sends heartbeats and looks for processes that have stopped se
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import structlog
 
 from service.bounds import BOUNDS
-from service.errors import ANSWER_LOST, ANSWERS_AWAY, TOO_MANY_ANSWERS, ServiceError
+from service.errors import ANSWER_LOST, TOO_MANY_ANSWERS, ServiceError
 from service.kept.answer import KeptAnswer
 from service.kept.published import ABOUT, Published, feed, known_of, name_of, owner_of
-from service.observe.metrics import STORE_FAILURES
+from service.kept.store_watch import StoreWatch
 from service.store import GONE, OTHER_READER, Addition, StoreDown, UserFullError
 from service.users.caller import Principal
 
@@ -30,8 +30,7 @@ class Shared:
 
     def __init__(self, store: "AnswerStore") -> None:
         self._store = store
-        self._failures = STORE_FAILURES.labels("answers")
-        self._down = False
+        self._watch = StoreWatch(store.address)
         self._own: dict[KeptAnswer, Published] = {}
         self._changed: set[Published] = set()
         self._change = asyncio.Event()
@@ -58,7 +57,7 @@ class Shared:
         """Sends what is new, and leaves the rest of what this process was reading to others."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BOUNDS.store_seconds):
-                while self._changed and not self._down:  # noqa: ASYNC110 - once, at the very end
+                while self._changed and not self._watch.down:  # noqa: ASYNC110 - once, at the very end
                     await asyncio.sleep(0.01)
         for task in self._tasks:
             task.cancel()
@@ -76,7 +75,7 @@ class Shared:
         """
         about = {**about, **known_of(answer)}
         try:
-            async with self._needed():
+            async with self._watch.needed():
                 other = await self._store.create(
                     answer.answer_id, name_of(answer.user), key, BOUNDS.answers_of_a_user, about
                 )
@@ -102,7 +101,7 @@ class Shared:
         """Becomes the reader of a mirrored answer, as the store knows already."""
         self._mirrors.pop(answer.answer_id, None)
         answer.conversation_id, answer.chat_id = about.get("conversation_id"), about.get("chat_id")
-        async with self._needed():
+        async with self._watch.needed():
             while entries := await self._store.entries(answer.answer_id, len(answer.parts)):
                 feed(answer, entries)
         if not answer.over:
@@ -117,7 +116,7 @@ class Shared:
             return
         self._changed.add(published)
         self._change.set()
-        if self._down:
+        if self._watch.down:
             answer.show()
 
     def is_published(self, answer: KeptAnswer) -> bool:
@@ -134,10 +133,10 @@ class Shared:
             return
         additions = [published.addition() for published in sent]
         try:
-            async with self._watched():
+            async with self._watch.watched():
                 numbers = await self._store.append(additions)
         except StoreDown:
-            if self._down:
+            if self._watch.down:
                 # Whoever follows here goes on. The others wait until the store is back.
                 for answer in self._own:
                     answer.show()
@@ -186,19 +185,19 @@ class Shared:
 
     async def asked(self, user: Principal, key: str) -> str | None:
         """Returns the id of the answer to the user's question with this key."""
-        async with self._needed():
+        async with self._watch.needed():
             return await self._store.asked(name_of(user), key)
 
     async def about(self, answer_id: str) -> dict[str, str]:
         """Returns what is known of an answer; nothing if there is none."""
-        async with self._needed():
+        async with self._watch.needed():
             return await self._store.about(answer_id)
 
     async def mirror(self, answer_id: str, about: dict[str, str]) -> KeptAnswer:
         """Returns an answer as another process has published it, and keeps it so until it is forgotten."""
         answer = KeptAnswer(owner_of(about), about["bot_id"], answer_id=answer_id, publish=self.publish)
         answer.conversation_id, answer.chat_id = about.get("conversation_id"), about.get("chat_id")
-        async with self._needed():
+        async with self._watch.needed():
             while entries := await self._store.entries(answer_id, len(answer.parts)):
                 feed(answer, entries)
                 if answer.over:
@@ -209,7 +208,7 @@ class Shared:
 
     async def tell_to_stop(self, answer: KeptAnswer) -> None:
         """Has the process that reads an answer stop it."""
-        async with self._needed():
+        async with self._watch.needed():
             await self._store.stop(answer.answer_id)
 
     async def heard(self, answers: list[KeptAnswer]) -> set[str]:
@@ -253,7 +252,7 @@ class Shared:
     async def _live(self) -> None:
         now = asyncio.get_running_loop().time
         try:
-            async with self._watched():
+            async with self._watch.watched():
                 silent = await self._store.beat()
                 # While the store was away, nobody could be heard.
                 if now() >= self._reachable_since + BOUNDS.answers_lease_seconds:
@@ -265,34 +264,6 @@ class Shared:
             self._reachable_since = now()
             raise
         await asyncio.sleep(BOUNDS.answers_beat_seconds)
-
-    @contextlib.asynccontextmanager
-    async def _needed(self) -> AsyncIterator[None]:
-        """Raises ServiceError (503) if the store does not answer."""
-        try:
-            yield
-        except StoreDown as error:
-            self._failures.inc()
-            raise ServiceError(ANSWERS_AWAY, cause=f"store: {error}") from None
-
-    @contextlib.asynccontextmanager
-    async def _watched(self) -> AsyncIterator[None]:
-        """Notes whether the store answers, and says so when that changes."""
-        now = asyncio.get_running_loop().time
-        began = now()
-        try:
-            yield
-        except StoreDown as error:
-            self._failures.inc()
-            # A process that has slept notices late, and may have lost its answers: it must not show more of them.
-            slept = now() - began > BOUNDS.store_seconds * 1.1
-            if not self._down and not slept:
-                self._down = True
-                log.warning("the store of the answers does not answer", store=self._store.address, cause=str(error))
-            raise
-        if self._down:
-            self._down = False
-            log.info("the store of the answers answers again", store=self._store.address)
 
 
 async def _again_and_again(work: Callable[[], Awaitable[None]]) -> None:
