@@ -1,18 +1,15 @@
-"""HTTP/1.1 (RFC 9112) on one client's connection, parsed by llhttp through httptools.
+"""HTTP/1.1 (RFC 9112) on one client's connection: which request is answered when, and when the connection ends.
 
-uvicorn makes a `Protocol` for each connection. Everything a client sends is bounded in bytes and in time: heads,
-framing and pipelined requests here, bodies in service/http/body.py.
+uvicorn makes a `Protocol` for each connection. Everything a client sends is bounded in bytes and in time: heads and
+framing in service/http/reader.py, their time and pipelined requests here, bodies in service/http/body.py.
 """
 
 import asyncio
 import contextvars
-import re
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, cast
-from urllib.parse import unquote
 
-import httptools
 import uvicorn
 from litestar.types import ASGIApp, Scope
 from uvicorn.server import ServerState
@@ -20,11 +17,11 @@ from uvicorn.server import ServerState
 from service.bounds import BOUNDS
 from service.errors import BAD_REQUEST, ServiceError, envelope
 from service.http.connection import CONNECTION, Connection
+from service.http.head import Address, Head, target_of
 from service.http.headers import Header, common_headers
 from service.http.outflow import Outflow
+from service.http.reader import RequestReader
 from service.observe.report import report_refusal
-
-_ABSOLUTE = re.compile(rb"[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?([^/?#]*)", re.IGNORECASE)
 
 
 class Protocol(asyncio.Protocol):
@@ -45,19 +42,12 @@ class Protocol(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         # A fresh context for each request's task: one may start within the task of the request before it.
         self._context = contextvars.copy_context()
-        self._addresses: tuple[tuple[str, int] | None, ...] = (None, None)  # the server's and the client's
+        self._addresses: tuple[Address, ...] = (None, None)  # the server's and the client's
         self._deadline: asyncio.TimerHandle | None = None  # for a head
         self._stopping = False
-        # The request being parsed.
-        self._parser = httptools.HttpRequestParser(self)
-        self._in_request = False
-        self._in_head = True
-        self._url = b""
-        self._headers: list[Header] = []
-        self._bytes = 0  # received of it
-        self._body_bytes = 0
+        self._reader = RequestReader(self)
+        # The request being read, the one being answered, pipelined requests that are parsed, and the unparsed rest.
         self._body_of: Connection | None = None
-        # The request being answered, pipelined requests that are parsed, and the unparsed rest.
         self._current: Connection | None = None
         self._waiting: deque[tuple[Connection, Scope]] = deque()
         self._unparsed = b""
@@ -94,7 +84,7 @@ class Protocol(asyncio.Protocol):
         self._cancel_deadline()
         self.outflow.lose()
         # Break reference cycles, so that the garbage collector has nothing to find.
-        del self._parser
+        self._reader.close()
         self._body_of = None
         self._waiting.clear()
         current, self._current = self._current, None
@@ -151,7 +141,7 @@ class Protocol(asyncio.Protocol):
             self._start(*self._waiting.popleft())
         self._parse(self._unparsed)
         if self._current is None and not self._discarding:
-            self._idle = not self._in_request
+            self._idle = not self._reader.in_request
             seconds = BOUNDS.client_idle_seconds if self._idle else BOUNDS.request_head_seconds
             self._set_deadline(BOUNDS.stop_idle_seconds if self._stopping else seconds)
 
@@ -161,7 +151,7 @@ class Protocol(asyncio.Protocol):
         """Parses until a request has to wait for the one before it; the bytes behind that stay unparsed."""
         view, at = memoryview(data), 0
         while at < len(data) and not self._waiting and not self._discarding:
-            self._feed(view[at : at + BOUNDS.parsed_at_once_bytes])
+            self._reader.feed(view[at : at + BOUNDS.parsed_at_once_bytes])
             at += BOUNDS.parsed_at_once_bytes
         self._unparsed = data[at:]
         if len(self._unparsed) > BOUNDS.pipelined_bytes and not self._discarding:
@@ -173,122 +163,37 @@ class Protocol(asyncio.Protocol):
             self._discarded += len(self._unparsed)
             self._unparsed = b""
 
-    def _feed(self, piece: memoryview | bytes) -> None:
-        try:
-            self._parser.feed_data(piece)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(bytes(piece[upgrade.args[0] :]))
-            return
-        except httptools.HttpParserCallbackError:
-            raise
-        except httptools.HttpParserError:
-            self._refuse("Invalid HTTP request received.")
-            return
-        self._bytes += len(piece)
-        if self._bytes - self._body_bytes > BOUNDS.request_head_bytes + BOUNDS.framing_bytes_a_byte * self._body_bytes:
-            what = "The request's headers are" if self._in_head else "What is around the request's body is"
-            self._refuse(f"{what} too large.")
+    # Called by the reader.
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """Parses the head again without its Upgrade header, which a server may ignore (RFC 9110, section 7.8).
-
-        llhttp itself cannot: it stops behind the head, and `rest` holds the bytes that follow.
-        """
-        method, version = self._parser.get_method(), self._parser.get_http_version()
-        if method == b"CONNECT":
-            self._refuse("This server is no proxy.")
+    def began(self, head: Head) -> None:
+        if self._discarding:
             return
-        lines = [b"%b %b HTTP/%b" % (method, self._url, version.encode())]
-        lines += [b"%b: %b" % header for header in self._headers if header[0] != b"upgrade"]
-        self._parser = httptools.HttpRequestParser(self)
-        self._feed(b"\r\n".join((*lines, b"", b"")))
-        self._feed(rest)
-
-    def on_message_begin(self) -> None:
-        self._in_request = True
-        self._url = b""
-        self._headers = []
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # Trailers are dropped, never merged into the headers (RFC 9110, section 6.5.1).
-        if self._in_head:
-            self._headers.append((name.lower(), value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        if self._discarding or self._parser.should_upgrade():
-            return
-        version, method = self._parser.get_http_version(), self._parser.get_method().decode()
-        target = _target(self._url)
-        if version not in ("1.0", "1.1") or target is None:
-            self._refuse("Invalid HTTP request received.")
-            return
-        if len(self._headers) > BOUNDS.request_headers:
-            self._refuse("The request's headers are too many.")
-            return
-        self._in_head = False
-        path, query, authority = target
-        headers, self._headers, self._url = self._headers, [], b""
-        if authority is not None:
-            # An absolute target overrides the Host header (RFC 9112, section 3.2.2).
-            headers = [(name, authority if name == b"host" else value) for name, value in headers]
         self._body_of = request = Connection(
             self,
-            http_1_0=version == "1.0",
-            is_head=method == "HEAD",
-            expects_continue=version == "1.1"
-            and any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers),
-            last=version == "1.0" or self._stopping or not self._parser.should_keep_alive(),
+            http_1_0=head.version == "1.0",
+            is_head=head.method == "HEAD",
+            expects_continue=head.expects_continue,
+            last=head.version == "1.0" or self._stopping or not head.keep_alive,
         )
         server, client = self._addresses
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": version,
-            "server": server,
-            "client": client,
-            "scheme": "http",
-            "method": method,
-            "root_path": "",
-            "path": unquote(path),
-            "raw_path": path.encode(),
-            "query_string": query,
-            "headers": headers,
-            "state": {**self._state, CONNECTION: request},
-        }
+        scope = head.scope(server, client, {**self._state, CONNECTION: request})
         if self._current is None:
-            self._start(request, cast("Scope", scope))
+            self._start(request, scope)
         else:
-            self._waiting.append((request, cast("Scope", scope)))
+            self._waiting.append((request, scope))
 
-    def on_body(self, part: bytes) -> None:
-        self._body_bytes += len(part)
+    def received(self, part: bytes) -> None:
         if self._body_of is not None and self._body_of.add(part) > BOUNDS.unread_body_bytes and not self._paused:
             self._paused = True
             self.transport.pause_reading()
 
-    def on_message_complete(self) -> None:
-        self._in_request = False
-        self._in_head = True
-        self._bytes = self._body_bytes = 0
+    def completed(self) -> None:
         request, self._body_of = self._body_of, None
         if request is not None:
             request.end_of_request()
             self._discarding = self._discarding or request.last
 
-    def _start(self, request: Connection, scope: Scope) -> None:
-        self._cancel_deadline()
-        self._current = request
-        app = cast("ASGIApp", self._app)
-        task = self._loop.create_task(request.run(app, scope), context=self._context.copy())
-        self._server.tasks.add(task)
-        task.add_done_callback(self._server.tasks.discard)
-
-    # Closing.
-
-    def _refuse(self, message: str) -> None:
+    def refused(self, message: str) -> None:
         """Stops reading from a client that sent malformed input, and answers 400 if no other answer comes first."""
         if self._discarding:
             return
@@ -305,10 +210,20 @@ class Protocol(asyncio.Protocol):
             # The client would take it for the answer to the request before.
             self._close()
 
+    def _start(self, request: Connection, scope: Scope) -> None:
+        self._cancel_deadline()
+        self._current = request
+        app = cast("ASGIApp", self._app)
+        task = self._loop.create_task(request.run(app, scope), context=self._context.copy())
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
+
+    # Closing.
+
     def _answer(self, message: str) -> None:
         """Writes the answer to malformed input."""
         # In the form of the path, as far as it is known.
-        path, _, _ = _target(self._url) or ("", b"", None)
+        path, _, _ = target_of(self._reader.url) or ("", b"", None)
         body = envelope(path, ServiceError(BAD_REQUEST, message))
         headers = (
             (b"content-type", b"application/json"),
@@ -325,7 +240,6 @@ class Protocol(asyncio.Protocol):
         """Closes after an answer. Lingers while the client still sends, so that it can read that (RFC 9112, 9.6)."""
         self._discarding = True
         if self._discarded and not self._stopping:
-            self._in_request = False
             self.transport.write_eof()
             self._set_deadline(BOUNDS.linger_seconds)
         else:
@@ -347,21 +261,10 @@ class Protocol(asyncio.Protocol):
             self._deadline = None
 
     def _time_out(self) -> None:
-        if self._in_request and not self._stopping:
-            self._refuse("The request's headers did not arrive in time.")
+        if self._reader.in_request and not (self._stopping or self._discarding):
+            self.refused("The request's headers did not arrive in time.")
         else:
             self._close()
-
-
-def _target(url: bytes) -> tuple[str, bytes, bytes | None] | None:
-    """Splits a request target into path, query and authority, None for none. Returns None if it is malformed."""
-    try:
-        parts = httptools.parse_url(url)
-        path = (parts.path or b"/").decode("ascii")
-    except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
-        return None
-    absolute = _ABSOLUTE.match(url)
-    return path, parts.query or b"", absolute[1] if absolute else None
 
 
 class NarrowedProtocol(Protocol):

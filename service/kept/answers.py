@@ -2,45 +2,23 @@
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Self
 
 from service.bounds import BOUNDS
 from service.coze import Chat, Coze
-from service.errors import (
-    ANSWER_GONE,
-    ANSWERS_FULL,
-    ANSWERS_OFF,
-    KEY_REUSED,
-    STOPPED,
-    TOO_MANY_ANSWERS,
-    Failure,
-    ServiceError,
-)
+from service.errors import ANSWER_GONE, ANSWERS_FULL, ANSWERS_OFF, STOPPED, TOO_MANY_ANSWERS, ServiceError
 from service.kept.answer import KeptAnswer, Status
 from service.kept.asked import Question
+from service.kept.entry import Entry, may_have
 from service.kept.published import owner_of
 from service.kept.reading import Named, read
-from service.kept.rescue import Rescue
+from service.kept.rescue import Rescue, record_of
 from service.kept.shared import Shared
 from service.observe.record import RequestRecord, recording
 from service.store import StoreDown
 from service.users.caller import Principal
-
-
-class _Kept:
-    """An answer, the fingerprint of its question, and how it is stopped; None if another process reads it."""
-
-    __slots__ = ("answer", "fingerprint", "interrupt", "key")
-
-    def __init__(self, answer: KeptAnswer, fingerprint: str, interrupt: Callable[[Failure], None] | None) -> None:
-        self.answer = answer
-        self.fingerprint = fingerprint
-        self.interrupt = interrupt
-        self.key: tuple[Principal, str] | None = None
 
 
 class KeptAnswers:
@@ -59,10 +37,10 @@ class KeptAnswers:
         self._clean_seconds = min(idle_seconds / 4, BOUNDS.answers_clean_seconds)
         self._chat_seconds = chat_seconds
         self._workers = workers
-        self._kept: dict[str, _Kept] = {}
-        self._loading: dict[str, asyncio.Task[_Kept]] = {}
+        self._kept: dict[str, Entry] = {}
+        self._loading: dict[str, asyncio.Task[Entry]] = {}
         # Without `shared`, which has its own:
-        self._by_key: dict[tuple[Principal, str], _Kept] = {}
+        self._by_key: dict[tuple[Principal, str], Entry] = {}
         self._in_progress: Counter[Principal] = Counter()
         self._readings: set[asyncio.Task[None]] = set()
         self._rescues: set[asyncio.Task[None]] = set()
@@ -96,7 +74,7 @@ class KeptAnswers:
         else:
             answer_id = await self._shared.asked(user, key)
             kept = await self._look_up(user, answer_id) if answer_id else None
-        return _same(kept, fingerprint) if kept else None
+        return kept.answer_to(fingerprint) if kept else None
 
     async def begin(self, asked: Question, chat: Chat, record: RequestRecord, named: Named) -> KeptAnswer:
         """Reads `chat` into an answer to be kept, to be reported by `record`. `named` is told the conversation's id.
@@ -115,7 +93,7 @@ class KeptAnswers:
         finally:
             if not taken:
                 chat.leave()
-        kept = self._kept[answer.answer_id] = _Kept(answer, asked.fingerprint, chat.interrupt)
+        kept = self._kept[answer.answer_id] = Entry(answer, asked.fingerprint, chat.interrupt)
         if asked.key is not None and self._shared is None:
             kept.key = asked.user, asked.key
             self._by_key[kept.key] = kept
@@ -160,7 +138,7 @@ class KeptAnswers:
         kept = await self._look_up(asked.user, answer_id)
         if kept is None:
             raise ServiceError(ANSWER_GONE)
-        return _same(kept, asked.fingerprint)
+        return kept.answer_to(asked.fingerprint)
 
     def _ended(self, task: asyncio.Task[None], user: Principal) -> None:
         self._readings.discard(task)
@@ -195,24 +173,24 @@ class KeptAnswers:
         kept.interrupt(STOPPED)
         return True
 
-    async def _look_up(self, user: Principal | None, answer_id: str) -> _Kept | None:
+    async def _look_up(self, user: Principal | None, answer_id: str) -> Entry | None:
         kept = self._kept.get(answer_id)
         if kept is not None:
-            return kept if _may_have(user, kept.answer.user) else None
+            return kept if may_have(user, kept.answer.user) else None
         if self._shared is None:
             return None
         about = await self._shared.about(answer_id)
-        if not about or not _may_have(user, owner_of(about)):
+        if not about or not may_have(user, owner_of(about)):
             return None
         self._check_room()
         return await self._mirror(answer_id, about)
 
-    async def _mirror(self, answer_id: str, about: dict[str, str]) -> _Kept:
+    async def _mirror(self, answer_id: str, about: dict[str, str]) -> Entry:
         """Returns an answer that another process reads. One mirror is for all who follow it here."""
 
-        async def load(shared: Shared) -> _Kept:
+        async def load(shared: Shared) -> Entry:
             answer = await shared.mirror(answer_id, about)
-            kept = self._kept[answer_id] = _Kept(answer, about["question"], None)
+            kept = self._kept[answer_id] = Entry(answer, about["question"], None)
             return kept
 
         assert self._shared is not None
@@ -225,7 +203,7 @@ class KeptAnswers:
         # Who leaves meanwhile ends it for nobody else.
         return await asyncio.shield(loading)
 
-    def _loaded(self, answer_id: str, task: asyncio.Task[_Kept]) -> None:
+    def _loaded(self, answer_id: str, task: asyncio.Task[Entry]) -> None:
         del self._loading[answer_id]
         if not task.cancelled():
             task.exception()  # whoever has waited has it too
@@ -261,9 +239,7 @@ class KeptAnswers:
                 await asyncio.sleep(BOUNDS.answers_beat_seconds)
         if kept.answer.over:
             return
-        record = RequestRecord(about["request_id"] or secrets.token_hex(16))
-        record.mode = "stream" if about["mode"] == "stream" else "json"
-        record.chat_begun = True
+        record = record_of(about)
         with recording(record):
             rescue = Rescue(self._coze, kept.answer, about, self._chat_seconds)
             kept.interrupt = rescue.interrupt
@@ -290,25 +266,25 @@ class KeptAnswers:
             await self._shared.hear(visited)
             for answer in visited:
                 answer.visited = answer.followers > 0
-        idle = [one for one in kept if _alone(one.answer, now, self._idle_seconds)]
+        idle = [one for one in kept if one.is_alone(now, self._idle_seconds)]
         running = [one for one in idle if one.interrupt and one.answer.status is Status.IN_PROGRESS]
         heard = await self._shared.heard([one.answer for one in running]) if self._shared and running else set()
         for one in running:
-            if one.answer.answer_id not in heard and _alone(one.answer, now, self._idle_seconds) and one.interrupt:
+            if one.answer.answer_id not in heard and one.is_alone(now, self._idle_seconds) and one.interrupt:
                 one.interrupt(STOPPED)
         for one in kept:
             if self._is_done(one, now):
                 self._forget(one)
 
-    def _is_done(self, kept: _Kept, now: float) -> bool:
+    def _is_done(self, kept: Entry, now: float) -> bool:
         """Whether nobody misses an answer here any more."""
         answer = kept.answer
         if self._shared is None or (kept.interrupt is not None and not self._shared.is_published(answer)):
-            return answer.status is not Status.IN_PROGRESS and _alone(answer, now, self._idle_seconds)
+            return answer.status is not Status.IN_PROGRESS and kept.is_alone(now, self._idle_seconds)
         # It can be mirrored again.
-        return (kept.interrupt is None or answer.over) and _alone(answer, now, self._clean_seconds)
+        return (kept.interrupt is None or answer.over) and kept.is_alone(now, self._clean_seconds)
 
-    def _forget(self, kept: _Kept) -> None:
+    def _forget(self, kept: Entry) -> None:
         answer = kept.answer
         if self._kept.get(answer.answer_id) is kept:
             del self._kept[answer.answer_id]
@@ -316,19 +292,3 @@ class KeptAnswers:
             del self._by_key[kept.key]
         if self._shared is not None:
             self._shared.forget(answer)
-
-
-def _same(kept: _Kept, fingerprint: str) -> KeptAnswer:
-    """Returns the answer that has the key of a question. Raises ServiceError (400) if that was another one."""
-    if kept.fingerprint != fingerprint:
-        raise ServiceError(KEY_REUSED)
-    return kept.answer
-
-
-def _may_have(user: Principal | None, owner: Principal) -> bool:
-    return not owner.owned or owner == user
-
-
-def _alone(answer: KeptAnswer, now: float, seconds: float) -> bool:
-    """Whether nobody has followed an answer here for so long."""
-    return not answer.followers and now >= answer.alone_since + seconds

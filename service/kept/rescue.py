@@ -1,6 +1,7 @@
 """The rest of an answer whose reader has died or left, from Coze's own record of the chat."""
 
 import asyncio
+import secrets
 import time
 
 import structlog
@@ -85,6 +86,14 @@ class Rescue:
             pause = min(pause * 1.5, BOUNDS.recall_longest_seconds)
         await self._coze.cancel(conversation_id, chat_id)
         raise ServiceError(self._interrupted.result())
+
+
+def record_of(about: dict[str, str]) -> RequestRecord:
+    """Returns the record of a request whose answer another process began."""
+    record = RequestRecord(about["request_id"] or secrets.token_hex(16))
+    record.mode = "stream" if about["mode"] == "stream" else "json"
+    record.chat_begun = True
+    return record
 
 
 def rest(events: list[ChatEvent], said: Said, *, begun: bool) -> list[ChatEvent] | None:
