@@ -8,7 +8,7 @@ from service.bounds import BOUNDS
 from service.http.head import Head
 from service.http.reader import RequestReader
 
-GET = b"GET /a%20b?q=1 HTTP/1.1\r\nHost: x\r\nX-Odd:  blank \t\r\n\r\n"
+GET = b"GET /a%20b?q=1 HTTP/1.1\r\nHost: x\r\nX-Odd:  blanX \t\r\n\r\n"
 POST = b"POST /c HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = (
     b"POST /d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -58,7 +58,7 @@ def test_requests_one_behind_the_other(size: int) -> None:
     first, end, second, hello, _, third, other, _, fourth, hi, _ = told(
         data[at : at + size] for at in range(0, len(data), size)
     )
-    assert first == Head("GET", ("/a%20b", b"q=1", None), "1.1", [(b"host", b"x"), (b"x-odd", b"blank")], True)
+    assert first == Head("GET", ("/a%20b", b"q=1", None), "1.1", [(b"host", b"x"), (b"x-odd", b"blanX")], True)
     assert (end, hello, other, hi) == ("completed", b"hello", b"hello", b"hi")
     assert isinstance(second, Head)
     assert isinstance(third, Head)
@@ -85,6 +85,13 @@ def test_the_target_is_known_while_the_head_is_read() -> None:
     assert reader.url == b"/long"
     reader.feed(b"er HTTP/1.1\r\n")
     assert reader.url == b"/longer"
+    reader.feed(b"\r\n")
+    assert reader.url == b""
+
+
+def test_http_1_0() -> None:
+    head, end = told([b"GET / HTTP/1.0\r\n\r\n"])
+    assert (head, end) == (Head("GET", ("/", b"", None), "1.0", [], False), "completed")
 
 
 @pytest.mark.parametrize(
