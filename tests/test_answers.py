@@ -179,8 +179,8 @@ def test_all_answers_have_a_bound(start: Start, bots: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def brief(start: Start) -> Service:
-    """A service that keeps little, and not for long."""
-    return start(*changed(answers_of_a_user=2, answers_clean_seconds=0.1), ANSWER_IDLE_SECONDS="1")
+    """A service that does not keep an answer for long."""
+    return start(*changed(answers_clean_seconds=0.1), ANSWER_IDLE_SECONDS="1")
 
 
 def test_what_nobody_follows_is_stopped_and_then_forgotten(
@@ -204,15 +204,17 @@ def test_who_waits_for_the_first_event_follows_too(brief: Service, upstream: Ups
         upstream.set(fail={})
 
 
-def test_a_user_has_few_at_once(brief: Service, bots: dict[str, str]) -> None:
-    running = [begin(brief, {**CONTINUE, "bot_id": bots["for-ever"], "user_id": "many"}, 3) for _ in range(2)]
-    full = brief.http.post("/api/v1/chat", json={**CONTINUE, "user_id": "many"})
+def test_a_user_has_few_at_once(start: Start, bots: dict[str, str]) -> None:
+    # However long the test takes, what nobody follows meanwhile is not stopped.
+    service = start(*changed(answers_of_a_user=2))
+    running = [begin(service, {**CONTINUE, "bot_id": bots["for-ever"], "user_id": "many"}, 3) for _ in range(2)]
+    full = service.http.post("/api/v1/chat", json={**CONTINUE, "user_id": "many"})
     assert_error(full, 429)
     assert full.headers["retry-after"]
-    assert begin(brief, {**CONTINUE, "user_id": "another"}, 10**9)
+    assert begin(service, {**CONTINUE, "user_id": "another"}, 10**9)
     for first in running:
-        brief.http.post(f"{ANSWERS}/{first[0].data['answer_id']}/stop")
-    wait_until(lambda: brief.http.post("/api/v1/chat", json={**CONTINUE, "user_id": "many"}).status_code == 200)
+        service.http.post(f"{ANSWERS}/{first[0].data['answer_id']}/stop")
+    wait_until(lambda: service.http.post("/api/v1/chat", json={**CONTINUE, "user_id": "many"}).status_code == 200)
 
 
 # The same question twice
