@@ -304,26 +304,29 @@ def test_with_several_workers_an_answer_ends_with_its_connection(start: Start) -
 
 
 def test_a_stop_of_the_service_tells_followers(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
-    service = start(SHUTDOWN_GRACE="3")
-    short = begin(service, slow(bots, 20, 0.05), 3)
+    service = start(SHUTDOWN_GRACE="0")
     first = begin(service, {**CONTINUE, "bot_id": bots["for-ever"]}, 3)
     alone = begin(service, {**CONTINUE, "bot_id": bots["for-ever"]}, 3)
-    with ThreadPoolExecutor(1) as pool:
-        follower = pool.submit(again, service, first[-1].id)
-        wait_until(
-            lambda: service.http.get(f"{ANSWERS}/{first[0].data['answer_id']}").json()["data"]["last_event"] > 10
-        )
+    path, last = f"{ANSWERS}/{first[0].data['answer_id']}/events", {"Last-Event-ID": first[-1].id}
+    with service.http.stream("GET", path, headers=last) as follower:
         assert service.stop() == 0
-        *_, error, end = follower.result(30)
+        *_, error, end = read(follower)
     assert (error.data["code"], end.data["type"]) == ("service_stopping", "end")
     ours = {first[0].data["chat_id"], alone[0].data["chat_id"]}
     wait_until(lambda: all(chat["cancel_calls"] for chat in upstream.state()["chats"] if chat["id"] in ours))
-    # What ends within the grace is whole at Coze, though nobody follows it.
-    chats = {chat["id"]: chat for chat in upstream.state()["chats"]}
-    chat = chats[short[0].data["chat_id"]]
-    assert (chat["status"], chat["cancel_calls"]) == ("completed", 0)
     lines = [line for line in service.lines() if line["event"] == "answer"]
-    assert [line.get("cause") for line in lines] == [None, "the service stopped", "the service stopped"]
+    assert [line.get("cause") for line in lines] == ["the service stopped"] * 2
+
+
+def test_what_ends_within_the_grace_is_whole_at_coze(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
+    """Though nobody follows it."""
+    service = start(SHUTDOWN_GRACE="60")
+    found = begin(service, slow(bots, 20, 0.05), 3)
+    assert service.stop() == 0
+    (chat,) = [chat for chat in upstream.state()["chats"] if chat["id"] == found[0].data["chat_id"]]
+    assert (chat["status"], chat["cancel_calls"]) == ("completed", 0)
+    (line,) = [line for line in service.lines() if line["event"] == "answer"]
+    assert line.get("cause") is None
 
 
 def test_a_slow_follower_holds_up_nobody(service: Service, upstream: Upstream, bots: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ import valkey
 from conftest import Service, Start, Upstream, ValkeyServer, changed, wait_until
 from envelope import assert_error
 from operations import visitor
-from test_answers import ANSWERS, CONTINUE, QUESTION, Event, again, asked, begin, events, slow, whole
+from test_answers import ANSWERS, CONTINUE, QUESTION, Event, again, asked, begin, events, read, slow, whole
 
 from service.bounds import BOUNDS
 
@@ -229,25 +229,36 @@ def test_a_reader_is_killed(
 def test_a_reader_that_leaves_hands_its_answers_over(
     store: str, start: Start, upstream: Upstream, bots: dict[str, str]
 ) -> None:
-    """What ends within the grace ends there; with the rest another process goes on."""
-    leaving, other = start(STORE=store, SHUTDOWN_GRACE="1"), start(*QUICK, STORE=store)
+    """With what does not end within the grace another process goes on."""
+    leaving, other = start(STORE=store, SHUTDOWN_GRACE="0"), start(*QUICK, STORE=store)
     before = asked(upstream)
-    short = begin(leaving, slow(bots, 30, 0.02), 3)
     long = begin(leaving, slow(bots, 200, 0.02), 3)
     alone = begin(leaving, slow(bots, 200, 0.02), 3)
-    with ThreadPoolExecutor(3) as pool:
+    path, last = f"{ANSWERS}/{answer_id_of(long)}/events", {"Last-Event-ID": long[-1].id}
+    with ThreadPoolExecutor(1) as pool, leaving.http.stream("GET", path, headers=last) as cut:
         elsewhere = pool.submit(follow, other, long)
-        cut = pool.submit(again, leaving, long[-1].id)
         assert leaving.stop() == 0
-        seen = long + cut.result(60)
+        seen = long + read(cut)
         assert seen[-1].data["type"] == "message_delta"
         assert len(whole(elsewhere.result(60))) == len(whole(follow(other, seen))) == 2000
-    assert len(whole(follow(other, short))) == 300
     assert len(whole(follow(other, alone))) == 2000
-    assert asked(upstream) == before + 3
-    assert [(chat["status"], chat["cancel_calls"]) for chat in upstream.state(3)["chats"]] == [("completed", 0)] * 3
+    assert asked(upstream) == before + 2
+    assert [(chat["status"], chat["cancel_calls"]) for chat in upstream.state(2)["chats"]] == [("completed", 0)] * 2
     assert logged(leaving, "answer handed over") == 2
     assert logged(other, "answer taken over") == 2
+
+
+def test_what_ends_within_the_grace_is_not_handed_over(
+    store: str, start: Start, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    leaving, other = start(STORE=store, SHUTDOWN_GRACE="60"), start(*QUICK, STORE=store)
+    before = asked(upstream)
+    short = begin(leaving, slow(bots, 30, 0.02), 3)
+    assert leaving.stop() == 0
+    assert len(whole(follow(other, short))) == 300
+    assert asked(upstream) == before + 1
+    assert [(chat["status"], chat["cancel_calls"]) for chat in upstream.state(1)["chats"]] == [("completed", 0)]
+    assert logged(leaving, "answer handed over") == logged(other, "answer taken over") == 0
 
 
 def test_a_reader_is_killed_before_coze_has_named_the_chat(
