@@ -35,7 +35,14 @@ BACK = "the store of the answers answers again"
 
 @pytest.fixture(scope="module")
 def machines(valkey_server: ValkeyServer, start: Start) -> tuple[Service, Service]:
-    """Two that nobody kills."""
+    """Two of which neither misses the other, however long it stands still."""
+    calm = [*QUICK, *changed(answers_lease_seconds=3600)]
+    return start(*calm, STORE=f"{valkey_server.uri()}/15"), start(*calm, STORE=f"{valkey_server.uri('redis')}/15")
+
+
+@pytest.fixture(scope="module")
+def quick_machines(valkey_server: ValkeyServer, start: Start) -> tuple[Service, Service]:
+    """Two that soon go on with what another has left, and that nobody kills."""
     return start(*QUICK, STORE=valkey_server.uri()), start(*QUICK, STORE=valkey_server.uri("redis"))
 
 
@@ -83,7 +90,7 @@ def follow(service: Service, seen: list[Event], seconds: float = 60) -> list[Eve
 
 
 def on_one_connection(service: Service, seen: list[Event]) -> list[Event]:
-    """What comes behind the events seen until the connection ends; nothing if the service is gone before there is one."""
+    """What comes behind the events seen until the connection ends; nothing if the service is gone before."""
     with contextlib.suppress(httpx.TransportError):
         if seen[-1].data["type"] != "end":
             return again(service, seen[-1].id)
@@ -180,17 +187,17 @@ def test_an_answer_is_its_user_s_on_all_machines(machines: tuple[Service, Servic
 
 
 def test_a_reader_that_sleeps_for_too_long(
-    machines: tuple[Service, Service], upstream: Upstream, bots: dict[str, str]
+    quick_machines: tuple[Service, Service], upstream: Upstream, bots: dict[str, str]
 ) -> None:
     """Another has gone on meanwhile: it adds nothing more, and does not end the chat that it was reading."""
-    sleeping, other = machines
-    before = asked(upstream)
+    sleeping, other = quick_machines
+    before, taken_over = asked(upstream), logged(other, "answer taken over")
     first = begin(sleeping, slow(bots, 120, 0.05), 3)
     with ThreadPoolExecutor(2) as pool:
-        here, there = (pool.submit(follow, machine, first) for machine in machines)
+        here, there = (pool.submit(follow, machine, first) for machine in quick_machines)
         wait_until(lambda: other.http.get(f"{ANSWERS}/{answer_id_of(first)}").json()["data"]["last_event"] > 10)
         sleeping.process.send_signal(signal.SIGSTOP)
-        wait_until(lambda: logged(other, "answer taken over"))
+        wait_until(lambda: logged(other, "answer taken over") > taken_over)
         sleeping.process.send_signal(signal.SIGCONT)
         assert len(whole(here.result(60))) == len(whole(there.result(60))) == 1200
     assert asked(upstream) == before + 1
@@ -200,13 +207,13 @@ def test_a_reader_that_sleeps_for_too_long(
 
 def test_a_reader_is_killed(
     valkey_server: ValkeyServer,
-    machines: tuple[Service, Service],
+    quick_machines: tuple[Service, Service],
     start: Start,
     upstream: Upstream,
     bots: dict[str, str],
 ) -> None:
     """At a random point of several answers, while some follow elsewhere and others have to come back."""
-    other = machines[0]
+    other = quick_machines[0]
     upstream.set(delta_seconds=0.05)
     try:
         for _ in range(2):
@@ -270,10 +277,10 @@ def test_what_ends_within_the_grace_is_not_handed_over(
 
 
 def test_a_reader_is_killed_before_coze_has_named_the_chat(
-    valkey_server: ValkeyServer, machines: tuple[Service, Service], start: Start, upstream: Upstream
+    valkey_server: ValkeyServer, quick_machines: tuple[Service, Service], start: Start, upstream: Upstream
 ) -> None:
     """Nobody has had anything of the answer, and nobody can find it: the key asks again."""
-    other = machines[0]
+    other = quick_machines[0]
     reader = start(*QUICK, STORE=valkey_server.uri())
     before = asked(upstream)
     headers = {"Idempotency-Key": f"nameless-{before}"}
@@ -290,8 +297,8 @@ def test_a_reader_is_killed_before_coze_has_named_the_chat(
     told = other.http.post("/api/v1/chat", json=CONTINUE, headers=headers)
     assert_error(told, 503)
     assert told.json()["code"] == "answer_lost"
-    texts = {whole(events(one.http.post("/api/v1/chat", json=CONTINUE, headers=headers).text)) for one in machines}
-    assert len(texts) == 1
+    repeated = [machine.http.post("/api/v1/chat", json=CONTINUE, headers=headers) for machine in quick_machines]
+    assert len({whole(events(answer.text)) for answer in repeated}) == 1
     assert asked(upstream) == before + 2
 
 
