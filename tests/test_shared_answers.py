@@ -361,9 +361,13 @@ def test_what_a_slow_store_creates_too_late_is_given_up(start: Start, upstream: 
         service = start(*QUICK, *changed(store_seconds=0.5), STORE=server.uri())
         bodies = [{**CONTINUE, "user_id": f"u{number}"} for number in range(30)]
         with ThreadPoolExecutor(len(bodies)) as pool:
-            # Only what has a connection already is sent.
-            answers = pool.map(lambda body: service.http.post("/api/v1/chat", json=body), bodies)
-            assert {answer.status_code for answer in answers} == {200}
+
+            def all_answered() -> bool:
+                answers = list(pool.map(lambda body: service.http.post("/api/v1/chat", json=body), bodies))
+                return {answer.status_code for answer in answers} == {200}
+
+            # Only what has a connection already is sent. Half a second may be too short for so many at once.
+            wait_until(all_answered)
             before = asked(upstream)
             server.process.send_signal(signal.SIGSTOP)
             try:
