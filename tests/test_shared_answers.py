@@ -390,12 +390,12 @@ def test_what_nobody_follows_on_any_machine_is_cancelled_and_leaves_nothing(
     one, other = start(*short, **env), start(*short, **env)
     upstream.reset()
     body = {**CONTINUE, "bot_id": bots["for-ever"]}
-    heard = begin(one, body, 3)
-    answer_id = answer_id_of(heard)
-    with (
-        httpx.Client(base_url=other.url, timeout=60) as client,
-        client.stream("GET", f"{ANSWERS}/{answer_id}/events") as stream,
-    ):
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(httpx.Client(timeout=60))
+        with client.stream("POST", f"{one.url}/api/v1/chat", json=body) as first:
+            answer_id = first.headers["answer-id"]
+            # Somebody is there all the time, however long it takes to come.
+            stream = stack.enter_context(client.stream("GET", f"{other.url}{ANSWERS}/{answer_id}/events"))
         pieces = stream.iter_text()
         for _ in range(50):  # five seconds, with nobody on the machine that reads Coze
             next(pieces)
