@@ -190,6 +190,8 @@ class Upstream:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._dials = self.state(0)["settings"]
+        self._turned = False
 
     def state(self, chats: int = 2000) -> dict[str, Any]:
         """What the sandbox has seen; of its chats the newest `chats`, in the order they began."""
@@ -197,7 +199,14 @@ class Upstream:
         return state
 
     def set(self, **settings: Any) -> None:
+        self._turned = True
         http.post(f"{self.url}/sandbox/settings", json=settings).raise_for_status()
+
+    def put_back(self) -> None:
+        """Undoes what `set` has done."""
+        if self._turned:
+            self.set(**self._dials)
+            self._turned = False
 
     def reset(self) -> None:
         http.post(f"{self.url}/sandbox/reset").raise_for_status()
@@ -208,6 +217,15 @@ def upstream() -> Iterator[Upstream]:
     """A sandbox that answers at once, in Coze's place."""
     with sandbox.running(delta_seconds=0) as url:
         yield Upstream(url)
+
+
+@pytest.fixture(autouse=True)
+def put_back(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test meets what another has set: which one comes next on the same sandbox is chance."""
+    yield
+    if "upstream" in request.fixturenames:
+        upstream: Upstream = request.getfixturevalue("upstream")
+        upstream.put_back()
 
 
 @pytest.fixture(scope="session")
