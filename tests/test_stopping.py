@@ -7,15 +7,17 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from conftest import COMMAND, Service, Start, Upstream, changed, events_of, http, running_service, wait_until
+from scripted_coze import HEAD, STARTED, ScriptedCoze, chunk, sized
 
-PAUSE = [{"role": "user", "content": "pause=2"}]
-NAMELESS = [(name, stream) for name in ("late", "late-headers") for stream in (True, False)]
+CHAT = b"POST /v3/chat "
+CANCEL = b"POST /v3/chat/cancel "
 SLOW = {"user_id": "u", "stream": True, "messages": [{"role": "user", "content": "n=20 d=0.1"}]}
 
 
@@ -51,7 +53,7 @@ def test_chats_in_flight_finish(start: Start, upstream: Upstream, bots: dict[str
     streamed = Background(service, {**SLOW, "bot_id": bots["load"]})
     plain = Background(service, {**SLOW, "bot_id": bots["load"], "stream": False})
     assert streamed.begun.wait(30)
-    wait_until(lambda: upstream.state()["streams"] == 2)
+    wait_until(lambda: len(upstream.state()["chats"]) == 2)
     assert service.stop(sig) == 0
     streamed.join()
     plain.join()
@@ -122,19 +124,37 @@ def test_idle_connections_do_not_hold_it_up(start: Start) -> None:
     assert service.lines()[-1]["event"] == "stopping"
 
 
-def test_a_chat_that_has_no_name_yet_is_cancelled_too(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
-    upstream.set(delta_seconds=0.2)
-    service = start(SHUTDOWN_GRACE="0")
-    chats = [
-        Background(service, {**SLOW, "bot_id": bots[name], "stream": stream, "messages": PAUSE})
-        for name, stream in NAMELESS
-    ]
-    wait_until(lambda: len(upstream.state()["chats"]) == len(chats))
-    assert service.stop() == 0
-    for chat in chats:
-        chat.join()
-        assert chat.status == 503
-    assert [chat["cancel_calls"] for chat in upstream.state()["chats"]] == [1] * len(chats)
+def test_a_chat_that_has_no_name_yet_is_cancelled_too(start: Start) -> None:
+    named = threading.Event()
+
+    def answer(request: bytes) -> Iterator[bytes]:
+        if request.startswith(CANCEL):
+            yield sized(b'{"code":0}')
+            return
+        headers_first = b"headers first" in request
+        if headers_first:
+            yield HEAD + b"\r\n"
+        named.wait(60)
+        yield chunk(STARTED) if headers_first else HEAD + b"\r\n" + chunk(STARTED)
+
+    with ScriptedCoze(answer) as coze:
+        bounds = changed(leave_seconds=60, goodbye_seconds=60)
+        service = start(*bounds, COZE_API_BASE=coze.url, SHUTDOWN_GRACE="0")
+        chats = [
+            Background(service, {**SLOW, "stream": stream, "messages": [{"role": "user", "content": content}]})
+            for content in ("headers first", "headers late")
+            for stream in (True, False)
+        ]
+        wait_until(lambda: len(coze.numbers(CHAT)) == len(chats))
+        service.process.send_signal(signal.SIGTERM)
+        for chat in chats:
+            chat.join()
+            assert chat.status == 503
+        # Only now Coze says what they are called.
+        assert not coze.numbers(CANCEL)
+        named.set()
+        assert service.process.wait(60) == 0
+        assert len(coze.numbers(CANCEL)) == len(chats)
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
