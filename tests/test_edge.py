@@ -335,11 +335,12 @@ def test_a_request_that_does_not_come_ends_the_connection(impatient: Service, be
     assert received.startswith(b"HTTP/1.1 400 ") if sent.strip() else not received
 
 
-def test_an_answer_may_take_its_time(impatient: Service, bots: dict[str, str]) -> None:
-    """Whatever of the next request comes while it is on its way."""
+def test_an_answer_may_take_its_time(start: Start, bots: dict[str, str]) -> None:
+    """Whatever of the next request comes while it is on its way. It takes longer than a request's headers may."""
+    service = start(*changed(request_head_seconds=2))
     chat = {"user_id": "u", "stream": True, "bot_id": bots["load"]}
-    content = json.dumps({**chat, "messages": [{"role": "user", "content": "n=20 d=0.1"}]}).encode()
-    with socket.create_connection(impatient.address, timeout=30) as connection:
+    content = json.dumps({**chat, "messages": [{"role": "user", "content": "n=25 d=0.1"}]}).encode()
+    with socket.create_connection(service.address, timeout=30) as connection:
         connection.sendall(CHAT + b"Content-Length: %d\r\n\r\n%b" % (len(content), content))
         received = connection.recv(1000)
         connection.sendall(b"\r\n")
