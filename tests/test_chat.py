@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import BOT, COMMAND, Service, Start, Upstream, events_of, running_service, text_of
+from conftest import BOT, COMMAND, Service, Start, Upstream, events_of, http, running_service, text_of
 from envelope import assert_error
 
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
@@ -266,8 +266,8 @@ def test_more_chats_than_allowed_at_once(start: Start, bots: dict[str, str]) -> 
     service = start(MAX_CONCURRENT_CHATS="2")
     body = {"user_id": "u", "messages": [USER], "bot_id": bots["for-ever"], "stream": True}
     with (
-        httpx.stream("POST", f"{service.url}/api/v1/chat", json=body) as first,
-        httpx.stream("POST", f"{service.url}/api/v1/chat", json=body) as second,
+        http.stream("POST", f"{service.url}/api/v1/chat", json=body) as first,
+        http.stream("POST", f"{service.url}/api/v1/chat", json=body) as second,
     ):
         assert (first.status_code, second.status_code) == (200, 200)
         answer = service.chat()

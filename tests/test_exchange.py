@@ -238,8 +238,9 @@ def test_a_cancel_is_asked_again_if_the_connection_was_just_closed(service: Serv
 
     coze.answer = answer
     question = {"user_id": "u", "stream": True, "messages": [{"role": "user", "content": "?"}]}
-    with httpx.stream("POST", f"{service.url}/api/v1/chat", json=question) as streamed:
-        next(streamed.iter_lines())
+    with http.stream("POST", f"{service.url}/api/v1/chat", json=question) as streamed:
+        lines = streamed.iter_lines()
+        next(lines)
     wait_until(lambda: len(coze.numbers(CANCEL)) == 2)
 
 

@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
-import httpx
 import openai
 import pytest
-from conftest import BOT, Service, Start, Upstream, wait_until
+from conftest import BOT, Service, Start, Upstream, http, wait_until
 from envelope import STATUSES, assert_error
 from openai import OpenAI
 from openai.types.chat import ChatCompletionChunk
@@ -564,7 +563,7 @@ def test_good(outcomes: Outcomes, name: str) -> None:
 
 def test_a_failed_stream_has_no_good_end(impatient: OpenAI, bots: dict[str, str]) -> None:
     body = {"model": bots["reset"], "messages": HELLO, "stream": True}
-    answer = httpx.post(f"{impatient.base_url}chat/completions", json=body)
+    answer = http.post(f"{impatient.base_url}chat/completions", json=body)
     *_, last, rest = answer.text.split("\n\n")
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "coze_broke_off"
     assert rest == ""
