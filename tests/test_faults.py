@@ -177,6 +177,12 @@ def impatient(start: Start) -> Service:
 
 
 @pytest.fixture(scope="module")
+def patient(start: Start) -> Service:
+    """A service that waits for whatever comes, and fills each silence."""
+    return start(HEARTBEAT_INTERVAL="0.05")
+
+
+@pytest.fixture(scope="module")
 def scripted(start: Start) -> Iterator[tuple[ScriptedCoze, Service]]:
     """A service with the default time-outs, and what stands in Coze's place for it."""
     with ScriptedCoze() as coze:
@@ -221,11 +227,11 @@ def test_fails_later(impatient: Service, bots: dict[str, str], name: str) -> Non
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_good(impatient: Service, bots: dict[str, str], name: str) -> None:
-    plain = impatient.chat("pause=1", bot=bots[name])
+def test_good(patient: Service, bots: dict[str, str], name: str) -> None:
+    plain = patient.chat("pause=1", bot=bots[name])
     assert plain.status_code == 200, plain.text
     assert plain.json()["data"]["content"] == GOOD[name]
-    events = events_of(impatient.chat("pause=1", bot=bots[name], stream=True).text)
+    events = events_of(patient.chat("pause=1", bot=bots[name], stream=True).text)
     assert text_of(events) == GOOD[name]
     assert [event["type"] for event in events[-2:]] == ["chat_completed", "end"]
     assert "error" not in [event["type"] for event in events]
@@ -254,8 +260,8 @@ def test_a_chat_without_end_is_ended(start: Start, bots: dict[str, str]) -> None
     assert text_of(events)
 
 
-def test_silence_is_filled_with_comments(impatient: Service, bots: dict[str, str]) -> None:
-    text = impatient.chat("pause=1", bot=bots["silence"], stream=True).text
+def test_silence_is_filled_with_comments(patient: Service, bots: dict[str, str]) -> None:
+    text = patient.chat("pause=1", bot=bots["silence"], stream=True).text
     assert text.count(": ping\n") >= 2
     # A blank line behind it would be the end of an event to some readers.
     assert ": ping\n\n" not in text
