@@ -33,6 +33,8 @@ ERRORS = {
     500: openai.InternalServerError,
     503: openai.InternalServerError,
 }
+# These say nothing for so long that only an impatient service answers soon.
+SILENT = {"hang", "hang-after-headers", "stall", "stall-after-start"}
 # These refuse the question: it was not asked.
 REFUSALS = {"code-4020", "code-4016", "429", "429-retry-after", "code-odd-body", "error-first-4016"}
 
@@ -502,7 +504,7 @@ def outcomes(client: OpenAI, impatient: OpenAI, bots: dict[str, str]) -> dict[st
     names = [*(f"code-{code}" for codes in CODES.values() for code in codes), *FAIL_FIRST, *FAIL_LATER, *GOOD]
     with ThreadPoolExecutor(8) as pool:
         found = [
-            [pool.submit(outcome_of, client if name in GOOD else impatient, bots[name], stream) for stream in (0, 1)]
+            [pool.submit(outcome_of, impatient if name in SILENT else client, bots[name], stream) for stream in (0, 1)]
             for name in names
         ]
         return {name: (whole.result(), chunks.result()) for name, (whole, chunks) in zip(names, found, strict=True)}
