@@ -285,6 +285,7 @@ def test_no_token_and_no_user_is_in_the_log(signed: Service) -> None:
     headers = token_of(user)
     chat(signed, headers, stream=True)
     listed(signed, headers)
+    listed(signed, BACKEND, user_id=user)
     assert_error(signed.http.get(CHATS, headers={"Authorization": headers["Authorization"] + "x"}), 401)
     token = headers["Authorization"].removeprefix("Bearer ")
     wait_until(lambda: '"cause":"token: ' in signed.output().replace('": "', '":"'))
