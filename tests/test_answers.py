@@ -255,6 +255,12 @@ def test_what_is_no_key(service: Service, key: str | bytes) -> None:
     assert_error(service.http.post("/api/v1/chat", json=QUESTION, headers=headers), 400)
 
 
+@pytest.mark.parametrize(("other", "status"), [("the-same", 200), ("another", 400)])
+def test_two_keys(service: Service, other: str, status: int) -> None:
+    headers = [("Idempotency-Key", "the-same"), ("Idempotency-Key", other)]
+    assert service.http.post("/api/v1/chat", json=QUESTION, headers=headers).status_code == status
+
+
 def test_as_json(service: Service, upstream: Upstream, bots: dict[str, str]) -> None:
     """One who leaves before a whole answer is there finds it later."""
     before = asked(upstream)

@@ -104,11 +104,11 @@ async def _kept(answer: KeptAnswer, after: int, services: Services, *, stream: b
 
 
 def _key(request: Request[Any, Any, Any]) -> str | None:
-    """Returns the request's Idempotency-Key. Raises ServiceError (400) if it is none."""
-    key = header(request.scope, b"idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
+    """Returns the request's Idempotency-Key. Raises ServiceError (400) if it is none, or if there are two."""
+    keys = {value for name, value in request.scope["headers"] if name == b"idempotency-key"}
+    if len(keys) > 1 or not all(map(_KEY.fullmatch, keys)):
         raise ServiceError(BAD_REQUEST, "The Idempotency-Key takes 1 to 128 letters, digits and signs, without spaces.")
-    return key.decode() if key is not None else None
+    return keys.pop().decode() if keys else None
 
 
 def _check_names(chat: ChatRequest) -> None:
