@@ -8,16 +8,15 @@ import asyncio
 import contextlib
 import contextvars
 import time
-from urllib.parse import urlsplit
 
 import structlog
 from limits import RateLimitItem, RateLimitItemPerSecond, WindowStats
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from valkey.asyncio import BlockingConnectionPool
 
 from service.bounds import BOUNDS
 from service.observe.metrics import STORE_FAILURES
+from service.store.server import address_of, pool
 
 log = structlog.get_logger()
 
@@ -30,13 +29,10 @@ class SharedCount:
 
     def __init__(self, uri: str, requests: int, window: int) -> None:
         self._item = RateLimitItemPerSecond(requests, window)
-        parts = urlsplit(uri)
-        self._address = f"{parts.hostname}:{parts.port or 6379}"
+        self._address = address_of(uri)
         # Calls to the store that failed, background probes included.
         self._failures = STORE_FAILURES.labels("rate_limit")
-        # The client's default accepts a certificate of any host.
-        tls = {"ssl_check_hostname": True} if parts.scheme in ("rediss", "valkeys") else {}
-        self._pool = BlockingConnectionPool.from_url(uri, max_connections=BOUNDS.count_connections, timeout=None, **tls)
+        self._pool = pool(uri, BOUNDS.count_connections)
         # `limits` counts in one script, which is atomic: no two processes can both take the last place. The time is the
         # caller's. With clocks s seconds apart a window is up to s seconds too long or too short; a burst within it is
         # still counted exactly.

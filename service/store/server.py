@@ -21,14 +21,19 @@ def address_of(uri: str) -> str:
     return f"{parts.hostname}:{parts.port or 6379}"
 
 
-def connect(uri: str, connections: int) -> Valkey:
-    """Returns a client with so many connections at most, which are made when they are needed."""
+def pool(uri: str, connections: int) -> BlockingConnectionPool:
+    """Returns so many connections at most, which are made when they are needed. Time limits are the caller's."""
     # Left to itself the client would take any server's certificate for this one's.
     tls = {"ssl_check_hostname": True} if urlsplit(uri).scheme in ("rediss", "valkeys") else {}
-    pool = BlockingConnectionPool.from_url(
-        uri, max_connections=connections, timeout=None, decode_responses=False, **tls
-    )
-    return Valkey.from_pool(pool)
+    # With a time limit of its own the client sends by asyncio.wait_for, which before Python 3.12 forgets that the task
+    # is cancelled if that happens just as the request is sent: a process that stopped then never ended.
+    limits = {"socket_timeout": None, "socket_connect_timeout": BOUNDS.store_seconds}
+    return BlockingConnectionPool.from_url(uri, max_connections=connections, timeout=None, **limits, **tls)
+
+
+def connect(uri: str, connections: int) -> Valkey:
+    """Returns a client with so many connections at most."""
+    return Valkey.from_pool(pool(uri, connections))
 
 
 async def close(client: Valkey) -> None:
