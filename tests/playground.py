@@ -49,6 +49,13 @@ def wire(page: Page) -> list[str]:
     return page.locator("#events li").all_inner_texts()
 
 
+def visitor_token(page: Page) -> str:
+    """The token of the page's visitor, who has none yet when the page is there."""
+    read = "() => localStorage.getItem(`${location.pathname} visitor-token`)"
+    token: str = page.wait_for_function(read).json_value()
+    return token
+
+
 def names(page: Page) -> Locator:
     """The names of the conversations in the side bar, as they stand there."""
     return page.locator("#conversations .name")

@@ -12,7 +12,7 @@ from browser import page_on
 from conftest import BOT, Service, Start, Upstream, http, running_service, wait_until
 from joserfc import jwt
 from joserfc.jwk import OctKey
-from playground import answered, ask, bubbles, focused, names, open_at, picture, say, wire
+from playground import answered, ask, bubbles, focused, names, open_at, picture, say, visitor_token, wire
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("fresh")]
@@ -29,8 +29,8 @@ def with_keys(start: Start) -> Service:
 
 def of_visitor(page: Page, service: Service) -> httpx.Client:
     """Another client of the page's visitor."""
-    token = page.evaluate("localStorage.getItem(`${location.pathname} visitor-token`)")
-    return httpx.Client(base_url=f"{service.url}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+    headers = {"Authorization": f"Bearer {visitor_token(page)}"}
+    return httpx.Client(base_url=f"{service.url}/api/v1", headers=headers, timeout=30)
 
 
 def test_a_service_that_asks_for_a_key(browser: Browser, with_keys: Service) -> None:

@@ -10,7 +10,7 @@ import pytest
 from browser import keep_nothing, page_on
 from conftest import Service, Start, Upstream, wait_until
 from javascript import node, run_tool
-from playground import STATIC, answered, ask, bubbles, focused, open_at, picture
+from playground import STATIC, answered, ask, bubbles, focused, open_at, picture, visitor_token
 from playwright.sync_api import Browser, FilePayload, Route, expect
 
 from service.contract import contract
@@ -131,7 +131,7 @@ def test_the_request_is_copied_as_code_that_runs(
             page.get_by_role("group", name="Copy the request as").get_by_role("button", name=name).click()
             wait_until(lambda: page.evaluate("navigator.clipboard.readText()") not in snippets.values())
             snippets[name] = page.evaluate("navigator.clipboard.readText()")
-        token = page.evaluate("localStorage.getItem(`${location.pathname} visitor-token`)")
+        token = visitor_token(page)
     assert all(token not in text for text in snippets.values())
     assert all(("YOUR_TOKEN" in text) == (caller == "visitor") for text in snippets.values())
     commands = {"cURL": ["sh"], "JavaScript": [node(), "--input-type=module"], "Python": [sys.executable]}
