@@ -21,7 +21,10 @@ ANSWER = f"You said: {QUESTION}"
 
 
 class Network(socketserver.ThreadingTCPServer):
-    """A relay to a service that cuts each stream after so many bytes, or all of it. `cuts` counts."""
+    """A relay to a service that cuts each stream after so many bytes, or all of it. `cuts` counts.
+
+    `hold` has the streams stand still after so many bytes, until `release`: no answer is complete before.
+    """
 
     daemon_threads = True
 
@@ -30,6 +33,8 @@ class Network(socketserver.ThreadingTCPServer):
         self.after = 10**9
         self.is_down = False
         self.cuts = 0
+        self._held_after = 10**9
+        self._released = threading.Event()
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Connection)
 
@@ -42,6 +47,13 @@ class Network(socketserver.ThreadingTCPServer):
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def hold(self, after: int) -> None:
+        self._held_after = after
+
+    def release(self) -> None:
+        self._held_after = 10**9
+        self._released.set()
 
     def carry(self, client: socket.socket) -> None:
         if self.is_down:
@@ -62,6 +74,7 @@ class Network(socketserver.ThreadingTCPServer):
 
     def _back(self, client: socket.socket, service: socket.socket) -> None:
         left = None
+        passed = 0
         while part := service.recv(65536):
             if left is None and b"text/event-stream" in part:
                 left = random.randint(1, 2 * self.after)
@@ -70,8 +83,14 @@ class Network(socketserver.ThreadingTCPServer):
                 client.shutdown(socket.SHUT_RDWR)
                 self.cuts += 1
                 return
-            client.sendall(part)
-            left = left and left - len(part)
+            room = len(part) if left is None else max(0, self._held_after - passed)
+            client.sendall(part[:room])
+            if room < len(part):
+                self._released.wait()
+                client.sendall(part[room:])
+            if left is not None:
+                left -= len(part)
+                passed += len(part)
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -123,7 +142,7 @@ HIDE = """hidden => {
 
 
 def test_a_network_that_is_away_while_the_tab_is_hidden(browser: Browser, network: Network, upstream: Upstream) -> None:
-    upstream.set(delta_seconds=0.01)
+    network.hold(after=5000)
     with page_on(browser, f"{network.url}/playground", lost=True) as page:
         open_at(page)
         ask(page, QUESTION)
@@ -135,6 +154,7 @@ def test_a_network_that_is_away_while_the_tab_is_hidden(browser: Browser, networ
         expect(page.locator(".bot .about")).to_have_text("Reconnecting…")
         assert page.get_by_role("alert").count() == 0
         page.locator("#question").fill("Meanwhile")
+        network.release()
         network.is_down = False
         page.evaluate(HIDE, False)
         assert answered(page, 1) == ANSWER
@@ -146,33 +166,36 @@ def test_a_connection_that_is_cut_before_the_answer_begins(
     browser: Browser, network: Network, upstream: Upstream
 ) -> None:
     upstream.set(fail={"/v3/chat": {"kind": "slow", "seconds": 1.5}})
+    network.hold(after=0)
     with page_on(browser, f"{network.url}/playground", lost=True) as page:
         open_at(page)
         ask(page, QUESTION)
         wait_until(lambda: asked(upstream) == 1)
         network.take_down()
         expect(page.locator(".bot .about")).to_have_text("Reconnecting…")
+        network.release()
         network.is_down = False
         assert answered(page, 1) == ANSWER
     assert asked(upstream) == 1
 
 
 @pytest.mark.parametrize("caller", ["visitor", "claimed"])
-def test_a_page_that_is_reloaded(browser: Browser, on_sandbox: Service, upstream: Upstream, caller: str) -> None:
+def test_a_page_that_is_reloaded(browser: Browser, network: Network, upstream: Upstream, caller: str) -> None:
     """The question is there once, and the answer goes on: with the conversations that the service lists, or without."""
-    upstream.set(delta_seconds=0.01)
-    with page_on(browser, f"{on_sandbox.url}/playground", statuses=(401,)) as page:
+    with page_on(browser, f"{network.url}/playground", statuses=(401,)) as page:
         open_at(page)
         if caller == "claimed":
             page.get_by_label("User id").fill("alice")
             page.get_by_label("User id").blur()
         ask(page, "First")
         answered(page, 1)
+        network.hold(after=5000)
         ask(page, QUESTION)
         begun(page, 2)
         for _ in range(2):
             page.reload()
             begun(page, 2 if caller == "visitor" else 1)
+        network.release()
         text = answered(page, 2 if caller == "visitor" else 1)
         assert text.startswith(ANSWER)
         said = [QUESTION, text] if caller == "claimed" else ["First", "You said: First", QUESTION, text]
