@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, FilePayload, Route, expect
 from service.contract import contract
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("fresh")]
+READ_CLIPBOARD = "navigator.clipboard.readText()"
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
 
 
@@ -29,7 +30,7 @@ def test_an_answer_is_copied_and_a_question_asked_again_or_edited(
         page.get_by_role("button", name="Send").click()
         answered(page, 1)
         page.get_by_role("button", name="Copy the answer").click()
-        assert page.evaluate("navigator.clipboard.readText()").endswith("You said: What **is** it?")
+        wait_until(lambda: page.evaluate(READ_CLIPBOARD).endswith("You said: What **is** it?"))
         page.get_by_role("button", name="Ask again").press("Enter")
         assert "evening.png" in answered(page, 2)
         expect(page.locator(".user img")).to_have_count(2)
@@ -107,8 +108,10 @@ def test_it_says_how_long_one_has_waited(browser: Browser, on_sandbox: Service, 
         page.get_by_label("Bot id").fill(bots["for-ever"])
         ask(page, "Hello")
         waited = page.locator(".bot .about")
-        expect(waited).to_have_text("1 s")
-        expect(waited).to_have_text("2 s")
+        # Each number stands for a second, in which a slow machine may not look.
+        expect(waited).to_have_text(re.compile(r"^\d+ s$"))
+        before = int(waited.inner_text().removesuffix(" s"))
+        wait_until(lambda: int(waited.inner_text().removesuffix(" s")) > before)
         page.keyboard.press("Escape")
         expect(waited).to_have_text(re.compile("^Stopped · "))
 
@@ -126,11 +129,12 @@ def test_the_request_is_copied_as_code_that_runs(
             page.get_by_label("User id").blur()
         ask(page, question)
         answered(page, 1)
+        page.evaluate("navigator.clipboard.writeText('')")  # there may be what another test has copied
         snippets: dict[str, str] = {}
         for name in ("cURL", "JavaScript", "Python"):
             page.get_by_role("group", name="Copy the request as").get_by_role("button", name=name).click()
-            wait_until(lambda: page.evaluate("navigator.clipboard.readText()") not in snippets.values())
-            snippets[name] = page.evaluate("navigator.clipboard.readText()")
+            wait_until(lambda: page.evaluate(READ_CLIPBOARD) not in ("", *snippets.values()))
+            snippets[name] = page.evaluate(READ_CLIPBOARD)
         token = visitor_token(page)
     assert all(token not in text for text in snippets.values())
     assert all(("YOUR_TOKEN" in text) == (caller == "visitor") for text in snippets.values())
