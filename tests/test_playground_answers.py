@@ -1,5 +1,6 @@
 """The answers on the playground in Chromium: Markdown that runs nothing, as it grows, long and fast."""
 
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
@@ -195,10 +196,15 @@ def test_an_answer_in_markdown(browser: Browser, on_sandbox: Service, bots: dict
             expect(link).to_have_attribute("target", "_blank")
             expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
         code = answer.locator(".code")
+        # The word stands for two seconds, in which a slow machine may not look.
+        page.clock.install()
+        page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
         code.get_by_role("button", name="Copy").click()
         expect(code.get_by_role("button")).to_have_text("Copied")
         assert page.evaluate("navigator.clipboard.readText()") == code.locator("pre").inner_text()
         assert "**{name}**" in code.locator("pre").inner_text()
+        page.clock.resume()
+        page.clock.fast_forward(2000)
         expect(code.get_by_role("button", name="Copy", exact=True)).to_be_visible()
         # A picture from elsewhere is loaded when the person asks for it, and not before.
         assert [url for url in asked if "example.com" in url] == []
