@@ -361,7 +361,7 @@ def test_a_page(
         ask(page, "My name is Ada.")
         expect(answers).to_have_text("You said: My name is Ada.")
         # The second turn is in the same conversation, and Coze is not sent the first again.
-        ask(page, "What did I say?")
+        ask_when_ready(page, "What did I say?")
         expect(answers.last).to_contain_text("the conversation holds 2 messages; the last thing you asked was: My name")
         if name == "javascript":
             page.locator("#log").get_by_role("button", name="Who are you?").click()  # what the bot suggests
@@ -371,7 +371,7 @@ def test_a_page(
             expect(page.get_by_role("button", name="Send")).to_be_enabled()
         # A picture, and a question about it.
         page.get_by_label("File").set_input_files(picture())
-        ask(page, "What is in this picture?")
+        ask_when_ready(page, "What is in this picture?")
         expect(answers.last).to_contain_text("evening.png")
         expect(answers.last).to_contain_text("You said: What is in this picture?")
         expect(page.locator(".user").last).to_contain_text("What is in this picture?")
@@ -620,7 +620,7 @@ def test_conversations_come_back(
         page.get_by_role("button", name="My name is Ada.").click()
         expect(answers).to_have_text("You said: My name is Ada.")
         expect(page.get_by_role("button", name="My name is Ada.")).to_have_attribute("aria-current", "true")
-        ask(page, "What did I say?")
+        ask_when_ready(page, "What did I say?")
         expect(answers.last).to_contain_text("the last thing you asked was: My name is Ada.")
         expect(listed).to_have_text([re.compile("My name is Ada."), re.compile("What a day")])
         answer_dialogs(page, "Ada")

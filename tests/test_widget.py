@@ -364,6 +364,7 @@ def test_a_conversation_that_was_deleted(opened: Page, shop: str, chat: Service,
     answer = opened.locator(".assistant")
 
     def delete() -> None:
+        expect(opened.get_by_role("button", name="Send")).to_be_enabled()  # all words may be there before the end is
         token = opened.evaluate("Object.values(localStorage).map((text) => JSON.parse(text).token).find(Boolean)")
         conversation = chats_of(upstream)[-1]
         deleted = chat.http.delete(
