@@ -32,7 +32,10 @@ def is_asked(worker: psutil.Process, service: Service) -> bool:
 def serving(service: Service, count: int) -> bool:
     """Whether as many workers run, and each has taken up its work."""
     running = workers(service)
-    return len(running) == count and all(process.num_threads() > 1 for process in running)
+    # One may end between the look at which there are and the look at it.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return len(running) == count and all(process.num_threads() > 1 for process in running)
+    return False
 
 
 def ask(service: Service, times: int = 50) -> set[int]:
