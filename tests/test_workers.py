@@ -195,7 +195,8 @@ def test_a_worker_that_hangs_is_replaced(upstream: Upstream, tmp_path: Path) -> 
         for process in (psutil.Process(service.process.pid), *before):
             process.suspend()
         time.sleep(4)
-        for process in (psutil.Process(service.process.pid), *before):
+        # The parent last: for it, workers that go on sleeping have hung.
+        for process in (*before, psutil.Process(service.process.pid)):
             process.resume()
         time.sleep(1)
         assert not [line for line in service.lines() if line["event"] == "worker hangs"]
