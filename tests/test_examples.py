@@ -488,6 +488,8 @@ def test_a_page_of_a_library(
         expect(lines(page, name, "user")).to_have_count(3)
         assert len(set(chats_of(upstream))) == 1
         keep_screenshot(page, f"example-{name}")
+        # Its last word is there before its end is, and until then no other question is sent.
+        wait_until(lambda: {chat["status"] for chat in upstream.state()["chats"]} == {"completed"})
         page.reload()
         expect(answers).to_have_count(3)
         expect(answers.first).to_have_text("You said: My name is Ada.")
