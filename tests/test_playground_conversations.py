@@ -45,8 +45,9 @@ def test_a_service_that_asks_for_a_key(browser: Browser, with_keys: Service) -> 
         assert KEY not in "".join(wire(page))
         page.reload()
         open_at(page)
+        expect(bubbles(page)).to_have_count(2)
         ask(page, "Hello")
-        expect(page.locator(".bot .bubble").last).to_contain_text("Hello! I am")
+        answered(page, 2)
     with page_on(browser, f"{with_keys.url}/playground", statuses=(401,), locale="zh-CN") as page:
         open_at(page)
         expect(page.get_by_label("API 密钥")).to_be_visible()
