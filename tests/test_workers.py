@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import httpx
 import psutil
 from conftest import BOT, Service, Start, Upstream, changed, events_of, http, running_service, wait_until
-from test_stopping import SLOW, Background
+from scripted_coze import DONE, HEAD, STARTED, ScriptedCoze, chunk
+from test_stopping import CHAT, SLOW, Background
 
 from service.observe import metrics_folder
 
@@ -55,12 +57,23 @@ def test_a_killed_worker_is_replaced_and_the_others_serve_on(start: Start) -> No
     assert not psutil.pid_exists(victim.pid) or psutil.Process(victim.pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_chats_finish_before_the_workers_do(start: Start, upstream: Upstream, bots: dict[str, str]) -> None:
-    upstream.reset()
-    service = start(WORKERS="2")
-    chats = [Background(service, {**SLOW, "bot_id": bots["load"], "stream": number % 2 == 0}) for number in range(8)]
-    wait_until(lambda: upstream.state(0)["streams"] == 8)
-    assert service.stop(signal.SIGINT) == 0
+def test_chats_finish_before_the_workers_do(start: Start) -> None:
+    stopping = threading.Event()
+
+    def answer(_: bytes) -> Iterator[bytes]:
+        yield HEAD + b"\r\n" + chunk(STARTED)
+        # However long the chats take to begin, none is over before the stop.
+        stopping.wait(60)
+        yield chunk(DONE) + chunk(b"")
+
+    with ScriptedCoze(answer) as coze:
+        service = start(WORKERS="2", COZE_API_BASE=coze.url)
+        chats = [Background(service, {**SLOW, "stream": number % 2 == 0}) for number in range(8)]
+        wait_until(lambda: len(coze.numbers(CHAT)) == 8)
+        service.process.send_signal(signal.SIGINT)
+        wait_until(lambda: any(line["event"] == "stopping" for line in service.lines()))
+        stopping.set()
+        assert service.process.wait(60) == 0
     for chat in chats:
         chat.join()
         assert chat.status == 200
@@ -303,13 +316,13 @@ def test_the_sandbox_serves_all_workers(start: Start) -> None:
     service = start("--sandbox", WORKERS="2", SANDBOX_DELTA_SECONDS="0")
     first = service.chat("My name is Ada").json()
     for turn in range(6):
-        with httpx.Client() as client:
-            body = {
-                "user_id": "u",
-                "conversation_id": first["conversation_id"],
-                "messages": [{"role": "user", "content": "What did I ask before?"}],
-            }
-            answer = client.post(f"{service.url}/api/v1/chat", json=body).json()
+        body = {
+            "user_id": "u",
+            "conversation_id": first["conversation_id"],
+            "messages": [{"role": "user", "content": "What did I ask before?"}],
+        }
+        # On a connection of its own, which any worker may take.
+        answer = http.post(f"{service.url}/api/v1/chat", json=body).json()
         assert f"the conversation holds {2 + 2 * turn} messages" in answer["data"]["content"]
     assert service.http.get("/api/v1/config").json()["data"]["environment"] == "sandbox"
     assert service.stop() == 0
