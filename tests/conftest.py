@@ -185,6 +185,18 @@ def text_of(events: list[dict[str, Any]]) -> str:
     return "".join(event["content"] for event in events if event["type"] == "message_delta")
 
 
+@contextlib.contextmanager
+def asking(address: tuple[str, int], body: dict[str, Any], **headers: str) -> Iterator[None]:
+    """A chat whose client reads nothing, and leaves at the end of the block and not by the clock."""
+    # As httpx writes it: with an Idempotency-Key the same request has the same bytes.
+    content = httpx.Request("POST", "http://x", json=body).read()
+    lines = {"Host": "x", "Content-Type": "application/json", "Content-Length": str(len(content)), **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    with socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(f"POST /api/v1/chat HTTP/1.1\r\n{head}\r\n".encode() + content)
+        yield
+
+
 class Upstream:
     """The sandbox as the tests steer and observe it."""
 

@@ -5,14 +5,17 @@ import contextlib
 import itertools
 import json
 import re
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
-from conftest import Service, Start, Upstream, changed, text_of, wait_until
+from conftest import Service, Start, Upstream, asking, changed, text_of, wait_until
 from envelope import assert_error
 from operations import Headers, visitor
+from scripted_coze import DONE, HEAD, STARTED, ScriptedCoze, chunk
 
 QUESTION = {"user_id": "u", "messages": [{"role": "user", "content": "x"}], "stream": True}
 CONTINUE = {**QUESTION, "on_disconnect": "continue"}
@@ -123,13 +126,24 @@ def test_by_get_with_the_header_or_a_number(service: Service, bots: dict[str, st
     assert service.http.post("/api/v1/chat", json=CONTINUE, headers={"Last-Event-ID": rest[-1].id}).status_code == 204
 
 
-def test_where_it_stands(service: Service, bots: dict[str, str]) -> None:
-    first = begin(service, slow(bots, 300), 5)
-    answer_id = first[0].data["answer_id"]
-    data = service.http.get(f"{ANSWERS}/{answer_id}").json()["data"]
-    assert (data["status"], data["answer_id"]) == ("in_progress", answer_id)
-    assert data["chat_id"] == first[0].data["chat_id"]
-    rest = again(service, first[-1].id)
+def test_where_it_stands(start: Start) -> None:
+    looked_at = threading.Event()
+
+    def answer(_: bytes) -> Iterator[bytes]:
+        delta = b'event:conversation.message.delta\ndata:{"role":"assistant","type":"answer","content":"piece "}\n\n'
+        yield HEAD + b"\r\n" + chunk(STARTED + delta)
+        looked_at.wait(60)
+        yield chunk(delta + DONE) + chunk(b"")
+
+    with ScriptedCoze(answer) as coze:
+        service = start(COZE_API_BASE=coze.url)
+        first = begin(service, CONTINUE, 2)
+        answer_id = first[0].data["answer_id"]
+        data = service.http.get(f"{ANSWERS}/{answer_id}").json()["data"]
+        assert (data["status"], data["answer_id"]) == ("in_progress", answer_id)
+        assert data["chat_id"] == first[0].data["chat_id"]
+        looked_at.set()
+        rest = again(service, first[-1].id)
     data = service.http.get(f"{ANSWERS}/{answer_id}").json()["data"]
     assert (data["status"], data["content"]) == ("completed", whole(first + rest))
     assert data["last_event"] == len(first + rest)
@@ -266,8 +280,8 @@ def test_as_json(service: Service, upstream: Upstream, bots: dict[str, str]) -> 
     before = asked(upstream)
     body = {**slow(bots, 50), "stream": False}
     headers = {"Idempotency-Key": f"json-{before}"}
-    with pytest.raises(httpx.ReadTimeout):
-        service.http.post("/api/v1/chat", json=body, headers=headers, timeout=0.2)
+    with asking(service.address, body, **headers):
+        wait_until(lambda: asked(upstream) == before + 1)
     answer = service.http.post("/api/v1/chat", json=body, headers=headers)
     assert len(answer.json()["data"]["content"]) == 500
     answer_id = answer.headers["answer-id"]
