@@ -7,11 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from conftest import Service, Start, Upstream, changed, http, wait_until
+from conftest import Service, Start, Upstream, asking, changed, wait_until
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from scripted_coze import DONE, HEAD, STARTED, ScriptedCoze, chunk
 
 from service import settings
 
@@ -138,14 +138,25 @@ def test_a_chat(traced: Service, collector: Collector, upstream: Upstream, bots:
     assert (call.kind, attributes(call)["http.response.status_code"]) == (Span.SPAN_KIND_CLIENT, 200)
 
 
-def test_an_answer_that_outlives_its_request(start: Start, collector: Collector, bots: dict[str, str]) -> None:
+def test_an_answer_that_outlives_its_request(start: Start, collector: Collector) -> None:
     """Its chat is in the request's trace, and has the facts of the whole answer."""
-    service = start(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, **AT_ONCE)
-    body = {"user_id": "u", "messages": [{"role": "user", "content": "n=20 d=0.05 size=10"}], "bot_id": bots["load"]}
-    kept = {**body, "stream": True, "on_disconnect": "continue"}
-    with service.http.stream("POST", "/api/v1/chat", json=kept, headers={"X-Request-ID": "outlived"}) as answer:
-        next(answer.iter_text())
-    spans = spans_of(collector, "outlived", 3)
+    request_over = threading.Event()
+
+    def answer(_: bytes) -> Iterator[bytes]:
+        delta = b'event:conversation.message.delta\ndata:{"role":"assistant","type":"answer","content":"piece "}\n\n'
+        yield HEAD + b"\r\n" + chunk(STARTED + 10 * delta)
+        request_over.wait(60)
+        yield chunk(10 * delta + DONE) + chunk(b"")
+
+    with ScriptedCoze(answer) as coze:
+        service = start(COZE_API_BASE=coze.url, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, **AT_ONCE)
+        body = {"user_id": "u", "messages": [{"role": "user", "content": "x"}]}
+        kept = {**body, "stream": True, "on_disconnect": "continue"}
+        with asking(service.address, kept, **{"X-Request-ID": "outlived"}):
+            wait_until(lambda: coze.requests)
+        wait_until(lambda: collector.trace("outlived"))
+        request_over.set()
+        spans = spans_of(collector, "outlived", 3)
     server, talk, call = spans["POST /api/v1/chat"], spans["chat"], spans["POST /v3/chat"]
     assert (talk.parent_span_id, call.parent_span_id) == (server.span_id, talk.span_id)
     assert talk.end_time_unix_nano > server.end_time_unix_nano
@@ -196,10 +207,13 @@ def test_failures_are_marked(traced: Service, collector: Collector, bots: dict[s
     assert attributes(spans["POST /api/v1/chat"])["http.response.status_code"] == 404
 
 
-def test_the_cancelling_of_a_chat_belongs_to_it(traced: Service, collector: Collector, bots: dict[str, str]) -> None:
+def test_the_cancelling_of_a_chat_belongs_to_it(
+    traced: Service, collector: Collector, upstream: Upstream, bots: dict[str, str]
+) -> None:
+    upstream.reset()
     body = {"user_id": "u", "messages": [{"role": "user", "content": "x"}], "bot_id": bots["for-ever"]}
-    with pytest.raises(httpx.ReadTimeout):
-        http.post(f"{traced.url}/api/v1/chat", json=body, timeout=0.5, headers={"X-Request-ID": "gone"})
+    with asking(traced.address, body, **{"X-Request-ID": "gone"}):
+        wait_until(lambda: upstream.state()["chats"])
     spans = spans_of(collector, "gone", 4)
     assert attributes(spans["chat"])["coze.outcome"] == "left"
     assert spans["POST /v3/chat/cancel"].parent_span_id == spans["chat"].span_id
