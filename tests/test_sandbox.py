@@ -385,26 +385,28 @@ def test_a_conversation_has_one_chat_at_a_time(client: httpx.Client) -> None:
 
 
 def test_a_chat_runs_on_when_its_client_has_left(client: httpx.Client) -> None:
-    with open_chat(client, bot("0604"), "n=50 d=0.01") as running_chat:
+    # So much waits for its reader, however long that one takes to leave.
+    with open_chat(client, bot("0604"), "n=50 d=0 size=200000") as running_chat:
         pass
     ids = {"conversation_id": running_chat["conversation_id"], "chat_id": running_chat["id"]}
     until(lambda: client.get("/v3/chat/retrieve", params=ids).json()["data"]["status"] == "completed")
     assert seen(client, ids["chat_id"])["client_left"] is True
     answer = client.get("/v3/chat/message/list", params=ids).json()["data"][1]
-    assert answer["content"] == "x" * 400
+    assert answer["content"] == "x" * 10_000_000
     state = client.get("/sandbox/state").json()
     assert (state["streams"], state["running"]) == (0, 0)
 
 
 def test_cancel_flips_the_state_and_leaves_the_stream_alone(client: httpx.Client) -> None:
-    with client.stream("POST", "/v3/chat", json=body("n=30 d=0.01", bot("0604"))) as answer:
+    with client.stream("POST", "/v3/chat", json=body("n=50 d=0 size=200000", bot("0604"))) as answer:
+        # So much waits for its reader, however long that one takes to cancel it.
         raw = answer.iter_raw()
         first = next(raw)
         created = json.loads(first.split(b"\n")[1][5:])
         ids = {"conversation_id": created["conversation_id"], "chat_id": created["id"]}
         assert client.post("/v3/chat/cancel", json=ids).json()["data"]["status"] == "canceled"
         stream = events(first + b"".join(raw))
-    assert len(text_of(stream)) == 240
+    assert len(text_of(stream)) == 10_000_000
     assert stream[-1] == ("done", "[DONE]")
     assert client.get("/v3/chat/retrieve", params=ids).json()["data"]["status"] == "canceled"
     assert "first message" in text_of(chat(client, "do you remember?", conversation_id=ids["conversation_id"]))
