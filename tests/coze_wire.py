@@ -19,7 +19,7 @@ TOKEN = "pat_sandbox_test"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 # For waits that end as soon as what is waited for is there; only a failure takes this long.
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def bot(number: str) -> str:
@@ -92,6 +92,6 @@ def open_chat(client: httpx.Client, bot_id: str, text: str = "go", conversation_
 @contextlib.contextmanager
 def fresh_client(url: str) -> Iterator[httpx.Client]:
     """A client of a sandbox that has forgotten everything."""
-    with httpx.Client(base_url=url, headers=HEADERS) as client:
+    with httpx.Client(base_url=url, headers=HEADERS, timeout=PATIENCE) as client:
         client.post("/sandbox/reset").raise_for_status()
         yield client

@@ -158,7 +158,8 @@ def test_the_client_s_address_is_its_own_whatever_it_claims(front: httpx.Client,
         "Forwarded": "for=203.0.113.9;host=evil.example;proto=https",
         "X-Real-IP": "203.0.113.9",
     }
-    with httpx.Client(base_url=front.base_url, transport=httpx.HTTPTransport(local_address="127.0.0.7")) as client:
+    transport = httpx.HTTPTransport(local_address="127.0.0.7")
+    with httpx.Client(base_url=front.base_url, transport=transport, timeout=60) as client:
         answer = client.get("/api/v1/config", headers={**claims, "X-Request-ID": "whose-1"})
     assert answer.headers["x-request-id"] == "whose-1"
 

@@ -93,7 +93,7 @@ def test_command_serves_until_a_signal_also_with_a_stream_open(number: signal.Si
     url = next(word for word in process.stdout.readline().split() if word.startswith("http://127.0.0.1:"))
     while DEFAULT_BOT_ID not in process.stdout.readline():
         assert process.poll() is None
-    with httpx.Client(base_url=url, headers=HEADERS) as client:
+    with httpx.Client(base_url=url, headers=HEADERS, timeout=PATIENCE) as client:
         assert client.get("/v1/users/me").json()["code"] == 0
         with open_chat(client, bot("0203")):
             process.send_signal(number)
