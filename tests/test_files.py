@@ -423,7 +423,9 @@ def test_a_folder_that_cannot_be_used(start: Start, tmp_path: Path) -> None:
     assert http.get(url).content == PNG
 
 
-def test_a_store_that_hangs_holds_up_neither_downloads_nor_a_stop(start: Start, tmp_path: Path) -> None:
+def test_a_store_that_hangs_holds_up_neither_downloads_nor_a_stop(
+    start: Start, upstream: Upstream, tmp_path: Path
+) -> None:
     """A folder whose lock somebody keeps, as a stopped process does; an S3 that takes connections and never answers."""
     store = in_folder(tmp_path / "files")
     url = link(start(**store.env)).rpartition("/")[2]
@@ -435,11 +437,18 @@ def test_a_store_that_hangs_holds_up_neither_downloads_nor_a_stop(start: Start, 
         on_silent = start(*changed(files_wait_seconds=1), **silent_s3.env)
         service = start(*changed(files_lock_seconds=1), **store.env)
         pool = stack.enter_context(ThreadPoolExecutor(21))
+
+        def at_coze() -> int:
+            return int(upstream.state(0)["requests"].get("POST /v1/files/upload", 0))
+
+        before = at_coze()
         cause = pool.submit(not_kept, on_silent)
         uploads = [pool.submit(upload, service, PNG) for _ in range(20)]
         wait_until(lambda: [line for line in service.lines() if line["event"] == "file store not cleaned up"])
         assert service.http.get(f"/api/v1/files/{url}").content == PNG
         assert service.http.get("/metrics").status_code == 200
+        # Else some would come to a service that has stopped.
+        wait_until(lambda: at_coze() == before + 21)
         assert service.stop() == 0
         assert {done.result() for done in uploads} == {None}
         assert "the folder is in use" in {line.get("cause") for line in service.lines()}
