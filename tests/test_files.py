@@ -314,8 +314,11 @@ def test_much_more_than_the_bound(keeping: Service, store: Store) -> None:
     before = process.memory_info().rss
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(watch)
-        first, *_, last = [link(keeping, content, "a.txt") for _ in range(36)]
-        ended.set()
+        try:
+            first, *_, last = [link(keeping, content, "a.txt") for _ in range(36)]
+        finally:
+            # Else the pool would wait for it for ever.
+            ended.set()
         watching.result()
     assert 10 * MIB < max(rooms) <= 20 * MIB
     assert process.memory_info().rss - before < 24 * MIB
