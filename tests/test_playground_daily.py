@@ -204,9 +204,11 @@ def test_an_answer_shows_that_the_service_is_back(browser: Browser, on_sandbox: 
         expect(page.get_by_role("alert")).to_contain_text("No connection")
         expect(page.locator("#health")).to_have_class("health bad")
         page.unroute_all()
+        # The page looks by itself, too, twice a minute.
+        page.evaluate("for (let timer = setTimeout(() => {}); timer > 0; timer -= 1) clearTimeout(timer)")
         page.get_by_role("button", name="Try again").click()
         answered(page, 1)
-        expect(page.locator("#health")).to_have_class("health good", timeout=5000)
+        expect(page.locator("#health")).to_have_class("health good")
 
 
 def test_nothing_is_sent_before_the_page_is_there(browser: Browser, on_sandbox: Service) -> None:
