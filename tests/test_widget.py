@@ -351,6 +351,7 @@ def test_an_answer_outlives_its_page_until_it_is_stopped(
     keep_screenshot(opened, "widget-stopped")
     # So does a new chat.
     ask(opened, "And on")
+    expect(answer).to_have_count(2)
     expect(answer.last).to_have_text(re.compile(".{5}"))
     opened.get_by_role("button", name="New chat").click()
     expect(opened.locator(".opening")).to_be_visible()
