@@ -159,6 +159,7 @@ def test_the_labels_are_few(service: Service, risen: Callable[..., None]) -> Non
 
 def test_all_workers_count_together(full: Service, upstream: Upstream, bots: dict[str, str]) -> None:
     """Any of them answers for all; one that is killed takes with it what it had open, not what it has counted."""
+    wait_until(lambda: serving(full, 2), 60)
     for number in range(20):
         http.get(f"{full.url}/api/v1/config")
         assert figures(full)("requests_total", route="/api/v1/config") <= number + 1

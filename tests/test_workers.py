@@ -1,6 +1,7 @@
 """WORKERS processes on one port: all serve, a dead one is replaced, all restart and stop without losing a chat."""
 
 import contextlib
+import re
 import signal
 import tempfile
 import threading
@@ -31,13 +32,22 @@ def is_asked(worker: psutil.Process, service: Service) -> bool:
     return any(one.raddr and one.laddr.port == service.address[1] for one in worker.net_connections())
 
 
+def serves(worker: psutil.Process) -> bool:
+    """Whether the worker's loop waits for connections: an epoll of its own watches the listening socket."""
+    with contextlib.suppress(OSError, psutil.Error):  # as it may have ended meanwhile
+        command = worker.cmdline()
+        # Until it runs its own, it has its parent's.
+        if "--worker" not in command:
+            return False
+        watched = [file.read_text() for file in Path(f"/proc/{worker.pid}/fdinfo").iterdir()]
+        return any(re.search(rf"^tfd: *{command[-1]} ", text, re.MULTILINE) for text in watched)
+    return False
+
+
 def serving(service: Service, count: int) -> bool:
     """Whether as many workers run, and each has taken up its work."""
     running = workers(service)
-    # One may end between the look at which there are and the look at it.
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return len(running) == count and all(process.num_threads() > 1 for process in running)
-    return False
+    return len(running) == count and all(map(serves, running))
 
 
 def ask(service: Service, times: int = 50) -> set[int]:
